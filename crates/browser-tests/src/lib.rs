@@ -1,0 +1,2 @@
+//! Tests of the built site in a real browser.
+

@@ -1,0 +1,285 @@
+//! Parameters: what a reader may change, and the one validator that link, widget, command line and engine share.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{RESERVED, nearest};
+
+/// Parameter values by name, as they travel between page, worker and command line.
+pub type Values = BTreeMap<String, Value>;
+
+/// One control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ParamSpec {
+    /// Field name, also the word in links and on the command line.
+    pub name: String,
+    /// Words beside the control: first line of the field's doc comment.
+    pub label: String,
+    /// The rest of the doc comment.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub help: String,
+    /// Unit of the value, for example `bits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// What values it takes.
+    #[serde(flatten)]
+    pub kind: ParamKind,
+    /// The control matters only where this holds; elsewhere it is shown disabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled_when: Option<Condition>,
+}
+
+/// Another parameter has one of these values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// Name of the other parameter.
+    pub param: String,
+    /// Its values, as text, for which the condition holds.
+    pub is: Vec<String>,
+}
+
+/// The values a parameter takes, with its default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ParamKind {
+    /// On or off.
+    Bool {
+        /// Value before the reader touches it.
+        default: bool,
+    },
+    /// A whole number in `min..=max`.
+    Integer {
+        /// Value before the reader touches it.
+        default: i64,
+        /// Smallest allowed value.
+        min: i64,
+        /// Largest allowed value.
+        max: i64,
+        /// Distance between offered values, counted from `min`.
+        step: i64,
+    },
+    /// A real number in `min..=max`.
+    Number {
+        /// Value before the reader touches it.
+        default: f64,
+        /// Smallest allowed value.
+        min: f64,
+        /// Largest allowed value.
+        max: f64,
+        /// Distance between values offered by the control; any value in range is valid.
+        step: f64,
+    },
+    /// One of a few words.
+    Choice {
+        /// Value before the reader touches it.
+        default: String,
+        /// What can be chosen, in order.
+        options: Vec<ChoiceOption>,
+    },
+}
+
+/// One word of a [`ParamKind::Choice`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChoiceOption {
+    /// The word in links and on the command line.
+    pub value: String,
+    /// The word shown.
+    pub label: String,
+    /// What it means.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub help: String,
+}
+
+/// A parameter that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{name}: {why}")]
+pub struct BadParam {
+    /// The parameter as it was named.
+    pub name: String,
+    /// What is wrong, what is allowed, and the nearest allowed thing.
+    pub why: String,
+}
+
+/// A lab's parameter struct: flat, every field a bool, a number or an enum of unit variants.
+#[cfg(not(feature = "schema"))]
+pub trait Params: Serialize + DeserializeOwned + Default + Clone + 'static {}
+#[cfg(not(feature = "schema"))]
+impl<T: Serialize + DeserializeOwned + Default + Clone + 'static> Params for T {}
+
+/// A lab's parameter struct: flat, every field a bool, a number or an enum of unit variants.
+#[cfg(feature = "schema")]
+pub trait Params: Serialize + DeserializeOwned + Default + Clone + schemars::JsonSchema + 'static {}
+#[cfg(feature = "schema")]
+impl<T: Serialize + DeserializeOwned + Default + Clone + schemars::JsonSchema + 'static> Params for T {}
+
+/// What came of raw input: a full set of values, and a complaint for each one that had to be replaced by its default.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validated {
+    /// Every parameter of the lab, valid.
+    pub values: Values,
+    /// What was refused.
+    pub problems: Vec<BadParam>,
+}
+
+/// Checks raw `name=value` pairs against a lab's parameters. Never fails: what is unknown or out of range is reported
+/// and replaced by its default; the caller decides whether a problem stops it (command line, engine) or is shown (page).
+pub fn validate<'a>(specs: &[ParamSpec], raw: impl IntoIterator<Item = (&'a str, &'a str)>) -> Validated {
+    let mut values: Values = specs.iter().map(|spec| (spec.name.clone(), spec.default_value())).collect();
+    let mut problems = Vec::new();
+    for (name, text) in raw {
+        match specs.iter().find(|spec| spec.name == name) {
+            None => problems.push(BadParam { name: name.to_owned(), why: unknown(specs, name) }),
+            Some(spec) => match spec.parse(text) {
+                Ok(value) => {
+                    values.insert(name.to_owned(), value);
+                }
+                Err(why) => problems.push(BadParam { name: name.to_owned(), why }),
+            },
+        }
+    }
+    Validated { values, problems }
+}
+
+fn unknown(specs: &[ParamSpec], name: &str) -> String {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    if RESERVED.contains(&name) {
+        return format!("this word is reserved and cannot be a parameter; the lab has {}", names.join(", "));
+    }
+    match nearest(name, names.iter().copied()) {
+        Some(near) => format!("the lab has no such parameter; did you mean “{near}”?"),
+        None => format!("the lab has no such parameter; it has {}", names.join(", ")),
+    }
+}
+
+impl ParamSpec {
+    /// The value before the reader touches it.
+    #[must_use]
+    pub fn default_value(&self) -> Value {
+        match &self.kind {
+            ParamKind::Bool { default } => Value::from(*default),
+            ParamKind::Integer { default, .. } => Value::from(*default),
+            ParamKind::Number { default, .. } => Value::from(*default),
+            ParamKind::Choice { default, .. } => Value::from(default.as_str()),
+        }
+    }
+
+    /// Reads a value from text, as links and the command line give it.
+    ///
+    /// # Errors
+    /// A sentence naming the offending text and what is allowed.
+    pub fn parse(&self, text: &str) -> Result<Value, String> {
+        match &self.kind {
+            ParamKind::Bool { .. } => match text {
+                "true" | "1" | "on" => Ok(Value::from(true)),
+                "false" | "0" | "off" => Ok(Value::from(false)),
+                _ => Err(format!("“{text}” is neither true nor false")),
+            },
+            ParamKind::Integer { min, max, step, .. } => {
+                let allowed = || format!("a whole number from {min} to {max}{}", self.in_unit());
+                let number: i64 = text.parse().map_err(|_| format!("“{text}” is not {}", allowed()))?;
+                if number < *min || number > *max {
+                    return Err(format!("{number} is not {}", allowed()));
+                }
+                if *step > 1 && (number - min) % step != 0 {
+                    return Err(format!("{number} is not {} in steps of {step}", allowed()));
+                }
+                Ok(Value::from(number))
+            }
+            ParamKind::Number { min, max, .. } => {
+                let allowed = || format!("a number from {min} to {max}{}", self.in_unit());
+                let number: f64 = text.parse().map_err(|_| format!("“{text}” is not {}", allowed()))?;
+                // NaN fails this comparison too.
+                if !(number >= *min && number <= *max) {
+                    return Err(format!("{text} is not {}", allowed()));
+                }
+                Ok(Value::from(number))
+            }
+            ParamKind::Choice { options, .. } => {
+                if options.iter().any(|option| option.value == text) {
+                    return Ok(Value::from(text));
+                }
+                let words: Vec<&str> = options.iter().map(|option| option.value.as_str()).collect();
+                let hint = nearest(text, words.iter().copied())
+                    .map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
+                Err(format!("“{text}” is not one of {}{hint}", words.join(", ")))
+            }
+        }
+    }
+
+    fn in_unit(&self) -> String {
+        self.unit.as_ref().map_or_else(String::new, |unit| format!(" {unit}"))
+    }
+}
+
+/// A value as links and `--set` write it.
+pub(crate) fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl Condition {
+    /// Whether it holds for these values.
+    #[must_use]
+    pub fn holds(&self, values: &Values) -> bool {
+        values.get(&self.param).is_some_and(|value| self.is.contains(&value_text(value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn specs() -> Vec<ParamSpec> {
+        let spec = |name: &str, kind| ParamSpec {
+            name: name.into(),
+            label: name.into(),
+            help: String::new(),
+            unit: None,
+            kind,
+            enabled_when: None,
+        };
+        let option = |value: &str| ChoiceOption { value: value.into(), label: value.into(), help: String::new() };
+        vec![
+            spec("bits", ParamKind::Choice { default: "8".into(), options: vec![option("8"), option("4")] }),
+            spec("group_size", ParamKind::Integer { default: 32, min: 8, max: 128, step: 8 }),
+            spec("percentile", ParamKind::Number { default: 99.9, min: 90.0, max: 100.0, step: 0.1 }),
+            spec("bias", ParamKind::Bool { default: true }),
+        ]
+    }
+
+    #[test]
+    fn good_values_are_taken_and_the_rest_stay_at_their_defaults() {
+        let checked = validate(&specs(), [("bits", "4"), ("group_size", "64")]);
+        assert!(checked.problems.is_empty());
+        assert_eq!(checked.values["bits"], "4");
+        assert_eq!(checked.values["group_size"], 64);
+        assert_eq!(checked.values["percentile"], 99.9);
+        assert_eq!(checked.values["bias"], true);
+    }
+
+    #[test]
+    fn each_bad_value_is_named_with_a_remedy_and_replaced() {
+        let raw = [
+            ("bits", "5"),
+            ("group_size", "12"),
+            ("percentile", "NaN"),
+            ("bias", "perhaps"),
+            ("bitz", "4"),
+            ("seed", "7"),
+        ];
+        let checked = validate(&specs(), raw);
+        let why: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(why.len(), raw.len());
+        assert_eq!(why[0], "bits: “5” is not one of 8, 4");
+        assert_eq!(why[1], "group_size: 12 is not a whole number from 8 to 128 in steps of 8");
+        assert_eq!(why[2], "percentile: NaN is not a number from 90 to 100");
+        assert_eq!(why[3], "bias: “perhaps” is neither true nor false");
+        assert_eq!(why[4], "bitz: the lab has no such parameter; did you mean “bits”?");
+        assert!(why[5].contains("reserved"));
+        assert_eq!(checked.values, validate(&specs(), []).values);
+    }
+}

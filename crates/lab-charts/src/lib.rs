@@ -1,0 +1,2 @@
+//! Chart description to picture, generic over plotters drawing backends.
+

@@ -1,0 +1,2 @@
+//! Runs labs natively: list, run, reference, train.
+fn main() {}

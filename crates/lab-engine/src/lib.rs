@@ -1,0 +1,2 @@
+//! The worker: picks the device, runs a lab, streams its report.
+

@@ -1,0 +1,2 @@
+//! What labs stand on: the Lab trait, context, models, data, quantizers, measurement.
+

@@ -1,0 +1,2 @@
+//! The widget around a lab, built from its parameter specifications. No Burn.
+

@@ -1,0 +1,2 @@
+//! Builds and serves the static site around the book.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The mdBook preprocessor of this book: numbers, references, maths, citations, labs.
+

@@ -1,0 +1,2 @@
+//! Turns a WASM artifact into a browser bundle with a hashed name.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Every lab of the book, one folder each; no lab knows another.
+

@@ -1,0 +1,2 @@
+//! The WASM entry of the page: wakes labs.
+
