@@ -1,0 +1,180 @@
+//! From a `.wasm` that rustc made to a folder that a page imports: `<name>-<hash>/<name>.js` and `<name>_bg.wasm`, for an
+//! engine also `worker.js`. The hash is that of the content, so that a bundle may be cached for ever.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use flate2::{Compression, write::GzEncoder};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use wasm_bindgen_cli_support::Bindgen;
+
+const WORKER: &str = include_str!("worker.js");
+
+/// What to bundle and where.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The artifact, for example `target/wasm32-unknown-unknown/ui/site_ui.wasm`.
+    pub input: PathBuf,
+    /// Name of the bundle: `ui`, `cpu`, `gpu`.
+    pub name: String,
+    /// Folder that holds all bundles.
+    pub out: PathBuf,
+    /// Also write `worker.js` and make it the entry.
+    pub worker: bool,
+}
+
+/// One bundle as `pkg/manifest.json` names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// Module to import or to start as a worker, relative to the book's root.
+    pub entry: String,
+    /// Size of the WASM file in bytes.
+    pub wasm_bytes: u64,
+    /// Size of all the bundle's files in bytes, each compressed with gzip (level 9).
+    pub gzip_bytes: u64,
+}
+
+/// Writes the bundle, removes older ones of its name, and last puts `<name>.json` in place, so that whoever watches the
+/// folder never reads of a bundle that is not complete.
+///
+/// # Errors
+/// The artifact is missing or was built for another version of wasm-bindgen, or the folder cannot be written.
+pub fn bundle(job: &Job) -> Result<Bundle> {
+    let Job { input, name, out, worker } = job;
+    ensure!(
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()),
+        "the bundle's name “{name}” must consist of a-z and 0-9"
+    );
+    if !input.is_file() {
+        bail!("there is no artifact {}: build it first (cargo build --target wasm32-unknown-unknown)", input.display());
+    }
+    let draft = out.join(format!(".{name}-draft"));
+    if draft.exists() {
+        fs::remove_dir_all(&draft).with_context(|| format!("cannot clear {}", draft.display()))?;
+    }
+    fs::create_dir_all(&draft).with_context(|| format!("cannot make {}", draft.display()))?;
+    Bindgen::new()
+        .input_path(input)
+        .out_name(name)
+        .web(true)?
+        .typescript(false)
+        .omit_default_module_path(false)
+        .remove_name_section(true)
+        .remove_producers_section(true)
+        .generate(&draft)
+        .with_context(|| format!("wasm-bindgen refuses {}", input.display()))?;
+    if *worker {
+        fs::write(draft.join("worker.js"), WORKER.replace("{name}", name))?;
+    }
+
+    let mut files = Vec::new();
+    list(&draft, &mut files)?;
+    files.sort();
+    let mut hash = Sha256::new();
+    let mut gzip_bytes = 0;
+    for file in &files {
+        let content = fs::read(file)?;
+        hash.update(file.strip_prefix(&draft)?.to_string_lossy().as_bytes());
+        hash.update((content.len() as u64).to_le_bytes());
+        hash.update(&content);
+        gzip_bytes += gzip_len(&content)?;
+    }
+    let hash: String = hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let folder = format!("{name}-{hash}");
+    let entry = if *worker { "worker.js".to_owned() } else { format!("{name}.js") };
+    let bundle = Bundle {
+        entry: format!("pkg/{folder}/{entry}"),
+        wasm_bytes: fs::metadata(draft.join(format!("{name}_bg.wasm")))?.len(),
+        gzip_bytes,
+    };
+
+    let place = out.join(&folder);
+    if place.exists() {
+        fs::remove_dir_all(&draft)?;
+    } else {
+        fs::rename(&draft, &place)?;
+    }
+    let note = out.join(format!("{name}.json"));
+    let note_draft = out.join(format!(".{name}.json-draft"));
+    fs::write(&note_draft, serde_json::to_string(&bundle)?)?;
+    fs::rename(&note_draft, &note)?;
+    for old in fs::read_dir(out)? {
+        let old = old?.file_name().to_string_lossy().into_owned();
+        let hashed = old.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix('-'));
+        if old != folder && hashed.is_some_and(|h| h.len() == 12 && h.bytes().all(|b| b.is_ascii_hexdigit())) {
+            fs::remove_dir_all(out.join(old))?;
+        }
+    }
+    Ok(bundle)
+}
+
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() { list(&path, files)? } else { files.push(path) }
+    }
+    Ok(())
+}
+
+fn gzip_len(content: &[u8]) -> Result<u64> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(content)?;
+    Ok(encoder.finish()?.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The smallest module there is: nothing but magic and version.
+    const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+    fn job(folder: &Path, worker: bool) -> Job {
+        let input = folder.join("engine.wasm");
+        fs::write(&input, EMPTY_MODULE).expect("temporary folder is writable");
+        Job { input, name: "cpu".into(), out: folder.join("pkg"), worker }
+    }
+
+    fn temporary(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("wasm-bundle-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("temporary folder can be made");
+        folder
+    }
+
+    #[test]
+    fn a_bundle_names_files_that_exist_and_replaces_the_old_one() {
+        let folder = temporary("replace");
+        let job = job(&folder, true);
+        let old = job.out.join("cpu-0123456789ab");
+        let other = job.out.join("cpu-notahash");
+        fs::create_dir_all(&old).expect("made");
+        fs::create_dir_all(&other).expect("made");
+        let first = bundle(&job).expect("bundles");
+        assert!(first.entry.starts_with("pkg/cpu-") && first.entry.ends_with("/worker.js"), "{first:?}");
+        let worker = fs::read_to_string(folder.join(&first.entry)).expect("entry exists");
+        assert!(worker.contains("from './cpu.js'"), "{worker}");
+        let place = folder.join(&first.entry).with_file_name("cpu_bg.wasm");
+        assert_eq!(fs::metadata(place).expect("wasm exists").len(), first.wasm_bytes);
+        assert!(!old.exists() && other.exists());
+        let note = fs::read_to_string(job.out.join("cpu.json")).expect("note exists");
+        assert_eq!(serde_json::from_str::<Bundle>(&note).expect("parses"), first);
+        assert_eq!(bundle(&job).expect("bundles again"), first, "the hash depends on content only");
+        let _ = fs::remove_dir_all(folder);
+    }
+
+    #[test]
+    fn a_missing_artifact_and_a_bad_name_are_refused() {
+        let folder = temporary("missing");
+        let good = job(&folder, false);
+        let error = bundle(&Job { input: folder.join("no.wasm"), ..good.clone() }).expect_err("refused");
+        assert!(error.to_string().contains("no.wasm"), "{error}");
+        assert!(bundle(&Job { name: "../x".into(), ..good }).is_err());
+        let _ = fs::remove_dir_all(folder);
+    }
+}

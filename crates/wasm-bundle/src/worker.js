@@ -1,0 +1,18 @@
+// The entry of an engine: a module worker that loads the engine beside it and hands messages over.
+// A worker's message queue opens as soon as this file runs, long before the engine has loaded; what arrives until then is
+// kept here and delivered in order once the engine listens.
+import init, * as engine from './{name}.js';
+
+const early = [];
+const keep = (event) => early.push(event.data);
+self.addEventListener('message', keep);
+
+try {
+  await init();
+  self.removeEventListener('message', keep);
+  engine.start();
+  for (const data of early) self.dispatchEvent(new MessageEvent('message', { data }));
+} catch (error) {
+  // Thrown outside of the promise: a rejected module is not an `error` event of the worker in every browser.
+  setTimeout(() => { throw error; });
+}
