@@ -1,0 +1,241 @@
+//! From sources to artifacts: which packages, with which profile and features, in which order.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::UNIX_EPOCH;
+
+use anyhow::Context as _;
+
+use crate::args::Args;
+use crate::step::Steps;
+use crate::workspace::Workspace;
+
+/// The target of everything that runs in a browser.
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
+
+/// A WASM artifact and the name of its bundle in `pkg/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bundle {
+    /// The widgets of the page.
+    Ui,
+    /// The engine on the processor.
+    Cpu,
+    /// The engine on WebGPU.
+    Gpu,
+}
+
+/// Who the artifacts are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grade {
+    /// Small and fast, minutes to build: `build`, `check`, `test`.
+    Reader,
+    /// Quick to rebuild: `serve`.
+    Author,
+}
+
+impl Bundle {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Ui => "ui",
+            Self::Cpu => "cpu",
+            Self::Gpu => "gpu",
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Ui => "page WASM",
+            Self::Cpu => "engine for the CPU",
+            Self::Gpu => "engine for WebGPU",
+        }
+    }
+
+    /// Arguments of `cargo build`, and the artifact it makes.
+    fn build(self, workspace: &Workspace, grade: Grade) -> (Vec<String>, PathBuf) {
+        let (package, file) = match self {
+            Self::Ui => ("site-ui", "site_ui.wasm"),
+            Self::Cpu | Self::Gpu => ("lab-engine", "lab_engine.wasm"),
+        };
+        let profile = match (self, grade) {
+            (Self::Ui, _) => "ui",
+            (_, Grade::Reader) => "engine",
+            (_, Grade::Author) => "engine-dev",
+        };
+        let mut words: Vec<String> =
+            ["build", "--quiet", "--package", package, "--target", WASM, "--profile", profile].map(String::from).into();
+        // Both engines are the file lab_engine.wasm: in one folder each would overwrite the other behind cargo's back.
+        let mut target = workspace.target.clone();
+        if self == Self::Gpu {
+            target.push("gpu");
+            let folder = target.display().to_string();
+            words.extend(["--features", "webgpu", "--target-dir", &folder].map(String::from));
+        }
+        (words, target.join(WASM).join(profile).join(file))
+    }
+}
+
+/// `cargo xtask build`.
+pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitCode> {
+    let out = args.option("--out")?.map_or_else(|| workspace.root.join("dist"), |out| workspace.root.join(out));
+    let no_gpu = args.flag("--no-gpu");
+    let base_url = args.option("--base-url")?;
+    args.finish()?;
+    build_site(workspace, &mut Steps::new(workspace), &out, !no_gpu, base_url.as_deref())?;
+    println!("The site is in {}", workspace.name_of(&out).display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything a reader gets, in `out`.
+pub(crate) fn build_site(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    out: &Path,
+    gpu: bool,
+    base_url: Option<&str>,
+) -> anyhow::Result<()> {
+    wasm_target(workspace, steps)?;
+    let pkg = workspace.target.join("pkg");
+    for bundle in [Bundle::Ui, Bundle::Cpu] {
+        build_bundle(workspace, steps, bundle, Grade::Reader, &pkg)?;
+    }
+    if gpu && has_gpu_engine(workspace)? {
+        build_bundle(workspace, steps, Bundle::Gpu, Grade::Reader, &pkg)?;
+    } else {
+        forget(&pkg, Bundle::Gpu)?;
+    }
+    let builder = site_builder(workspace, steps)?;
+    let mut command = Command::new(builder);
+    command.current_dir(&workspace.root).args(["build", "--release", "--out"]).arg(out).arg("--pkg").arg(&pkg);
+    if let Some(url) = base_url {
+        command.args(["--base-url", url]);
+    }
+    steps.run("pages", &mut command)?;
+    Ok(())
+}
+
+/// Whether this checkout's engine can be built for WebGPU.
+pub(crate) fn has_gpu_engine(workspace: &Workspace) -> anyhow::Result<bool> {
+    workspace.has_feature("lab-engine", "webgpu")
+}
+
+/// Makes sure that the compiler can make WASM.
+pub(crate) fn wasm_target(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    if has_wasm_target(workspace)? {
+        return Ok(());
+    }
+    let add = steps.run("WASM target of the compiler", &mut workspace.program("rustup", &["target", "add", WASM]));
+    add.context(format!(
+        "the compiler lacks the target {WASM}; install it, with rustup by `rustup target add {WASM}`"
+    ))?;
+    Ok(())
+}
+
+/// Whether the compiler has the standard library for WASM.
+pub(crate) fn has_wasm_target(workspace: &Workspace) -> anyhow::Result<bool> {
+    let output = workspace.program("rustc", &["--print", "target-libdir", "--target", WASM]).output()?;
+    Ok(output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
+}
+
+/// The builder of the book, compiled. Optimized: it runs on every keystroke's save.
+pub(crate) fn site_builder(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<PathBuf> {
+    tool(workspace, steps, "site-builder", true)
+}
+
+/// Compiles a binary of the workspace and says where it is.
+pub(crate) fn tool(workspace: &Workspace, steps: &mut Steps, name: &str, optimized: bool) -> anyhow::Result<PathBuf> {
+    let mut words = vec!["build", "--quiet", "--package", name];
+    if optimized {
+        words.push("--release");
+    }
+    let label = format!("{name} ({})", if optimized { "optimized" } else { "development" });
+    steps.run_if_long(&label, &mut workspace.cargo(&words))?;
+    let folder = workspace.target.join(if optimized { "release" } else { "debug" });
+    Ok(folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Compiles one artifact and, if it changed, turns it into a bundle in `pkg`.
+pub(crate) fn build_bundle(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    bundle: Bundle,
+    grade: Grade,
+    pkg: &Path,
+) -> anyhow::Result<()> {
+    let (words, artifact) = bundle.build(workspace, grade);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    steps.run(bundle.label(), &mut workspace.cargo(&words))?;
+    let bundler = tool(workspace, steps, "wasm-bundle", true)?;
+    let stamp = format!("{}\n{}\n", fingerprint(&artifact)?, fingerprint(&bundler)?);
+    let stamp_file = pkg.join(format!(".{}.stamp", bundle.name()));
+    let description = pkg.join(format!("{}.json", bundle.name()));
+    if description.is_file() && std::fs::read_to_string(&stamp_file).is_ok_and(|known| known == stamp) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(pkg)?;
+    let mut command = Command::new(bundler);
+    command
+        .current_dir(&workspace.root)
+        .arg("--input")
+        .arg(&artifact)
+        .args(["--name", bundle.name(), "--out"])
+        .arg(pkg);
+    if bundle != Bundle::Ui {
+        command.arg("--worker");
+    }
+    steps.run(&format!("bundle of the {}", bundle.label()), &mut command)?;
+    std::fs::write(stamp_file, stamp)?;
+    Ok(())
+}
+
+/// An engine that is not built must not be offered from an earlier build.
+fn forget(pkg: &Path, bundle: Bundle) -> anyhow::Result<()> {
+    for file in [format!("{}.json", bundle.name()), format!(".{}.stamp", bundle.name())] {
+        match std::fs::remove_file(pkg.join(file)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Enough to notice that a file is another one: path, size and time of change.
+fn fingerprint(file: &Path) -> anyhow::Result<String> {
+    let facts = std::fs::metadata(file).with_context(|| format!("{} was not built", file.display()))?;
+    let changed = facts.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(format!("{} {} {}", file.display(), facts.len(), changed.as_nanos()))
+}
+
+/// `cargo xtask lab|reference|train|bench`: the command line of the labs, optimized, with its own exit code.
+pub(crate) fn lab_cli(workspace: &Workspace, first: &[&str], args: Args) -> anyhow::Result<ExitCode> {
+    let program = tool(workspace, &mut Steps::new(workspace), "lab-cli", true)?;
+    let status = Command::new(program).args(first).args(args.rest()).current_dir(&workspace.root).status()?;
+    Ok(exit_code(status))
+}
+
+/// The exit code of a program we stand for.
+pub(crate) fn exit_code(status: std::process::ExitStatus) -> ExitCode {
+    status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_engines_never_share_a_file() {
+        let workspace = Workspace { root: "r".into(), target: "r/target".into() };
+        for grade in [Grade::Reader, Grade::Author] {
+            let (cpu, gpu) = (Bundle::Cpu.build(&workspace, grade), Bundle::Gpu.build(&workspace, grade));
+            assert_ne!(cpu.1, gpu.1);
+            assert!(gpu.0.contains(&"webgpu".to_owned()) && !cpu.0.contains(&"webgpu".to_owned()));
+        }
+    }
+
+    #[test]
+    fn authors_never_wait_for_the_readers_profile() {
+        let workspace = Workspace { root: "r".into(), target: "r/target".into() };
+        let (words, artifact) = Bundle::Cpu.build(&workspace, Grade::Author);
+        assert!(words.contains(&"engine-dev".to_owned()));
+        assert!(artifact.ends_with("wasm32-unknown-unknown/engine-dev/lab_engine.wasm"), "{artifact:?}");
+    }
+}

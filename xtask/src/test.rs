@@ -1,0 +1,229 @@
+//! `cargo xtask test`: native tests, then the built site in a real browser; one line sums up.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::Context as _;
+
+use crate::args::Args;
+use crate::doctor;
+use crate::pipeline;
+use crate::step::{Steps, words};
+use crate::workspace::Workspace;
+
+/// Names of the browser on various systems.
+pub(crate) const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
+
+/// Version of axe-core, the accessibility rules; its package is fetched by npm at test time.
+const AXE: &str = "4.10.3";
+
+/// Packages tested together, so that each dependency is compiled once.
+struct Group {
+    name: &'static str,
+    packages: &'static [&'static str],
+    features: &'static [&'static str],
+    /// The book's tools are needed optimized anyway (a build of the site runs them); the labs' tests keep overflow checks.
+    optimized: bool,
+}
+
+const GROUPS: &[Group] = &[
+    Group { name: "commands", packages: &["xtask"], features: &[], optimized: false },
+    Group { name: "contract", packages: &["lab-api"], features: &["lab-api/schema"], optimized: false },
+    Group { name: "labs", packages: &["lab-kit", "labs", "lab-cli"], features: &[], optimized: false },
+    Group { name: "book", packages: &["lab-charts", "textbook", "site-builder"], features: &[], optimized: true },
+    Group { name: "bundler", packages: &["wasm-bundle"], features: &[], optimized: true },
+    Group { name: "widget", packages: &["lab-ui"], features: &[], optimized: false },
+];
+
+/// Passed and failed tests.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitCode> {
+    let no_browser = args.flag("--no-browser");
+    let gpu = !args.flag("--no-gpu") && wants_gpu();
+    let filter = args.word();
+    args.finish()?;
+    let start = std::time::Instant::now();
+    let mut steps = Steps::new(workspace);
+    let mut total = Tally::default();
+    for group in GROUPS {
+        let mut words = vec!["test", "--quiet", "--no-fail-fast"];
+        words.extend(group.packages.iter().flat_map(|package| ["--package", package]));
+        words.extend(group.features.iter().flat_map(|feature| ["--features", feature]));
+        if group.optimized {
+            words.push("--release");
+        }
+        words.extend(filter.as_deref());
+        total.add(&mut steps, &format!("tests of the {}", group.name), &mut workspace.cargo(&words))?;
+    }
+    if !no_browser {
+        match prepare_browser(workspace, &mut steps, gpu) {
+            Ok(()) => {
+                for suite in ["--lib", "built_site", "browser"] {
+                    let mut command = browser_tests(workspace, suite, filter.as_deref());
+                    total.add(&mut steps, &format!("browser-tests {}", suite.trim_start_matches('-')), &mut command)?;
+                }
+            }
+            Err(error) => {
+                println!("The browser's tests could not run: {error:#}");
+                total.failed += 1;
+            }
+        }
+    }
+    println!("{} passed, {} failed ({})", total.passed, total.failed, words(start.elapsed().as_secs_f64()));
+    if filter.is_some() && total == Tally::default() {
+        println!("No test has “{}” in its name.", filter.unwrap_or_default());
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `cargo xtask screenshots`.
+pub(crate) fn screenshots(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitCode> {
+    let filter = args.word();
+    args.finish()?;
+    let mut steps = Steps::new(workspace);
+    prepare_browser(workspace, &mut steps, wants_gpu())?;
+    let folder = workspace.target.join("screenshots");
+    let mut command = browser_tests(workspace, "screenshots", None);
+    command.env("SCREENSHOTS", &folder).args(["--", "--ignored", "--nocapture"]).args(filter);
+    let output = steps.observe("screenshots", &mut command, true)?;
+    println!("Screenshots are in {}", workspace.name_of(&folder).display());
+    Ok(if output.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether the gpu engine, whose build takes minutes, is wanted on this machine.
+pub(crate) fn wants_gpu() -> bool {
+    std::env::var_os("NO_GPU_ENGINE").is_none()
+}
+
+fn browser_tests(workspace: &Workspace, suite: &str, filter: Option<&str>) -> Command {
+    let mut words = vec!["test", "--quiet", "--package", "browser-tests"];
+    match suite {
+        "--lib" => words.push("--lib"),
+        test => words.extend(["--test", test]),
+    }
+    words.extend(filter);
+    let mut command = workspace.cargo(&words);
+    command
+        .env("DIST", workspace.root.join("dist"))
+        .env("LAB_CLI", workspace.target.join("debug").join(format!("lab-cli{}", std::env::consts::EXE_SUFFIX)))
+        .env("AXE", axe_file(workspace));
+    command
+}
+
+/// The built site, a browser with its driver, axe-core, and the native engine to compare with.
+fn prepare_browser(workspace: &Workspace, steps: &mut Steps, gpu: bool) -> anyhow::Result<()> {
+    pipeline::build_site(workspace, steps, &workspace.root.join("dist"), gpu, None)?;
+    pipeline::tool(workspace, steps, "lab-cli", false)?;
+    if std::env::var_os("CHROME").is_none() && !CHROMIUM.iter().any(|name| doctor::has(name)) {
+        install(workspace, steps, &["chromium", "chromium-driver"])?;
+    }
+    if std::env::var_os("CHROMEDRIVER").is_none() && !doctor::has("chromedriver") {
+        install(workspace, steps, &["chromium-driver"])?;
+    }
+    fetch_axe(workspace, steps)
+}
+
+fn axe_file(workspace: &Workspace) -> PathBuf {
+    workspace.target.join(format!("axe-core-{AXE}")).join("package").join("axe.min.js")
+}
+
+/// npm verifies the package against its registry's checksum; it is fetched once per version.
+fn fetch_axe(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<()> {
+    let file = axe_file(workspace);
+    if file.is_file() {
+        return Ok(());
+    }
+    if !doctor::has("npm") {
+        install(workspace, steps, &["npm"])?;
+    }
+    let folder = file.parent().and_then(Path::parent).context("the file lies two folders deep")?;
+    std::fs::create_dir_all(folder)?;
+    let package = format!("axe-core@{AXE}");
+    steps.run("axe-core", workspace.program("npm", &["pack", "--silent", &package]).current_dir(folder))?;
+    let archive = format!("axe-core-{AXE}.tgz");
+    steps.run("axe-core, unpacked", workspace.program("tar", &["-xzf", &archive]).current_dir(folder))?;
+    anyhow::ensure!(file.is_file(), "the package {package} holds no axe.min.js; has its layout changed?");
+    Ok(())
+}
+
+/// Installs Debian packages where we may, and says how where we may not.
+fn install(workspace: &Workspace, steps: &mut Steps, packages: &[&str]) -> anyhow::Result<()> {
+    let list = packages.join(" ");
+    let by_hand = format!("install {list} (on Debian: `apt-get install {list}`), then run this again");
+    anyhow::ensure!(doctor::has("apt-get"), "{by_hand}");
+    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+    let sudo = Command::new("sudo").args(["-n", "true"]).output().is_ok_and(|output| output.status.success());
+    anyhow::ensure!(root || sudo, "{by_hand}");
+    let prefix: &[&str] = if root { &[] } else { &["sudo", "-n"] };
+    let apt = |rest: &[&str]| {
+        let line = [prefix, &["apt-get", "-y", "-q"], rest].concat();
+        let mut command = workspace.program(line[0], &line[1..]);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    steps.run("list of system packages", &mut apt(&["update"])).context(by_hand.clone())?;
+    let words = [&["install", "--no-install-recommends"], packages].concat();
+    steps.run(&format!("installing {list}"), &mut apt(&words)).context(by_hand)?;
+    Ok(())
+}
+
+impl Tally {
+    /// Runs a group and adds its count. A group that did not even compile counts as one failure.
+    fn add(&mut self, steps: &mut Steps, name: &str, command: &mut Command) -> anyhow::Result<()> {
+        let output = steps.observe(name, command, false)?;
+        let mut found = tally(&output.text);
+        if !output.success {
+            found.failed = found.failed.max(1);
+            println!("{}", output.text.trim_end());
+        }
+        println!("{name}: {} passed, {} failed", found.passed, found.failed);
+        self.passed += found.passed;
+        self.failed += found.failed;
+        Ok(())
+    }
+}
+
+/// Adds up the lines `test result: ok. 5 passed; 0 failed; ...` that each test binary ends with.
+fn tally(output: &str) -> Tally {
+    let count = |line: &str, word: &str| {
+        let mut before = line.split(word).next()?.split_whitespace();
+        before.next_back()?.parse::<usize>().ok()
+    };
+    let mut total = Tally::default();
+    for line in output.lines().filter(|line| line.starts_with("test result:")) {
+        total.passed += count(line, " passed").unwrap_or(0);
+        total.failed += count(line, " failed").unwrap_or(0);
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_all_binaries_add_up() {
+        let output = "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured\nnoise\n\
+                      test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured\n";
+        assert_eq!(tally(output), Tally { passed: 7, failed: 1 });
+        assert_eq!(tally("error: could not compile"), Tally::default());
+    }
+
+    #[test]
+    fn a_group_that_does_not_compile_is_a_failure() {
+        let folder = std::env::temp_dir().join(format!("xtask-tally-{}", std::process::id()));
+        let workspace = Workspace { root: folder.clone(), target: folder.clone() };
+        std::fs::create_dir_all(&folder).expect("temporary folder");
+        let mut total = Tally::default();
+        let mut command = workspace.program("sh", &["-c", "echo error; exit 101"]);
+        total.add(&mut Steps::new(&workspace), "broken", &mut command).expect("starts");
+        assert_eq!(total, Tally { passed: 0, failed: 1 });
+        std::fs::remove_dir_all(folder).expect("temporary folder");
+    }
+}
