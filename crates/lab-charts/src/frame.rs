@@ -1,0 +1,191 @@
+//! What surrounds the data: legend, grid, tick labels, axis labels. No box, no vertical words.
+
+use plotters::prelude::DrawingBackend;
+
+use crate::axis::Map;
+use crate::mark::{Sign, sample};
+use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
+use crate::{ChartError, Ink};
+
+const ROW: f64 = 20.0;
+/// Room around everything.
+pub(crate) const EDGE: f64 = 6.0;
+
+/// Where the data stand, in logical pixels.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plot {
+    pub(crate) left: f64,
+    pub(crate) top: f64,
+    pub(crate) right: f64,
+    pub(crate) bottom: f64,
+}
+
+/// Names of series, laid out in rows.
+pub(crate) struct Legend<'a> {
+    names: Vec<&'a str>,
+    sign: Sign,
+    /// Left end of each entry, and its row.
+    places: Vec<(f64, usize)>,
+}
+
+impl<'a> Legend<'a> {
+    /// A legend for these series; empty where there is nothing to tell apart.
+    pub(crate) fn new(names: impl IntoIterator<Item = &'a str>, sign: Sign, width: f64) -> Self {
+        let mut names: Vec<&str> = names.into_iter().collect();
+        if names.len() < 2 {
+            names.clear();
+        }
+        let (mut x, mut row, mut places) = (EDGE, 0, Vec::new());
+        for name in &names {
+            let needed = 24.0 + text_width(name, TEXT) + 14.0;
+            if x > EDGE && x + needed > width {
+                (x, row) = (EDGE, row + 1);
+            }
+            places.push((x, row));
+            x += needed;
+        }
+        Self { names, sign, places }
+    }
+
+    /// Height it takes, 0 where it is empty.
+    pub(crate) fn height(&self) -> f64 {
+        self.places.last().map_or(0.0, |(_, row)| (*row as f64 + 1.0) * ROW + 4.0)
+    }
+
+    pub(crate) fn draw<DB: DrawingBackend>(&self, pen: &mut Pen<DB>) -> Result<(), ChartError> {
+        let width = pen.size().0;
+        for (i, (name, (x, row))) in self.names.iter().zip(&self.places).enumerate() {
+            let y = EDGE + (*row as f64 + 0.5) * ROW;
+            sample(pen, (x + 9.0, y), i, self.names.len(), self.sign)?;
+            let room = width - x - 24.0 - EDGE;
+            pen.text((x + 24.0, y), &fit(name, TEXT, room), Ink::Text, TEXT, Hang::Left)?;
+        }
+        Ok(())
+    }
+}
+
+/// The words at the axes.
+pub(crate) struct Labels<'a> {
+    pub(crate) x: &'a str,
+    pub(crate) y: &'a str,
+    /// Names under equal slots, instead of ticks.
+    pub(crate) categories: &'a [String],
+}
+
+/// Draws grid and labels below a legend of the given height, sets the ranges of both maps, and gives the place of the data.
+pub(crate) fn axes<DB: DrawingBackend>(
+    pen: &mut Pen<DB>,
+    x: &mut Map,
+    y: &mut Map,
+    labels: &Labels,
+    legend_height: f64,
+) -> Result<Plot, ChartError> {
+    let (width, height) = pen.size();
+    let y_labels = y.labels();
+    let widest = y_labels.iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max);
+    let left = EDGE + widest + 8.0;
+    let last_x = x.labels().last().map_or(0.0, |l| text_width(l, SMALL) / 2.0);
+    let right = width - EDGE - last_x.max(6.0);
+    let y_label_height = if labels.y.is_empty() { 8.0 } else { ROW + 4.0 };
+    let top = EDGE + legend_height + y_label_height;
+    let slot = (right - left) / labels.categories.len().max(1) as f64;
+    let wrapped: Vec<Vec<String>> = labels.categories.iter().map(|c| wrap(c, slot - 6.0)).collect();
+    let lines = wrapped.iter().map(Vec::len).max().unwrap_or(1).max(1) as f64;
+    let x_label_height = if labels.x.is_empty() { 0.0 } else { ROW - 2.0 };
+    let bottom = height - EDGE - x_label_height - lines * 14.0 - 6.0;
+    if bottom - top < 30.0 || right - left < 60.0 {
+        return Err(ChartError::TooSmall { width: width as u32, height: height as u32 });
+    }
+    let plot = Plot { left, top, right, bottom };
+    x.range = (left, right);
+    y.range = (bottom, top);
+
+    if !labels.y.is_empty() {
+        let at = (EDGE, EDGE + legend_height + ROW / 2.0);
+        pen.text(at, &fit(labels.y, TEXT, width - 2.0 * EDGE), Ink::Muted, TEXT, Hang::Left)?;
+    }
+    for (tick, words) in y.ticks.clone().into_iter().zip(y_labels) {
+        let Some(at) = y.at(tick) else { continue };
+        pen.path(&[(left, at), (right, at)], Ink::Line, 1.0)?;
+        pen.text((left - 8.0, at), &words, Ink::Muted, SMALL, Hang::Right)?;
+    }
+    if labels.categories.is_empty() {
+        x_ticks(pen, x, &plot)?;
+    } else {
+        let every = category_stride(labels.categories, slot);
+        for (i, lines) in wrapped.iter().enumerate().step_by(every) {
+            let centre = left + (i as f64 + 0.5) * slot;
+            let single = [fit(&labels.categories[i], SMALL, slot * every as f64)];
+            let lines = if every > 1 { &single[..] } else { lines };
+            for (row, line) in lines.iter().enumerate() {
+                let at = (centre, bottom + 12.0 + row as f64 * 14.0);
+                pen.text(at, line, Ink::Muted, SMALL, Hang::Middle)?;
+            }
+        }
+    }
+    if !labels.x.is_empty() {
+        let at = ((left + right) / 2.0, height - EDGE - 6.0);
+        pen.text(at, &fit(labels.x, TEXT, width - 2.0 * EDGE), Ink::Muted, TEXT, Hang::Middle)?;
+    }
+    Ok(plot)
+}
+
+/// Tick labels under the plot, each with a short tick; those that would collide are left out.
+pub(crate) fn x_ticks<DB: DrawingBackend>(pen: &mut Pen<DB>, x: &Map, plot: &Plot) -> Result<(), ChartError> {
+    let mut free = f64::NEG_INFINITY;
+    for (tick, words) in x.ticks.iter().zip(x.labels()) {
+        let Some(at) = x.at(*tick) else { continue };
+        pen.path(&[(at, plot.bottom), (at, plot.bottom + 4.0)], Ink::Line, 1.0)?;
+        let half = text_width(&words, SMALL) / 2.0;
+        if at - half > free {
+            pen.text((at, plot.bottom + 13.0), &words, Ink::Muted, SMALL, Hang::Middle)?;
+            free = at + half + 8.0;
+        }
+    }
+    Ok(())
+}
+
+/// How many categories share one label, where not all fit even when wrapped.
+fn category_stride(categories: &[String], slot: f64) -> usize {
+    if slot >= 26.0 {
+        return 1;
+    }
+    let widest = categories.iter().map(|c| text_width(c, SMALL)).fold(1.0, f64::max);
+    ((widest.min(60.0) + 6.0) / slot).ceil().max(1.0) as usize
+}
+
+/// At most two lines within the room.
+fn wrap(words: &str, room: f64) -> Vec<String> {
+    if text_width(words, SMALL) <= room {
+        return vec![words.to_owned()];
+    }
+    let break_at = words
+        .match_indices([' ', '-', '_', ','])
+        .map(|(i, found)| i + found.len())
+        .filter(|i| text_width(words[..*i].trim_end(), SMALL) <= room)
+        .max();
+    match break_at {
+        Some(i) => vec![words[..i].trim_end().to_owned(), fit(words[i..].trim_start(), SMALL, room)],
+        None => vec![fit(words, SMALL, room)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_take_two_lines_at_most() {
+        assert_eq!(wrap("INT8", 60.0), ["INT8"]);
+        assert_eq!(wrap("per channel", 50.0), ["per", "channel"]);
+        assert_eq!(wrap("per channel symmetric", 50.0).len(), 2);
+    }
+
+    #[test]
+    fn a_legend_needs_two_series_and_breaks_into_rows() {
+        assert_eq!(Legend::new(["one"], Sign::Bar, 400.0).height(), 0.0);
+        let names = ["a rather long name", "another rather long name", "and a third one of them"];
+        let wide = Legend::new(names, Sign::Bar, 800.0).height();
+        assert!(Legend::new(names, Sign::Bar, 300.0).height() > wide);
+    }
+}

@@ -1,0 +1,223 @@
+//! How numbers are written, everywhere: in tables, in prose, at axes.
+
+use lab_api::{Better, Metric};
+
+/// Stands between a number and its unit; narrow, and does not break.
+pub(crate) const THIN: char = '\u{202f}';
+const MINUS: char = '\u{2212}';
+
+/// A number as a reader sees it, without its unit: counts and bytes grouped (`106,496`), percentages with one or two
+/// decimals (`97.3`, `97.27`), everything else with three significant digits, where digits before the point are never
+/// rounded away.
+#[must_use]
+pub fn format_number(value: f64, unit: &str) -> String {
+    if !value.is_finite() {
+        return "–".to_owned();
+    }
+    let size = value.abs();
+    let whole = value.fract() == 0.0;
+    match unit {
+        "bytes" | "B" => grouped(value, 0),
+        "%" | "points" => {
+            // One decimal, unless the second one says something.
+            let tenths = (size * 10.0).round() / 10.0;
+            grouped(value, if (size - tenths).abs() < 0.005 { 1 } else { 2 })
+        }
+        _ if whole && size < 1e15 && !is_measure(unit) => grouped(value, 0),
+        _ if size >= 1e15 || (size > 0.0 && size < 1e-4) => scientific(value),
+        _ => grouped(value, decimals_for_three(size)),
+    }
+}
+
+/// A number with its unit: `106,496 bytes`, `97.3 %`, `0.412 ms`, `3.94×`; the space is narrow and does not break.
+#[must_use]
+pub fn format_value(value: f64, unit: &str) -> String {
+    let number = format_number(value, unit);
+    match unit {
+        "" => number,
+        "×" | "x" => format!("{number}×"),
+        unit => format!("{number}{THIN}{unit}"),
+    }
+}
+
+/// Units of things measured on a continuous scale: a whole value there is chance, and keeps its digits.
+fn is_measure(unit: &str) -> bool {
+    matches!(unit, "ns" | "µs" | "us" | "ms" | "s" | "dB" | "×" | "x" | "nats")
+}
+
+/// Decimals that show three significant digits.
+fn decimals_for_three(size: f64) -> usize {
+    if size == 0.0 {
+        return 0;
+    }
+    // Rounding can carry into a new digit: 9.996 is "10.0".
+    let exponent = |number: f64| number.log10().floor() as i32;
+    let decimals = (2 - exponent(size)).clamp(0, 9);
+    let rounded = (size * 10f64.powi(decimals)).round() / 10f64.powi(decimals);
+    (2 - exponent(rounded)).clamp(0, 9) as usize
+}
+
+/// Fixed decimals, thousands grouped by commas, a real minus sign.
+pub(crate) fn grouped(value: f64, decimals: usize) -> String {
+    let text = format!("{:.decimals$}", value.abs());
+    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), ""), |parts| parts);
+    let mut out = String::new();
+    if value < 0.0 && text.bytes().any(|b| b.is_ascii_digit() && b != b'0') {
+        out.push(MINUS);
+    }
+    for (i, digit) in whole.chars().enumerate() {
+        if i > 0 && (whole.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if !fraction.is_empty() {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    out
+}
+
+/// `1.2×10⁻⁵`.
+fn scientific(value: f64) -> String {
+    let text = format!("{value:.1e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let mantissa = mantissa.replace('-', &MINUS.to_string());
+    format!("{mantissa}×10{}", superscript(exponent.parse().unwrap_or_default()))
+}
+
+/// `⁻⁵`.
+pub(crate) fn superscript(exponent: i32) -> String {
+    let raise = |c| match c {
+        '-' => '⁻',
+        '1' => '¹',
+        '2' => '²',
+        '3' => '³',
+        digit => char::from_u32(0x2070 + u32::from(digit) - u32::from('0')).unwrap_or(digit),
+    };
+    exponent.to_string().chars().map(raise).collect()
+}
+
+/// What a change means for the reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It went the right way.
+    Better,
+    /// It went the wrong way.
+    Worse,
+    /// It did not change.
+    Same,
+    /// It changed, and neither way is right.
+    Neutral,
+}
+
+impl Verdict {
+    /// The word for it; empty where there is nothing to judge.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Same => "same",
+            Self::Neutral => "",
+        }
+    }
+}
+
+/// The change from baseline to value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    /// The number behind `text`: percent where relative, else in the metric's unit.
+    pub value: f64,
+    /// With sign and unit: `−74.9 %`, `−0.33 points`.
+    pub text: String,
+    /// Whether it helps.
+    pub verdict: Verdict,
+}
+
+/// The difference of a metric to its baseline, if it has one: relative in percent, but absolute where a ratio would
+/// mislead (percentages, decibels, bits, or a baseline of zero).
+#[must_use]
+pub fn difference(metric: &Metric) -> Option<Difference> {
+    let baseline = metric.baseline?;
+    let change = metric.value - baseline;
+    let absolute = matches!(metric.unit.as_str(), "%" | "points" | "dB" | "bits") || baseline == 0.0;
+    let percent = 100.0 * change / baseline.abs();
+    let (value, text) = match (absolute, metric.unit.as_str()) {
+        (true, "%") => (change, format_value(change, "points")),
+        (true, unit) => (change, format_value(change, unit)),
+        (false, _) => (percent, format!("{}{THIN}%", grouped(percent, 1))),
+    };
+    let verdict = match metric.better {
+        _ if change == 0.0 => Verdict::Same,
+        Better::Neutral => Verdict::Neutral,
+        Better::Higher if change > 0.0 => Verdict::Better,
+        Better::Lower if change < 0.0 => Verdict::Better,
+        _ => Verdict::Worse,
+    };
+    let sign = if value > 0.0 { "+" } else { "" };
+    Some(Difference { value, text: format!("{sign}{text}"), verdict })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab_api::{Family, Kind};
+
+    #[test]
+    fn numbers_by_unit() {
+        let cases = [
+            (106_496.0, "bytes", "106,496"),
+            (27_148.5, "bytes", "27,148"),
+            (97.3, "%", "97.3"),
+            (97.272, "%", "97.27"),
+            (100.0, "%", "100.0"),
+            (0.41234, "ms", "0.412"),
+            (9.996, "ms", "10.0"),
+            (3.0, "ms", "3.00"),
+            (754.3, "ms", "754"),
+            (12_345.6, "ms", "12,346"),
+            (3.9412, "×", "3.94"),
+            (1797.0, "", "1,797"),
+            (-12.5, "dB", "−12.5"),
+            (0.000_012, "", "1.2×10⁻⁵"),
+            (0.0, "", "0"),
+            (-0.000_000_1, "%", "0.0"),
+        ];
+        for (value, unit, text) in cases {
+            assert_eq!(format_number(value, unit), text, "{value} {unit}");
+        }
+        assert_eq!(format_value(97.3, "%"), "97.3\u{202f}%");
+        assert_eq!(format_value(3.9412, "×"), "3.94×");
+        assert_eq!(format_value(f64::NAN, ""), "–");
+    }
+
+    fn metric(value: f64, baseline: f64, unit: &str, better: Better) -> Metric {
+        Metric {
+            id: "m".into(),
+            label: "M".into(),
+            value,
+            unit: unit.into(),
+            better,
+            kind: Kind::Exact,
+            family: Family::Quality,
+            baseline: Some(baseline),
+            interval: None,
+            tolerance: None,
+            samples: vec![],
+            help: String::new(),
+        }
+    }
+
+    #[test]
+    fn differences_say_which_way_is_right() {
+        let bytes = difference(&metric(25.0, 100.0, "bytes", Better::Lower)).expect("has a baseline");
+        assert_eq!((bytes.text.as_str(), bytes.verdict), ("−75.0\u{202f}%", Verdict::Better));
+        let accuracy = difference(&metric(97.0, 97.5, "%", Better::Higher)).expect("has a baseline");
+        assert_eq!((accuracy.text.as_str(), accuracy.verdict), ("−0.5\u{202f}points", Verdict::Worse));
+        let same = difference(&metric(5.0, 5.0, "", Better::Higher)).expect("has a baseline");
+        assert_eq!(same.verdict, Verdict::Same);
+        let from_zero = difference(&metric(4.0, 0.0, "", Better::Lower)).expect("has a baseline");
+        assert_eq!(from_zero.text, "+4");
+    }
+}

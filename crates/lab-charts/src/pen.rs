@@ -1,0 +1,219 @@
+//! Drawing in logical pixels on a plotters backend.
+
+use plotters::prelude::DrawingBackend;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{Color, IntoFont, RGBColor, ShapeStyle, TextStyle};
+
+use crate::{ChartError, Ink, Palette};
+
+/// A point in logical pixels.
+pub(crate) type Point = (f64, f64);
+
+/// Size of ordinary words, in logical pixels.
+pub(crate) const TEXT: f64 = 12.0;
+/// Size of tick labels.
+pub(crate) const SMALL: f64 = 11.0;
+
+/// Where a text hangs on its point.
+#[derive(Clone, Copy)]
+pub(crate) enum Hang {
+    Left,
+    Middle,
+    Right,
+}
+
+/// Draws on a backend. Backends count whole pixels: `scale` says how many of them make a logical one.
+pub(crate) struct Pen<'a, DB: DrawingBackend> {
+    backend: &'a mut DB,
+    palette: &'a Palette,
+    font: &'a str,
+    scale: f64,
+    /// The SVG backend divides font sizes by 1.24; this undoes it.
+    font_factor: f64,
+}
+
+impl<'a, DB: DrawingBackend> Pen<'a, DB> {
+    pub(crate) fn new(backend: &'a mut DB, palette: &'a Palette, font: &'a str, scale: f64, font_factor: f64) -> Self {
+        Self { backend, palette, font, scale, font_factor }
+    }
+
+    /// Width and height in logical pixels.
+    pub(crate) fn size(&self) -> (f64, f64) {
+        let (width, height) = self.backend.get_size();
+        (f64::from(width) / self.scale, f64::from(height) / self.scale)
+    }
+
+    /// Finishes the picture.
+    pub(crate) fn present(&mut self) -> Result<(), ChartError> {
+        self.backend.present().map_err(ChartError::backend)
+    }
+
+    fn at(&self, (x, y): Point) -> (i32, i32) {
+        ((x * self.scale).round() as i32, (y * self.scale).round() as i32)
+    }
+
+    fn style(&self, ink: Ink, alpha: f64, width: f64, filled: bool) -> ShapeStyle {
+        let (r, g, b) = self.palette.colour(ink);
+        let stroke_width = (width * self.scale).round().max(1.0) as u32;
+        ShapeStyle { color: RGBColor(r, g, b).mix(alpha), filled, stroke_width }
+    }
+
+    /// A line through points.
+    pub(crate) fn path(&mut self, points: &[Point], ink: Ink, width: f64) -> Result<(), ChartError> {
+        let style = self.style(ink, 1.0, width, false);
+        let points: Vec<_> = points.iter().map(|&point| self.at(point)).collect();
+        let drawn = match points.as_slice() {
+            [] => Ok(()),
+            // A backend sharpens single level lines.
+            &[from, to] => self.backend.draw_line(from, to, &style),
+            _ => self.backend.draw_path(points, &style),
+        };
+        drawn.map_err(ChartError::backend)
+    }
+
+    /// A line through points, in dashes of the given lengths (drawn, left out).
+    pub(crate) fn dashed(
+        &mut self,
+        points: &[Point],
+        ink: Ink,
+        width: f64,
+        dash: (f64, f64),
+    ) -> Result<(), ChartError> {
+        for piece in dashes(points, dash) {
+            self.path(&piece, ink, width)?;
+        }
+        Ok(())
+    }
+
+    /// A filled rectangle.
+    pub(crate) fn fill(&mut self, from: Point, to: Point, ink: Ink, alpha: f64) -> Result<(), ChartError> {
+        let low = (from.0.min(to.0), from.1.min(to.1));
+        let high = (from.0.max(to.0), from.1.max(to.1));
+        let style = self.style(ink, alpha, 1.0, true);
+        self.backend.draw_rect(self.at(low), self.at(high), &style, true).map_err(ChartError::backend)
+    }
+
+    /// The outline of a rectangle. Drawn as a path: the SVG backend gives rectangles no line width.
+    pub(crate) fn outline(&mut self, from: Point, to: Point, ink: Ink, width: f64) -> Result<(), ChartError> {
+        self.path(&[from, (to.0, from.1), to, (from.0, to.1), from, (to.0, from.1)], ink, width)
+    }
+
+    /// A filled polygon.
+    pub(crate) fn polygon(&mut self, points: &[Point], ink: Ink, alpha: f64) -> Result<(), ChartError> {
+        let style = self.style(ink, alpha, 1.0, true);
+        let points: Vec<_> = points.iter().map(|&point| self.at(point)).collect();
+        self.backend.fill_polygon(points, &style).map_err(ChartError::backend)
+    }
+
+    /// A disc.
+    pub(crate) fn disc(&mut self, centre: Point, radius: f64, ink: Ink) -> Result<(), ChartError> {
+        let style = self.style(ink, 1.0, 1.0, true);
+        let radius = (radius * self.scale).round() as u32;
+        self.backend.draw_circle(self.at(centre), radius, &style, true).map_err(ChartError::backend)
+    }
+
+    /// Words, centred vertically on their point.
+    pub(crate) fn text(
+        &mut self,
+        point: Point,
+        words: &str,
+        ink: Ink,
+        size: f64,
+        hang: Hang,
+    ) -> Result<(), ChartError> {
+        let horizontal = match hang {
+            Hang::Left => HPos::Left,
+            Hang::Middle => HPos::Center,
+            Hang::Right => HPos::Right,
+        };
+        let (r, g, b) = self.palette.colour(ink);
+        let colour = RGBColor(r, g, b);
+        let style = TextStyle::from((self.font, size * self.scale * self.font_factor).into_font())
+            .color(&colour)
+            .pos(Pos::new(horizontal, VPos::Center));
+        self.backend.draw_text(words, &style, self.at(point)).map_err(ChartError::backend)
+    }
+}
+
+/// An estimate of the width of words; backends without fonts cannot measure. Generous, so that nothing collides.
+pub(crate) fn text_width(words: &str, size: f64) -> f64 {
+    let share = |c: char| match c {
+        'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | '\'' | '|' | ' ' | '\u{202f}' => 0.32,
+        'm' | 'w' | 'M' | 'W' => 0.86,
+        'A'..='Z' => 0.68,
+        _ => 0.57,
+    };
+    words.chars().map(share).sum::<f64>() * size
+}
+
+/// Words cut to fit, with an ellipsis where something is missing.
+pub(crate) fn fit(words: &str, size: f64, room: f64) -> String {
+    if text_width(words, size) <= room {
+        return words.to_owned();
+    }
+    let mut kept = String::new();
+    for c in words.chars() {
+        kept.push(c);
+        if text_width(&kept, size) + 0.9 * size > room {
+            kept.pop();
+            break;
+        }
+    }
+    kept.truncate(kept.trim_end().len());
+    kept.push('…');
+    kept
+}
+
+fn dashes(points: &[Point], (on, off): (f64, f64)) -> Vec<Vec<Point>> {
+    let mut pieces = Vec::new();
+    let mut piece: Vec<Point> = points.first().copied().into_iter().collect();
+    let (mut drawing, mut left) = (true, on);
+    for pair in points.windows(2) {
+        let (mut from, to) = (pair[0], pair[1]);
+        loop {
+            let length = (to.0 - from.0).hypot(to.1 - from.1);
+            if length <= left {
+                left -= length;
+                if drawing {
+                    piece.push(to);
+                }
+                break;
+            }
+            let share = left / length;
+            from = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1));
+            if drawing {
+                piece.push(from);
+                pieces.push(std::mem::take(&mut piece));
+            } else {
+                piece.push(from);
+            }
+            drawing = !drawing;
+            left = if drawing { on } else { off };
+        }
+    }
+    if piece.len() > 1 {
+        pieces.push(piece);
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dashes_cover_their_share_and_stay_on_the_line() {
+        let pieces = dashes(&[(0.0, 0.0), (50.0, 0.0), (50.0, 50.0)], (6.0, 4.0));
+        let length =
+            |piece: &Vec<Point>| piece.windows(2).map(|p| (p[1].0 - p[0].0).hypot(p[1].1 - p[0].1)).sum::<f64>();
+        assert_eq!(pieces.len(), 10);
+        assert!(pieces.iter().all(|piece| (length(piece) - 6.0).abs() < 1e-9));
+    }
+
+    #[test]
+    fn words_are_cut_to_their_room() {
+        assert_eq!(fit("short", TEXT, 100.0), "short");
+        let cut = fit("a very long name of a layer", TEXT, 80.0);
+        assert!(cut.ends_with('…') && text_width(&cut, TEXT) <= 84.0, "{cut}");
+    }
+}
