@@ -1,2 +1,22 @@
-//! What labs stand on: the Lab trait, context, models, data, quantizers, measurement.
+//! What labs stand on: the [`Lab`] trait and its [`Context`], models, data, quantizers and measurement, on Burn.
+//!
+//! A lab is written against this crate alone; what differs between a terminal and a browser sits behind [`Host`].
 
+mod context;
+pub mod data;
+mod device;
+mod host;
+mod lab;
+pub mod measure;
+pub mod mlp;
+pub mod quant;
+pub mod report;
+pub mod stats;
+pub mod train;
+pub mod weights;
+
+pub use burn;
+pub use context::{Context, rng};
+pub use device::open_device;
+pub use host::{Host, HostInfo, LocalBoxFuture};
+pub use lab::{Lab, LabEntry, execute, find};

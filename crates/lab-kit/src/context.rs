@@ -1,0 +1,151 @@
+//! What a running lab holds: device, generator, files, clock, and the way to its reader.
+
+use std::rc::Rc;
+
+use burn::tensor::Device;
+use lab_api::{AssetRef, DeviceInfo, Environment, LabError, Report, nearest};
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use sha2::{Digest, Sha256};
+
+use crate::{Host, data::hex};
+
+/// Everything a lab may touch while it runs.
+pub struct Context {
+    /// Where tensors live. Never call `Device::default()`: it may be another one.
+    pub device: Device,
+    /// The same device in words.
+    pub device_info: DeviceInfo,
+    /// The seed of this run.
+    pub seed: u64,
+    assets: Vec<AssetRef>,
+    host: Rc<dyn Host>,
+    clock_step_ms: f64,
+}
+
+impl Context {
+    /// A context on an opened device ([`open_device`](crate::open_device)), offering these files.
+    #[must_use]
+    pub fn new(device: (Device, DeviceInfo), seed: u64, assets: Vec<AssetRef>, host: Rc<dyn Host>) -> Self {
+        let clock_step_ms = clock_step_ms(host.as_ref());
+        Self { device: device.0, device_info: device.1, seed, assets, host, clock_step_ms }
+    }
+
+    /// A generator for one purpose, the same on every platform. Purposes have independent streams, so that drawing one
+    /// number more for the data order leaves the initial weights as they were.
+    #[must_use]
+    pub fn rng(&self, purpose: &str) -> ChaCha8Rng {
+        rng(self.seed, purpose)
+    }
+
+    /// The verified content of a file of `assets/`.
+    ///
+    /// # Errors
+    /// [`LabError::Asset`] when it was not offered, cannot be had, or is not the file the manifest describes.
+    pub async fn asset(&self, name: &str) -> Result<Vec<u8>, LabError> {
+        let fail = |why: String| LabError::Asset { name: name.to_owned(), why };
+        let Some(asset) = self.assets.iter().find(|asset| asset.name == name) else {
+            let near = nearest(name, self.assets.iter().map(|asset| asset.name.as_str()));
+            let hint = near.map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
+            return Err(fail(format!("it was not offered to the lab: name it in the `assets` of lab.md{hint}")));
+        };
+        let bytes = self.host.fetch(asset.clone()).await.map_err(fail)?;
+        if bytes.len() as u64 != asset.size_bytes {
+            return Err(fail(format!("it has {} bytes, but {} were expected", bytes.len(), asset.size_bytes)));
+        }
+        if hex(&Sha256::digest(&bytes)) != asset.sha256 {
+            return Err(fail("its content was altered: the SHA-256 differs from the manifest's".into()));
+        }
+        Ok(bytes)
+    }
+
+    /// Milliseconds of a clock that never goes back.
+    #[must_use]
+    pub fn now_ms(&self) -> f64 {
+        self.host.now_ms()
+    }
+
+    /// Smallest step of that clock seen, in milliseconds: a browser may round to 0.1 ms or coarser.
+    #[must_use]
+    pub fn clock_step_ms(&self) -> f64 {
+        self.clock_step_ms
+    }
+
+    /// Shows what is being done, and how much of the run is behind (0 to 1).
+    pub fn progress(&self, stage: &str, fraction: f64) {
+        self.host.progress(stage, fraction.clamp(0.0, 1.0));
+    }
+
+    /// Shows what is known so far. A later report replaces it.
+    ///
+    /// # Errors
+    /// [`LabError::Refused`] when the report breaks a rule of [`Report::check`].
+    pub fn publish(&self, report: &Report) -> Result<(), LabError> {
+        report.check()?;
+        self.host.publish(report);
+        Ok(())
+    }
+
+    /// Lets the host breathe. Call it at least every 30 ms of work, so that Cancel is heard.
+    ///
+    /// # Errors
+    /// [`LabError::Cancelled`] when the reader asked to stop.
+    pub async fn checkpoint(&self) -> Result<(), LabError> {
+        self.host.yield_now().await;
+        if self.host.cancelled() { Err(LabError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Where this run happens.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        let info = self.host.info();
+        Environment {
+            device: self.device_info.clone(),
+            host: info.host,
+            platform: info.platform,
+            cores: info.cores,
+            engine_version: info.engine_version,
+            clock_step_ms: self.clock_step_ms,
+        }
+    }
+}
+
+/// The generator of `purpose` under `seed`: ChaCha with 8 rounds, its stream chosen by the purpose's name.
+#[must_use]
+pub fn rng(seed: u64, purpose: &str) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // FNV-1a: any fixed hash of the name serves.
+    let stream = purpose.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    rng.set_stream(stream);
+    rng
+}
+
+/// Watches the clock until it moved a few times, for 20 ms at most.
+fn clock_step_ms(host: &dyn Host) -> f64 {
+    let start = host.now_ms();
+    let (mut last, mut smallest, mut steps) = (start, f64::INFINITY, 0);
+    while steps < 8 && last - start < 20.0 {
+        let now = host.now_ms();
+        if now > last {
+            smallest = smallest.min(now - last);
+            steps += 1;
+            last = now;
+        }
+    }
+    if smallest.is_finite() { smallest } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngCore;
+
+    use super::rng;
+
+    #[test]
+    fn streams_repeat_and_are_independent() {
+        assert_eq!(rng(7, "data").next_u64(), rng(7, "data").next_u64());
+        assert_ne!(rng(7, "data").next_u64(), rng(7, "weights").next_u64());
+        assert_ne!(rng(7, "data").next_u64(), rng(8, "data").next_u64());
+    }
+}

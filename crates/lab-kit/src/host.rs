@@ -1,0 +1,48 @@
+//! What a lab needs of the place it runs in.
+
+use std::{future::Future, pin::Pin};
+
+use lab_api::{AssetRef, Report};
+
+/// A boxed future that stays on its thread: a browser has only one.
+pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// A terminal or a browser's worker. Methods take `&self`: a host is shared as `Rc<dyn Host>`.
+pub trait Host {
+    /// The bytes of a file. [`Context::asset`](crate::Context::asset) verifies them, the host need not.
+    ///
+    /// # Errors
+    /// What went wrong, as words that follow "cannot be used:", for example "the server answered 404".
+    fn fetch(&self, asset: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>>;
+
+    /// A clock that never goes back, in milliseconds. Its zero is arbitrary.
+    fn now_ms(&self) -> f64;
+
+    /// Lets pending messages (Cancel among them) be handled. Natively this may return at once.
+    fn yield_now(&self) -> LocalBoxFuture<'_, ()>;
+
+    /// Whether the reader asked to stop.
+    fn cancelled(&self) -> bool;
+
+    /// Shows how far the run is: what is being done, and 0 to 1.
+    fn progress(&self, stage: &str, fraction: f64);
+
+    /// Shows a report that later ones replace.
+    fn publish(&self, report: &Report);
+
+    /// Where this is.
+    fn info(&self) -> HostInfo;
+}
+
+/// The part of [`lab_api::Environment`] that only the host knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostInfo {
+    /// `native` or `browser`.
+    pub host: String,
+    /// Operating system and architecture, or the user agent's words.
+    pub platform: String,
+    /// Logical processors.
+    pub cores: u32,
+    /// Version of the engine.
+    pub engine_version: String,
+}

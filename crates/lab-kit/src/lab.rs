@@ -1,0 +1,149 @@
+//! A lab, its entry in the registry, and the one way to run it that worker and command line share.
+
+use std::future::Future;
+
+use lab_api::{LabError, ParamSpec, Params, Report, RunRecord, Values, nearest, validate};
+use serde_json::Value;
+
+use crate::{Context, LocalBoxFuture};
+
+/// A real experiment: parameters in, report out. One folder of `labs/src`.
+pub trait Lab: 'static {
+    /// The folder's name with `-` for `_`: also the word in links, on the command line and in `{{#lab ...}}`.
+    const ID: &'static str;
+    /// What a reader may change. Its `Default` is the default run.
+    type Params: Params;
+
+    /// The small case that tests run: 2 s at most on the cpu engine.
+    fn smoke() -> Self::Params {
+        Self::Params::default()
+    }
+
+    /// Runs the experiment. Publish early, report progress, and call `cx.checkpoint().await?` at least every 30 ms.
+    fn run(params: Self::Params, cx: &mut Context) -> impl Future<Output = Result<Report, LabError>>;
+
+    /// The study behind general claims: many seeds, all arms, intervals. Native, 15 minutes at most; its report is
+    /// committed. `None` where the lab has none.
+    fn study(cx: &mut Context) -> impl Future<Output = Result<Option<Report>, LabError>> {
+        let _ = cx;
+        async { Ok(None) }
+    }
+}
+
+type Run = for<'a> fn(Values, &'a mut Context) -> LocalBoxFuture<'a, Result<Report, LabError>>;
+#[cfg(feature = "schema")]
+type RunStudy = for<'a> fn(&'a mut Context) -> LocalBoxFuture<'a, Result<Option<Report>, LabError>>;
+
+/// A lab with its types erased, so that engine, command line and tests loop over `labs::registry::ALL`.
+#[derive(Clone, Copy)]
+pub struct LabEntry {
+    /// [`Lab::ID`].
+    pub id: &'static str,
+    /// Content of `params.json`: a list of [`ParamSpec`].
+    pub params_json: &'static str,
+    /// Content of `lab.md`; empty without the feature `schema`, since a browser's engine has no use for it.
+    pub lab_md: &'static str,
+    /// [`Lab::run`] on values.
+    pub run: Run,
+    /// [`Lab::smoke`] as values.
+    pub smoke: fn() -> Values,
+    /// [`Lab::study`].
+    #[cfg(feature = "schema")]
+    pub study: RunStudy,
+    /// The specifications that `params.json` must hold.
+    #[cfg(feature = "schema")]
+    pub specs: fn() -> Result<Vec<ParamSpec>, lab_api::SchemaError>,
+}
+
+impl LabEntry {
+    /// The entry of `L`.
+    #[must_use]
+    pub const fn of<L: Lab>(params_json: &'static str, lab_md: &'static str) -> Self {
+        Self {
+            id: L::ID,
+            params_json,
+            lab_md,
+            run: run::<L>,
+            smoke: smoke::<L>,
+            #[cfg(feature = "schema")]
+            study: study::<L>,
+            #[cfg(feature = "schema")]
+            specs: lab_api::specs_of::<L::Params>,
+        }
+    }
+
+    /// The lab's parameters, from `params.json`.
+    ///
+    /// # Errors
+    /// [`LabError::Engine`] when the file is not a list of specifications.
+    pub fn params(&self) -> Result<Vec<ParamSpec>, LabError> {
+        serde_json::from_str(self.params_json).map_err(|error| LabError::Engine {
+            why: format!("params.json of “{}” is unreadable ({error}); run `cargo xtask reference`", self.id),
+        })
+    }
+}
+
+fn run<L: Lab>(values: Values, cx: &mut Context) -> LocalBoxFuture<'_, Result<Report, LabError>> {
+    Box::pin(async move {
+        let params = serde_json::from_value(Value::Object(values.into_iter().collect())).map_err(|error| {
+            LabError::Engine {
+                why: format!("params.json of “{}” is stale ({error}); run `cargo xtask reference`", L::ID),
+            }
+        })?;
+        L::run(params, cx).await
+    })
+}
+
+#[cfg(feature = "schema")]
+fn study<L: Lab>(cx: &mut Context) -> LocalBoxFuture<'_, Result<Option<Report>, LabError>> {
+    Box::pin(L::study(cx))
+}
+
+fn smoke<L: Lab>() -> Values {
+    match serde_json::to_value(L::smoke()) {
+        Ok(Value::Object(fields)) => fields.into_iter().collect(),
+        // `specs_of` refuses parameters that are not a struct of plain fields.
+        _ => Values::new(),
+    }
+}
+
+/// The entry named `id`.
+///
+/// # Errors
+/// [`LabError::UnknownLab`] with the nearest name.
+pub fn find<'a>(registry: &'a [LabEntry], id: &str) -> Result<&'a LabEntry, LabError> {
+    registry.iter().find(|entry| entry.id == id).ok_or_else(|| LabError::UnknownLab {
+        name: id.to_owned(),
+        nearest: nearest(id, registry.iter().map(|entry| entry.id)).map(str::to_owned),
+    })
+}
+
+/// Validates the values (what is absent takes its default), runs the lab and checks its report.
+///
+/// # Errors
+/// [`LabError::BadParam`] for the first value refused, [`LabError::Refused`] for a report that breaks a rule, and
+/// whatever the lab fails with.
+pub async fn execute(entry: &LabEntry, values: &Values, cx: &mut Context) -> Result<RunRecord, LabError> {
+    let texts: Vec<(&str, String)> = values.iter().map(|(name, value)| (name.as_str(), text_of(value))).collect();
+    let checked = validate(&entry.params()?, texts.iter().map(|(name, text)| (*name, text.as_str())));
+    if let Some(problem) = checked.problems.into_iter().next() {
+        return Err(LabError::BadParam(problem));
+    }
+    let report = (entry.run)(checked.values.clone(), cx).await?;
+    report.check()?;
+    Ok(RunRecord {
+        lab: entry.id.to_owned(),
+        params: checked.values,
+        seed: cx.seed,
+        environment: cx.environment(),
+        report,
+    })
+}
+
+/// A value as links and `--set` write it.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

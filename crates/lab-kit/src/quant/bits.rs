@@ -1,0 +1,89 @@
+//! Unsigned integers of 2 to 8 bits, side by side without gaps, least significant bit first.
+
+/// Bytes that `count` codes of `bits` bits take.
+#[must_use]
+pub fn packed_len(count: usize, bits: u32) -> usize {
+    (count * bits as usize).div_ceil(8)
+}
+
+/// Packs codes below `2^bits`; higher bits of a code are cut off.
+#[must_use]
+pub fn pack(codes: &[u8], bits: u32) -> Vec<u8> {
+    let mask = code_mask(bits);
+    let mut bytes = Vec::with_capacity(packed_len(codes.len(), bits));
+    // Bits that are not yet a whole byte wait in a small reservoir.
+    let (mut reservoir, mut held) = (0_u32, 0);
+    for code in codes {
+        reservoir |= (u32::from(*code) & mask) << held;
+        held += bits;
+        while held >= 8 {
+            bytes.push((reservoir & 0xff) as u8);
+            reservoir >>= 8;
+            held -= 8;
+        }
+    }
+    if held > 0 {
+        bytes.push((reservoir & 0xff) as u8);
+    }
+    bytes
+}
+
+/// The first `count` codes of a packed buffer.
+#[must_use]
+pub fn unpack(bytes: &[u8], bits: u32, count: usize) -> Vec<u8> {
+    let mut codes = vec![0; count];
+    unpack_into(bytes, bits, 0, &mut codes);
+    codes
+}
+
+/// Reads `codes.len()` codes, the first one `skip` codes into the buffer. Reads zeros beyond its end.
+pub fn unpack_into(bytes: &[u8], bits: u32, skip: usize, codes: &mut [u8]) {
+    let mask = code_mask(bits);
+    let first_bit = skip * bits as usize;
+    let mut rest = bytes.iter().skip(first_bit / 8);
+    let mut next = || u32::from(rest.next().copied().unwrap_or(0));
+    let offset = (first_bit % 8) as u32;
+    let (mut reservoir, mut held) = if offset > 0 { (next() >> offset, 8 - offset) } else { (0, 0) };
+    for code in codes {
+        if held < bits {
+            reservoir |= next() << held;
+            held += 8;
+        }
+        *code = (reservoir & mask) as u8;
+        reservoir >>= bits;
+        held -= bits;
+    }
+}
+
+fn code_mask(bits: u32) -> u32 {
+    (1 << bits.min(8)) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_unpacked(bits in 2_u32..=8, raw in proptest::collection::vec(any::<u8>(), 0..200), skip in 0_usize..50) {
+            let codes: Vec<u8> = raw.iter().map(|code| code & code_mask(bits) as u8).collect();
+            let bytes = pack(&raw, bits);
+            prop_assert_eq!(bytes.len(), packed_len(codes.len(), bits));
+            prop_assert_eq!(&unpack(&bytes, bits, codes.len()), &codes);
+            let skip = skip.min(codes.len());
+            let mut tail = vec![0; codes.len() - skip];
+            unpack_into(&bytes, bits, skip, &mut tail);
+            prop_assert_eq!(&tail, &codes[skip..]);
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        // 3 bits: 001, 010, 011 -> 0b11_010_001, then the last bit of 011.
+        assert_eq!(pack(&[1, 2, 3], 3), [0b1101_0001, 0b0]);
+        assert_eq!(pack(&[0xf, 0x1], 4), [0x1f]);
+        assert_eq!(unpack(&[0xe4], 2, 4), [0, 1, 2, 3]);
+    }
+}
