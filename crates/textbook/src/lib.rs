@@ -1,2 +1,149 @@
-//! The mdBook preprocessor of this book: numbers, references, maths, citations, labs.
+//! The preprocessor of this book: numbers and references, citations, maths, diagrams, callouts, code, quizzes, glossary,
+//! the catalogue, and the labs with their static results. `docs/directives.md` shows every directive by example.
+//!
+//! [`Textbook`] is an mdBook preprocessor, for `MDBook::with_preprocessor` and, as the program `mdbook-textbook`, for plain
+//! `mdbook build`; both give the same chapters. A build with mistakes fails with [`Problems`]: all of them, each with file, line,
+//! offending text and the nearest valid name.
 
+mod anchors;
+mod attrs;
+mod bibliography;
+mod book;
+mod catalogue;
+mod charts;
+mod diagram;
+mod glossary;
+mod highlight;
+mod html;
+mod inline;
+mod labels;
+mod labs;
+mod listing;
+mod math;
+mod outline;
+mod page;
+mod problem;
+mod quiz;
+mod references;
+mod section;
+mod source;
+mod svg;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mdbook_preprocessor::{
+    Preprocessor, PreprocessorContext,
+    book::{Book as MdBook, BookItem},
+    errors::Result,
+};
+use serde::Deserialize;
+
+pub use diagram::{DRAWING_VERSION, file_name as diagram_file_name};
+pub use problem::{Problem, Problems};
+
+use book::{Book, Caches, Places};
+use diagram::Diagrams;
+use labels::{Register, slashes};
+use labs::Labs;
+use page::Page;
+use problem::Reporter;
+
+/// `[preprocessor.textbook]` in `book.toml`. Paths are relative to the project's root.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Settings {
+    /// A citation style by its CSL name.
+    citation_style: String,
+    labs: PathBuf,
+    assets: PathBuf,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            citation_style: bibliography::DEFAULT_STYLE.to_owned(),
+            labs: "labs/src".into(),
+            assets: "assets/manifest.toml".into(),
+        }
+    }
+}
+
+/// The preprocessor. A clone shares the caches: a server that keeps one and hands out clones redoes only what changed.
+#[derive(Debug, Clone)]
+pub struct Textbook {
+    root: PathBuf,
+    caches: Arc<Caches>,
+}
+
+impl Textbook {
+    /// A preprocessor for the project in `root`: the folder that holds `book/`, `labs/` and `assets/`.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), caches: Arc::default() }
+    }
+
+    /// Every file outside `book/src` that chapters are made from: a server watches them.
+    #[must_use]
+    pub fn watched(&self) -> Vec<PathBuf> {
+        ["book/data", "labs/src", "assets/manifest.toml"].iter().map(|path| self.root.join(path)).collect()
+    }
+
+    fn places(&self, ctx: &PreprocessorContext, settings: &Settings) -> Places {
+        let src = ctx.root.join(&ctx.config.book.src);
+        let data = ctx.root.join("data");
+        let name = |path: &Path| slashes(path.strip_prefix(&self.root).unwrap_or(path));
+        Places {
+            src_name: name(&src),
+            data_name: name(&data),
+            labs: Labs { folder: self.root.join(&settings.labs), manifest: self.root.join(&settings.assets) },
+            diagrams: Diagrams { folder: data.join("diagrams"), workspace: self.root.clone() },
+            src,
+            data,
+        }
+    }
+}
+
+impl Preprocessor for Textbook {
+    fn name(&self) -> &str {
+        "textbook"
+    }
+
+    fn run(&self, ctx: &PreprocessorContext, mut book: MdBook) -> Result<MdBook> {
+        let settings: Settings = ctx.config.get("preprocessor.textbook")?.unwrap_or_default();
+        let places = self.places(ctx, &settings);
+        let reporter = Reporter::default();
+        let mut register = Register::default();
+        for chapter in book.chapters() {
+            register.add(chapter, &places.src_name, &reporter);
+        }
+        let rendered = {
+            let build = Book::new(&places, &register, &reporter, &self.caches, &settings.citation_style);
+            let mut pages: Vec<String> = (0..register.chapters.len()).map(|i| Page::new(&build, i).render()).collect();
+            if let Some(at) = build.bibliography_page {
+                pages[at] = pages[at].replace(page::BIBLIOGRAPHY_MARK, &references::list(&build, at));
+            }
+            pages
+        };
+        if let Some(problems) = reporter.finish() {
+            return Err(problems.into());
+        }
+        let mut by_path: BTreeMap<&str, String> =
+            register.chapters.iter().map(|chapter| chapter.path.as_str()).zip(rendered).collect();
+        book.for_each_mut(|item| {
+            if let BookItem::Chapter(chapter) = item
+                && let Some(text) = chapter.path.as_deref().map(slashes).and_then(|path| by_path.remove(path.as_str()))
+            {
+                chapter.content = text;
+            }
+        });
+        Ok(book)
+    }
+
+    fn supports_renderer(&self, renderer: &str) -> Result<bool> {
+        Ok(renderer == "html")
+    }
+}

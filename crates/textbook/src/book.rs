@@ -1,0 +1,159 @@
+//! What all pages of a build share: the register, the data files, the caches, the problems.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use crate::{
+    bibliography::{Bibliography, Work},
+    catalogue::Catalogue,
+    diagram::Diagrams,
+    glossary::Glossary,
+    highlight::Highlighter,
+    labels::Register,
+    labs::Labs,
+    math::Formulas,
+    problem::{Problem, Reporter},
+};
+
+/// Results that outlive a build, so that a server redoes only what changed.
+#[derive(Debug, Default)]
+pub(crate) struct Caches {
+    pub(crate) formulas: Formulas,
+    pub(crate) highlighter: Highlighter,
+    bibliography: Mutex<Option<(String, Arc<Bibliography>)>>,
+}
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// Chapters on disk: `book/src`.
+    pub(crate) src: PathBuf,
+    /// The same as authors name it.
+    pub(crate) src_name: String,
+    /// Data files: `book/data`.
+    pub(crate) data: PathBuf,
+    /// The same as authors name it.
+    pub(crate) data_name: String,
+    pub(crate) labs: Labs,
+    pub(crate) diagrams: Diagrams,
+}
+
+/// One place where a work is cited.
+#[derive(Debug, Clone)]
+pub(crate) struct CitedAt {
+    pub(crate) chapter: usize,
+    pub(crate) anchor: String,
+}
+
+/// One build.
+pub(crate) struct Book<'a> {
+    pub(crate) places: &'a Places,
+    pub(crate) register: &'a Register,
+    pub(crate) reporter: &'a Reporter,
+    pub(crate) caches: &'a Caches,
+    pub(crate) bibliography: Arc<Bibliography>,
+    pub(crate) works: BTreeMap<String, Work>,
+    pub(crate) glossary: Glossary,
+    pub(crate) catalogue: Catalogue,
+    /// The chapter that holds `{{#bibliography}}`.
+    pub(crate) bibliography_page: Option<usize>,
+    /// The chapter that holds `{{#glossary}}`.
+    pub(crate) glossary_page: Option<usize>,
+    pub(crate) cited: RefCell<BTreeMap<String, Vec<CitedAt>>>,
+    pub(crate) quizzes: RefCell<BTreeSet<String>>,
+    pub(crate) lab_ids: Vec<String>,
+    references: RefCell<BTreeMap<String, Result<Arc<lab_api::Reference>, String>>>,
+}
+
+impl<'a> Book<'a> {
+    /// Reads the data files and formats the works that `register` cites.
+    pub(crate) fn new(
+        places: &'a Places,
+        register: &'a Register,
+        reporter: &'a Reporter,
+        caches: &'a Caches,
+        style: &str,
+    ) -> Self {
+        let data = |name: &str| places.data.join(name);
+        let in_data = |file: &str, line: usize, message: String, text: &str| {
+            let file = format!("{}/{file}", places.data_name);
+            reporter.report(Problem { file, line, message, text: text.to_owned(), nearest: None });
+        };
+        let bibliography = caches.bibliography(&data("bibliography.bib")).unwrap_or_else(|errors| {
+            for (line, message) in errors {
+                in_data("bibliography.bib", line, message, "bibliography.bib");
+            }
+            Arc::default()
+        });
+        let glossary = Glossary::read(&data("glossary.toml")).unwrap_or_else(|(line, message)| {
+            in_data("glossary.toml", line, message, "glossary.toml");
+            Glossary::default()
+        });
+        let catalogue = Catalogue::read(&data("methods.toml")).unwrap_or_else(|(line, message)| {
+            in_data("methods.toml", line, message, "methods.toml");
+            Catalogue::default()
+        });
+        let keys = cited_keys(register, &bibliography);
+        let works = bibliography.works(&keys, style).unwrap_or_else(|message| {
+            let file = format!("{}/../book.toml", places.data_name);
+            reporter.report(Problem { file, line: 1, message, text: style.to_owned(), nearest: None });
+            BTreeMap::new()
+        });
+        let page_of = |directive: &str| register.chapters.iter().position(|c| c.source.text.contains(directive));
+        Self {
+            places,
+            register,
+            reporter,
+            caches,
+            bibliography,
+            works,
+            glossary,
+            catalogue,
+            bibliography_page: page_of("{{#bibliography}}"),
+            glossary_page: page_of("{{#glossary}}"),
+            cited: RefCell::default(),
+            quizzes: RefCell::default(),
+            lab_ids: places.labs.ids(),
+            references: RefCell::default(),
+        }
+    }
+
+    /// The reference of a lab, read once a build.
+    pub(crate) fn reference(&self, id: &str) -> Result<Arc<lab_api::Reference>, String> {
+        let mut known = self.references.borrow_mut();
+        known.entry(id.to_owned()).or_insert_with(|| self.places.labs.reference(id).map(Arc::new)).clone()
+    }
+}
+
+impl Caches {
+    fn bibliography(&self, path: &Path) -> Result<Arc<Bibliography>, Vec<(usize, String)>> {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        if let Ok(known) = self.bibliography.lock()
+            && let Some((of, bibliography)) = &*known
+            && *of == text
+        {
+            return Ok(Arc::clone(bibliography));
+        }
+        let bibliography = Arc::new(Bibliography::parse(&text)?);
+        if let Ok(mut known) = self.bibliography.lock() {
+            *known = Some((text, Arc::clone(&bibliography)));
+        }
+        Ok(bibliography)
+    }
+}
+
+/// Keys that stand after an `@` anywhere: what is cited, in the order of the data file.
+fn cited_keys(register: &Register, bibliography: &Bibliography) -> Vec<String> {
+    let mut words = BTreeSet::new();
+    for chapter in &register.chapters {
+        for after in chapter.source.text.split('@').skip(1) {
+            let end = after.find(|c: char| !(c.is_alphanumeric() || "_-:+/".contains(c))).unwrap_or(after.len());
+            words.insert(&after[..end]);
+        }
+    }
+    bibliography.keys().filter(|key| words.contains(key)).map(str::to_owned).collect()
+}

@@ -1,0 +1,288 @@
+//! The catalogue of methods and the learning paths through it.
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+
+use serde::Deserialize;
+
+use crate::{html::escape, problem::near};
+
+/// `methods.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Catalogue {
+    #[serde(default, rename = "method")]
+    pub(crate) methods: Vec<Method>,
+    #[serde(default, rename = "path")]
+    pub(crate) paths: Vec<LearningPath>,
+}
+
+/// One method of the efficiency frontier.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Method {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// `training`, `after`, `system`.
+    applied: Applied,
+    /// `training`, `inference`, `both`, `nothing`.
+    saves: Saves,
+    trade_off: String,
+    tier: Tier,
+    level: lab_api::Level,
+    /// Label of the chapter or section; absent while it is planned.
+    pub(crate) chapter: Option<String>,
+    /// Lab id; absent while it is planned.
+    pub(crate) lab: Option<String>,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $word:literal, $shown:literal;)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+        enum $name { $(#[serde(rename = $word)] $variant,)+ }
+        impl $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+            fn word(self) -> &'static str { match self { $(Self::$variant => $word,)+ } }
+            fn shown(self) -> &'static str { match self { $(Self::$variant => $shown,)+ } }
+        }
+    };
+}
+
+words! {
+    /// When a method is applied.
+    Applied { Training = "training", "during training"; After = "after", "after training"; Measuring = "measuring", "to measure"; }
+}
+words! {
+    /// What it chiefly saves.
+    Saves { Training = "training", "training time"; Inference = "inference", "inference time"; Both = "both", "both"; Insight = "insight", "(gives insight)"; }
+}
+words! {
+    /// What it chiefly buys.
+    Tier { Size = "size", "size"; Speed = "speed", "speed"; Insight = "insight", "insight"; }
+}
+
+/// A way through the book.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LearningPath {
+    pub(crate) id: String,
+    pub(crate) title: String,
+    words: String,
+    /// Method ids, in order; `all` is every method of the catalogue.
+    steps: Vec<String>,
+}
+
+/// How a page turns a method's chapter and lab into links; `None` where the label does not exist.
+pub(crate) type LinkTo<'a> = &'a dyn Fn(&str, &str) -> Option<String>;
+
+const ATTRIBUTES: [&str; 5] = ["applied", "saves", "tier", "level", "lab"];
+
+impl Catalogue {
+    /// Reads the file; a missing file is an empty catalogue.
+    ///
+    /// # Errors
+    /// `(line, message)` where it does not parse or contradicts itself.
+    pub(crate) fn read(path: &Path) -> Result<Self, (usize, String)> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self, (usize, String)> {
+        let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
+        let catalogue: Self = toml::from_str(text).map_err(|error| {
+            let message = error.message().lines().next().unwrap_or_default();
+            (error.span().map_or(1, |span| line(span.start)), format!("the catalogue does not parse ({message})"))
+        })?;
+        let mut seen = BTreeMap::new();
+        for method in &catalogue.methods {
+            let at = line(text.rfind(&format!("\"{}\"", method.id)).unwrap_or(0));
+            if seen.insert(method.id.as_str(), ()).is_some() {
+                return Err((at, format!("the method “{}” stands twice", method.id)));
+            }
+        }
+        for path in &catalogue.paths {
+            for step in path.steps.iter().filter(|step| *step != "all") {
+                if !seen.contains_key(step.as_str()) {
+                    let hint =
+                        near(step, seen.keys().copied()).map_or_else(String::new, |n| format!("; did you mean “{n}”?"));
+                    let at = line(text.find(&format!("id = \"{}\"", path.id)).unwrap_or(0));
+                    return Err((at, format!("the path “{}” names “{step}”, which is no method{hint}", path.id)));
+                }
+            }
+        }
+        Ok(catalogue)
+    }
+
+    /// The methods that match `key=value ...`.
+    ///
+    /// # Errors
+    /// `(offending text, message, nearest)`: an unknown key or value, or nothing that matches.
+    pub(crate) fn filter(&self, args: &str) -> Result<Vec<&Method>, (String, String, Option<String>)> {
+        let mut chosen: Vec<&Method> = self.methods.iter().collect();
+        for part in args.split_whitespace() {
+            let fail = |message: &str, nearest: Option<String>| Err((part.to_owned(), message.to_owned(), nearest));
+            let Some((key, value)) = part.split_once('=') else {
+                return fail("filters are written key=value", None);
+            };
+            let allowed: &[&str] = match key {
+                "applied" => Applied::WORDS,
+                "saves" => Saves::WORDS,
+                "tier" => Tier::WORDS,
+                "level" => &["beginner", "intermediate", "advanced"],
+                "lab" => &["exists", "planned"],
+                _ => return fail("no attribute of a method", near(key, ATTRIBUTES)),
+            };
+            if !allowed.contains(&value) {
+                return fail(&format!("{key} is one of {}", allowed.join(", ")), near(value, allowed.iter().copied()));
+            }
+            chosen.retain(|method| match key {
+                "applied" => method.applied.word() == value,
+                "saves" => method.saves.word() == value,
+                "tier" => method.tier.word() == value,
+                "level" => level_word(method.level) == value,
+                _ => method.lab.is_some() == (value == "exists"),
+            });
+        }
+        if chosen.is_empty() {
+            return Err((args.to_owned(), "no method of the catalogue matches".to_owned(), None));
+        }
+        Ok(chosen)
+    }
+}
+
+pub(crate) fn level_word(level: lab_api::Level) -> &'static str {
+    match level {
+        lab_api::Level::Beginner => "beginner",
+        lab_api::Level::Intermediate => "intermediate",
+        lab_api::Level::Advanced => "advanced",
+    }
+}
+
+const PLANNED: &str = "<span class=\"planned\">planned</span>";
+
+fn link(label: Option<&str>, words: &str, to: LinkTo<'_>) -> String {
+    label.and_then(|label| to(label, words)).unwrap_or_else(|| PLANNED.to_owned())
+}
+
+/// The table of some methods.
+pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
+    let mut out = String::from(
+        "<figure class=\"methods\" data-methods><div class=\"table-wrapper\" tabindex=\"0\" role=\"region\" aria-label=\"Methods\"><table class=\"methods-table\"><thead><tr><th scope=\"col\">Method</th><th scope=\"col\">Applied</th><th scope=\"col\">Saves</th><th scope=\"col\">Trade-off</th><th scope=\"col\">Buys</th><th scope=\"col\">Level</th><th scope=\"col\">Chapter</th><th scope=\"col\">Lab</th></tr></thead><tbody>",
+    );
+    for method in methods {
+        let lab = method.lab.as_ref().map(|lab| format!("lab-{lab}"));
+        let lab_cell = link(lab.as_deref(), "lab", to);
+        let _ = write!(
+            out,
+            "<tr data-method=\"{id}\" data-applied=\"{applied}\" data-saves=\"{saves}\" data-tier=\"{tier}\" data-level=\"{level}\" data-lab=\"{has_lab}\"><th scope=\"row\">{name}</th><td>{applied_shown}</td><td>{saves_shown}</td><td>{trade_off}</td><td>{tier_shown}</td><td>{level}</td><td>{chapter}</td><td>{lab_cell}</td></tr>",
+            id = escape(&method.id),
+            applied = method.applied.word(),
+            saves = method.saves.word(),
+            tier = method.tier.word(),
+            level = level_word(method.level),
+            has_lab = if method.lab.is_some() { "exists" } else { "planned" },
+            name = escape(&method.name),
+            applied_shown = method.applied.shown(),
+            saves_shown = method.saves.shown(),
+            trade_off = escape(&method.trade_off),
+            tier_shown = method.tier.shown(),
+            chapter = link(method.chapter.as_deref(), "chapter", to),
+        );
+    }
+    out.push_str("</tbody></table></div></figure>");
+    out
+}
+
+/// A learning path as an ordered list.
+pub(crate) fn path(path: &LearningPath, catalogue: &Catalogue, to: LinkTo<'_>) -> String {
+    let id = escape(&path.id);
+    let mut out = format!(
+        "<div class=\"path\"><p class=\"path-words\"><strong>{}.</strong> {}</p><ol class=\"learning-path\" data-path=\"{id}\">",
+        escape(&path.title),
+        escape(&path.words)
+    );
+    let steps: Vec<&Method> = if path.steps.iter().any(|step| step == "all") {
+        catalogue.methods.iter().collect()
+    } else {
+        path.steps.iter().filter_map(|step| catalogue.methods.iter().find(|method| method.id == *step)).collect()
+    };
+    for method in steps {
+        let name = escape(&method.name);
+        let item = method
+            .chapter
+            .as_deref()
+            .and_then(|chapter| to(chapter, &method.name))
+            .unwrap_or_else(|| format!("{name} {PLANNED}"));
+        let _ = write!(out, "<li>{item} <span class=\"path-level\">{}</span></li>", level_word(method.level));
+    }
+    out.push_str("</ol></div>");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn real() -> Catalogue {
+        Catalogue::parse(include_str!("../../../book/data/methods.toml")).expect("the shipped catalogue parses")
+    }
+
+    #[test]
+    fn the_shipped_catalogue_is_whole() {
+        let catalogue = real();
+        let labs = [
+            "profiling",
+            "benchmarking",
+            "quantization",
+            "qat",
+            "pruning",
+            "distillation",
+            "low-rank",
+            "efficient-architectures",
+            "moe",
+            "ssm",
+            "linear-attention",
+            "early-exit",
+            "nas",
+            "automl",
+            "kv-cache",
+            "flash-attention",
+            "speculative-decoding",
+            "batching",
+            "fusion",
+            "compilers",
+            "mixed-precision",
+            "checkpointing",
+            "gradient-accumulation",
+            "optimizers",
+            "lora",
+            "lr-schedules",
+            "data-loading",
+            "pipeline-parallelism",
+            "distributed-training",
+            "scaling-laws",
+            "roofline",
+            "energy",
+            "olympics",
+        ];
+        for lab in labs {
+            assert!(catalogue.methods.iter().any(|method| method.id == lab), "{lab}");
+        }
+        assert!(catalogue.methods.len() >= labs.len());
+        for path in ["beginner", "intermediate", "advanced", "size", "speed", "full"] {
+            assert!(catalogue.paths.iter().any(|p| p.id == path), "{path}");
+        }
+    }
+
+    #[test]
+    fn filters_choose_and_refuse() {
+        let catalogue = real();
+        let after = catalogue.filter("applied=after saves=inference").expect("some match");
+        assert!(!after.is_empty() && after.len() < catalogue.methods.len());
+        assert_eq!(catalogue.filter("aplied=after").expect_err("unknown").2.as_deref(), Some("applied"));
+        assert_eq!(catalogue.filter("applied=aftr").expect_err("unknown").2.as_deref(), Some("after"));
+        assert!(catalogue.filter("applied=measuring saves=training").is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! Questions: TOML in the source, a form in the page, answers folded for those without JavaScript.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+use crate::html::escape;
+
+/// A question as its author writes it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Quiz {
+    pub(crate) id: String,
+    pub(crate) question: String,
+    #[serde(default)]
+    multiple: bool,
+    #[serde(default)]
+    options: Vec<Choice>,
+    answer: Option<f64>,
+    tolerance: Option<f64>,
+    unit: Option<String>,
+    feedback: Option<String>,
+    wrong: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Choice {
+    text: String,
+    #[serde(default)]
+    correct: bool,
+    feedback: String,
+}
+
+/// What is wrong with a question, and the text in it that shows where.
+pub(crate) struct Mistake {
+    pub(crate) message: String,
+    /// Line within the block, from 0.
+    pub(crate) line: usize,
+}
+
+impl Quiz {
+    /// Reads and checks a question.
+    ///
+    /// # Errors
+    /// The TOML reader's complaint, or the rule that is broken.
+    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
+        let quiz: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text[..at].matches('\n').count();
+            Mistake {
+                message: format!("this quiz does not parse ({})", error.message().lines().next().unwrap_or_default()),
+                line,
+            }
+        })?;
+        quiz.check().map_err(|message| Mistake { message, line: 0 })?;
+        Ok(quiz)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let number = self.answer.is_some();
+        if self.id.is_empty() || !self.id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Err("a quiz needs an id of letters, digits and hyphens".to_owned());
+        }
+        if self.question.trim().is_empty() {
+            return Err("the question is empty".to_owned());
+        }
+        if number == !self.options.is_empty() {
+            return Err("a quiz has either [[options]] or an answer".to_owned());
+        }
+        if number {
+            let tolerance = self.tolerance.ok_or("a number needs its tolerance (0 for exact)")?;
+            if !(tolerance >= 0.0) || !self.answer.is_some_and(f64::is_finite) || !tolerance.is_finite() {
+                return Err("answer and tolerance are finite numbers, the tolerance not negative".to_owned());
+            }
+            if self.feedback.as_deref().unwrap_or_default().trim().is_empty()
+                || self.wrong.as_deref().unwrap_or_default().trim().is_empty()
+            {
+                return Err(
+                    "a number needs feedback and wrong: what to say to a right and to a wrong answer".to_owned()
+                );
+            }
+            return Ok(());
+        }
+        if self.tolerance.is_some() || self.unit.is_some() || self.feedback.is_some() || self.wrong.is_some() {
+            return Err("tolerance, unit, feedback and wrong belong to a question with an answer; options have feedback of their own".to_owned());
+        }
+        if self.options.len() < 2 {
+            return Err("a choice needs two options or more".to_owned());
+        }
+        if let Some(bare) =
+            self.options.iter().find(|option| option.feedback.trim().is_empty() || option.text.trim().is_empty())
+        {
+            return Err(format!("every option needs its text and its feedback (“{}”)", bare.text));
+        }
+        match self.options.iter().filter(|option| option.correct).count() {
+            0 => Err("no option is correct".to_owned()),
+            n if n == self.options.len() && !self.multiple => Err("every option is correct".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        let several = self.options.iter().filter(|option| option.correct).count() > 1;
+        match (self.answer.is_some(), self.multiple || several) {
+            (true, _) => "number",
+            (false, true) => "multiple",
+            (false, false) => "single",
+        }
+    }
+
+    /// The form. `inline` and `block` turn Markdown into HTML.
+    pub(crate) fn html(
+        &self,
+        number: usize,
+        inline: &dyn Fn(&str) -> String,
+        block: &dyn Fn(&str) -> String,
+    ) -> String {
+        let id = escape(&self.id);
+        let kind = self.kind();
+        let mut out = format!(
+            "<form class=\"quiz\" id=\"quiz-{id}\" data-quiz=\"{id}\" data-kind=\"{kind}\" novalidate><fieldset><legend class=\"quiz-question\"><span class=\"quiz-kicker\">Question {number}</span> {}</legend>",
+            inline(&self.question)
+        );
+        let mut answers = String::new();
+        if let (Some(answer), Some(tolerance)) = (self.answer, self.tolerance) {
+            let unit = self.unit.as_deref().map(escape).unwrap_or_default();
+            let _ = write!(
+                out,
+                "<p class=\"quiz-number\"><label>Your answer <input type=\"number\" step=\"any\" inputmode=\"decimal\" name=\"quiz-{id}\"></label> <span class=\"quiz-unit\">{unit}</span></p>"
+            );
+            let within = if tolerance == 0.0 { String::new() } else { format!(" (± {tolerance})") };
+            let _ = write!(
+                answers,
+                "<ul data-answer=\"{answer}\" data-tolerance=\"{tolerance}\"><li data-correct=\"true\"><p class=\"quiz-verdict\">Right: {answer} {unit}{within}</p><div class=\"quiz-feedback\">{}</div></li><li data-correct=\"false\"><p class=\"quiz-verdict\">Otherwise</p><div class=\"quiz-feedback\">{}</div></li></ul>",
+                block(self.feedback.as_deref().unwrap_or_default()),
+                block(self.wrong.as_deref().unwrap_or_default())
+            );
+        } else {
+            let input = if kind == "single" { "radio" } else { "checkbox" };
+            out.push_str("<ul class=\"quiz-options\">");
+            answers.push_str("<ul>");
+            for (i, option) in self.options.iter().enumerate() {
+                let text = inline(&option.text);
+                let _ = write!(
+                    out,
+                    "<li><label><input type=\"{input}\" name=\"quiz-{id}\" value=\"{i}\"> <span>{text}</span></label></li>"
+                );
+                let verdict = if option.correct { "Right" } else { "Wrong" };
+                let _ = write!(
+                    answers,
+                    "<li data-option=\"{i}\" data-correct=\"{}\"><p class=\"quiz-verdict\">{verdict}: {text}</p><div class=\"quiz-feedback\">{}</div></li>",
+                    option.correct,
+                    block(&option.feedback)
+                );
+            }
+            out.push_str("</ul>");
+            answers.push_str("</ul>");
+        }
+        let _ = write!(
+            out,
+            "</fieldset><p class=\"quiz-actions\" data-quiz-actions hidden><button type=\"submit\">Check</button> <span data-quiz-result role=\"status\" aria-live=\"polite\"></span></p><details class=\"quiz-answers\"><summary>Answers</summary>{answers}</details></form>"
+        );
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(text: &str) -> String {
+        Quiz::parse(text).err().map(|mistake| mistake.message).unwrap_or_default()
+    }
+
+    const TWO: &str =
+        "id=\"q\"\nquestion=\"?\"\n[[options]]\ntext=\"a\"\ncorrect=true\nfeedback=\"f\"\n[[options]]\ntext=\"b\"\n";
+
+    #[test]
+    fn every_rule_has_its_words() {
+        assert_eq!(complaint(&format!("{TWO}feedback=\"g\"\n")), "");
+        assert!(complaint(TWO).contains("missing field `feedback`"));
+        assert!(complaint(&format!("{TWO}feedback=\" \"\n")).contains("its feedback (“b”)"));
+        assert!(complaint("id=\"q\"\nquestion=\"?\"\n").contains("either"));
+        assert!(complaint("id=\"q\"\nquestion=\"?\"\nanswer=1\n").contains("tolerance"));
+        assert!(
+            complaint("id=\"q\"\nquestion=\"?\"\nanswer=1\ntolerance=-1\nfeedback=\"a\"\nwrong=\"b\"\n")
+                .contains("negative")
+        );
+        assert!(
+            complaint("id=\"q\"\nquestion=\"?\"\nanswer=nan\ntolerance=0\nfeedback=\"a\"\nwrong=\"b\"\n")
+                .contains("finite")
+        );
+        assert!(complaint(&format!("{}feedback=\"g\"\n", TWO.replace("correct=true\n", ""))).contains("no option"));
+        assert!(complaint("id=\"q q\"\nquestion=\"?\"\n").contains("id of letters"));
+        assert_eq!(Quiz::parse("id=\"q\"\n\nqestion=\"?\"\n").err().map(|m| m.line), Some(2));
+    }
+}

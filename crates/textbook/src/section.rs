@@ -1,0 +1,148 @@
+//! A lab's place in the page, and single numbers of it in the prose.
+
+use lab_api::{ParamKind, ParamSpec};
+use pulldown_cmark::{Event, Tag};
+use serde_json::json;
+
+use crate::{
+    catalogue::level_word,
+    charts,
+    html::{escape, one_line},
+    labs::{Lab, Labs},
+    page::Page,
+    problem::near,
+    source::{Edit, Source, apply},
+};
+
+type Refused = (String, Option<String>);
+
+impl Labs {
+    /// The title of a lab, where its `lab.md` can be read.
+    pub(crate) fn title(&self, id: &str) -> Option<String> {
+        self.lab(id).ok().map(|lab| lab.meta.title)
+    }
+}
+
+impl Page<'_> {
+    fn known_lab(&self, id: &str) -> Result<(), Refused> {
+        if self.book.lab_ids.iter().any(|known| known == id) {
+            return Ok(());
+        }
+        Err(("there is no such lab in labs/src".into(), near(id, self.book.lab_ids.iter().map(String::as_str))))
+    }
+
+    /// `lab.metric` as a number with its unit.
+    pub(crate) fn value(&self, path: &str) -> Result<String, Refused> {
+        let Some((lab, metric)) = path.split_once('.') else {
+            return Err(("a value is written lab.metric".into(), None));
+        };
+        self.known_lab(lab)?;
+        let reference = self.book.reference(lab).map_err(|message| (message, None))?;
+        let Some((value, unit)) = reference.value(metric) else {
+            let known = reference.value_paths();
+            let nearest = near(metric, known.iter().map(String::as_str)).map(|near| format!("{lab}.{near}"));
+            return Err(("the lab's reference has no such value".into(), nearest));
+        };
+        let words = charts::format_value(value, unit);
+        let (lab, metric) = (escape(lab), escape(metric));
+        Ok(format!(
+            "<data class=\"value\" value=\"{value}\" data-lab=\"{lab}\" data-metric=\"{metric}\">{}</data>",
+            escape(&words)
+        ))
+    }
+
+    /// `{{#lab id}}`.
+    pub(crate) fn lab_section(&self, id: &str, number: Option<&str>) -> Result<String, Refused> {
+        self.known_lab(id)?;
+        let plain = |message: String| (message, None);
+        let labs = &self.book.places.labs;
+        let lab = labs.lab(id).map_err(plain)?;
+        let assets = labs.assets(&lab.meta.assets).map_err(plain)?;
+        let (before, after) = self.lab_words(id, &lab);
+        let meta = &lab.meta;
+        let data = json!({
+            "lab": id,
+            "title": meta.title,
+            "params": lab.reference.params,
+            "assets": assets,
+            "reference": lab.reference.default_run,
+        });
+        // A tag within the data would end the script element.
+        let data = data.to_string().replace('<', "\\u003c");
+        let number = number.map_or_else(String::new, |number| format!(" {number}"));
+        let minutes = if meta.minutes == 1 { "1 minute".to_owned() } else { format!("{} minutes", meta.minutes) };
+        let skeleton: String = lab.reference.params.iter().map(control).collect();
+        Ok(format!(
+            "<section class=\"lab\" id=\"lab-{id}\" data-lab=\"{id}\" data-state=\"static\" aria-labelledby=\"lab-{id}-title\">\
+             <header class=\"lab-head\"><p class=\"lab-kicker\">Lab{number}</p><h3 id=\"lab-{id}-title\">{title}</h3><p class=\"lab-meta\">{minutes} · {level}</p><p class=\"lab-summary\">{summary}</p></header>\
+             <div class=\"lab-words\">{before}</div>\
+             <div class=\"lab-widget\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript>{skeleton}</div>\
+             <div class=\"lab-reference\" data-source=\"reference\">{report}</div>\
+             <div class=\"lab-words\">{after}</div>\
+             <script type=\"application/json\" data-lab-data>{data}</script></section>",
+            title = escape(&meta.title),
+            level = level_word(meta.level),
+            summary = self.inline(&meta.summary, &lab_file(id), 1),
+            report = one_line(&charts::report_html(&lab.reference.default_run)),
+        ))
+    }
+
+    /// The words before the result, and those after it: from the heading “Validate” on.
+    fn lab_words(&self, id: &str, lab: &Lab) -> (String, String) {
+        let file = lab_file(id);
+        let source = Source::new(&file, lab.words_line, &lab.words);
+        let mut edits = Vec::new();
+        let mut validate = None;
+        for (i, (event, range)) in source.events.iter().enumerate() {
+            let Event::Start(Tag::Heading { level, .. }) = event else { continue };
+            let inside = source.events[i + 1..].iter().take_while(|(_, inner)| inner.start < range.end);
+            let words: String = inside
+                .filter_map(|(e, _)| if let Event::Text(t) | Event::Code(t) = e { Some(&**t) } else { None })
+                .collect();
+            if words.trim().eq_ignore_ascii_case("validate") && validate.is_none() {
+                validate = Some(range.start);
+            }
+            // The lab's own title is of level 3.
+            let level = (*level as u8).clamp(2, 4) + 2;
+            let end = range.start + source.text[range.clone()].trim_end().len();
+            let words = escape(words.trim());
+            let slug = crate::html::slug(&words);
+            edits.push(Edit {
+                range: range.start..end,
+                text: format!("<h{level} id=\"lab-{id}-{slug}\">{words}</h{level}>\n"),
+            });
+        }
+        let at = validate.unwrap_or(source.text.len());
+        let (first, second): (Vec<Edit>, Vec<Edit>) = edits.into_iter().partition(|edit| edit.range.start < at);
+        let second = second
+            .into_iter()
+            .map(|edit| Edit { range: edit.range.start - at..edit.range.end - at, text: edit.text })
+            .collect();
+        let before = apply(&source.text[..at], first);
+        let after = apply(&source.text[at..], second);
+        (self.fragment(&before, &file, lab.words_line), self.fragment(&after, &file, source.line(at)))
+    }
+}
+
+fn lab_file(id: &str) -> String {
+    format!("labs/src/{}/lab.md", id.replace('-', "_"))
+}
+
+/// The place of a control, of about its size, so that nothing moves when the real one comes.
+fn control(spec: &ParamSpec) -> String {
+    let value = match &spec.kind {
+        ParamKind::Bool { default } => if *default { "on" } else { "off" }.to_owned(),
+        ParamKind::Integer { default, .. } => default.to_string(),
+        ParamKind::Number { default, .. } => default.to_string(),
+        ParamKind::Choice { default, options } => options
+            .iter()
+            .find(|option| option.value == *default)
+            .map_or_else(|| default.clone(), |option| option.label.clone()),
+    };
+    let unit = spec.unit.as_ref().map_or_else(String::new, |unit| format!(" {}", escape(unit)));
+    format!(
+        "<div class=\"control-skeleton\"><span class=\"control-label\">{}</span> <span class=\"control-value\">{}{unit}</span></div>",
+        escape(&spec.label),
+        escape(&value)
+    )
+}
