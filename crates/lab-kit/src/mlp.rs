@@ -129,7 +129,7 @@ impl Mlp {
 pub async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, LabError> {
     let device = |why: String| LabError::Device { why };
     let data = tensor.into_data_async().await.map_err(|error| device(error.to_string()))?;
-    data.into_vec().map_err(|error| device(format!("{error:?}")))
+    data.try_into_vec().map_err(|error| device(format!("{error:?}")))
 }
 
 /// `[rows, columns]` to `[columns, rows]`.

@@ -1,7 +1,7 @@
 //! Training a classifier: AdamW, cosine schedule, everything random from one generator.
 
 use burn::{
-    module::AutodiffModule,
+    module::Module,
     nn::loss::CrossEntropyLossConfig,
     optim::{AdamWConfig, GradientsParams},
     tensor::{Device, Int, Tensor, TensorData},
