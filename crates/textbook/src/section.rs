@@ -1,6 +1,5 @@
 //! A lab's place in the page, and single numbers of it in the prose.
 
-use lab_api::{ParamKind, ParamSpec};
 use pulldown_cmark::{Event, Tag};
 use serde_json::json;
 
@@ -71,13 +70,14 @@ impl Page<'_> {
         let data = data.to_string().replace('<', "\\u003c");
         let number = number.map_or_else(String::new, |number| format!(" {number}"));
         let minutes = if meta.minutes == 1 { "1 minute".to_owned() } else { format!("{} minutes", meta.minutes) };
-        let skeleton: String = lab.reference.params.iter().map(control).collect();
+        // One place for each control, device and seed included: nothing moves when the real ones come.
+        let skeleton = "<div class=\"control-skeleton\"></div>".repeat(lab.reference.params.len() + 2);
         Ok(format!(
             "<section class=\"lab\" id=\"lab-{id}\" data-lab=\"{id}\" data-state=\"static\" aria-labelledby=\"lab-{id}-title\">\
              <header class=\"lab-head\"><p class=\"lab-kicker\">Lab{number}</p><h3 id=\"lab-{id}-title\">{title}</h3><p class=\"lab-meta\">{minutes} · {level}</p><p class=\"lab-summary\">{summary}</p></header>\
              <div class=\"lab-words\">{before}</div>\
-             <div class=\"lab-widget\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript>{skeleton}</div>\
-             <div class=\"lab-reference\" data-source=\"reference\">{report}</div>\
+             <div class=\"lab-widget\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript><div class=\"lab-controls\" aria-hidden=\"true\">{skeleton}</div><div class=\"lab-actions-skeleton\" aria-hidden=\"true\"></div></div>\
+             <div class=\"lab-reference\" data-source=\"reference\"><h4>Reference result</h4>{report}</div>\
              <div class=\"lab-words\">{after}</div>\
              <script type=\"application/json\" data-lab-data>{data}</script></section>",
             title = escape(&meta.title),
@@ -126,23 +126,4 @@ impl Page<'_> {
 
 fn lab_file(id: &str) -> String {
     format!("labs/src/{}/lab.md", id.replace('-', "_"))
-}
-
-/// The place of a control, of about its size, so that nothing moves when the real one comes.
-fn control(spec: &ParamSpec) -> String {
-    let value = match &spec.kind {
-        ParamKind::Bool { default } => if *default { "on" } else { "off" }.to_owned(),
-        ParamKind::Integer { default, .. } => default.to_string(),
-        ParamKind::Number { default, .. } => default.to_string(),
-        ParamKind::Choice { default, options } => options
-            .iter()
-            .find(|option| option.value == *default)
-            .map_or_else(|| default.clone(), |option| option.label.clone()),
-    };
-    let unit = spec.unit.as_ref().map_or_else(String::new, |unit| format!(" {}", escape(unit)));
-    format!(
-        "<div class=\"control-skeleton\"><span class=\"control-label\">{}</span> <span class=\"control-value\">{}{unit}</span></div>",
-        escape(&spec.label),
-        escape(&value)
-    )
 }
