@@ -15,7 +15,7 @@ use crate::workspace::Workspace;
 pub(crate) const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-chrome"];
 
 /// Version of axe-core, the accessibility rules; its package is fetched by npm at test time.
-const AXE: &str = "4.10.3";
+const AXE: &str = "4.14.1";
 
 /// Packages tested together, so that each dependency is compiled once.
 struct Group {

@@ -1,2 +1,14 @@
-//! Tests of the built site in a real browser.
+//! What the built site must be, and the tools to find out: its files read as data, a server that can misbehave on
+//! request, and a real browser driven through WebDriver.
+//!
+//! `cargo xtask check` runs `tests/built_site.rs`, `cargo xtask test` also `tests/browser`. Both set the variables named in
+//! [`env`].
 
+pub mod browser;
+pub mod budgets;
+pub mod dist;
+pub mod env;
+pub mod html;
+pub mod lab;
+pub mod native;
+pub mod server;

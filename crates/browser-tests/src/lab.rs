@@ -1,0 +1,215 @@
+//! A lab in the page, through the contract of ARCHITECTURE.md and nothing else.
+
+use anyhow::Context as _;
+use lab_api::{ParamKind, ParamSpec, RunRecord};
+use scraper::{Html, Selector};
+use serde_json::{Value, json};
+use thirtyfour::prelude::*;
+
+use crate::browser::Tab;
+use crate::dist::Site;
+
+/// How long an engine may take to load and run its default case in a test, in seconds: five times the budget.
+pub const RUN_SECONDS: f64 = 75.0;
+
+/// A lab as the built page describes it.
+#[derive(Debug, Clone)]
+pub struct LabOnPage {
+    /// The page that holds it.
+    pub page: String,
+    /// Its id.
+    pub id: String,
+    /// Its parameters.
+    pub params: Vec<ParamSpec>,
+    /// The committed default run.
+    pub reference: RunRecord,
+}
+
+/// Every lab of the site, from the data block of its section.
+///
+/// # Errors
+/// A page cannot be read, or a data block does not hold what it should.
+///
+/// # Panics
+/// Never: the selectors are constants that parse.
+pub fn labs_of(site: &Site) -> anyhow::Result<Vec<LabOnPage>> {
+    let section = Selector::parse("section[data-lab]").expect("a constant that parses");
+    let data = Selector::parse("script[data-lab-data]").expect("a constant that parses");
+    let mut labs = Vec::new();
+    for page in site.pages.keys().filter(|page| !page.ends_with("print.html")) {
+        let html = Html::parse_document(&String::from_utf8_lossy(&site.bytes(page)?));
+        for section in html.select(&section) {
+            let id = section.value().attr("data-lab").unwrap_or_default().to_owned();
+            let block =
+                section.select(&data).next().with_context(|| format!("lab {id} of {page} has no data block"))?;
+            let value: Value = serde_json::from_str(&block.text().collect::<String>())
+                .with_context(|| format!("the data block of lab {id} in {page} is not valid"))?;
+            let params = serde_json::from_value(value["params"].clone()).context("params of the data block")?;
+            let reference =
+                serde_json::from_value(value["reference"].clone()).context("reference of the data block")?;
+            labs.push(LabOnPage { page: page.clone(), id, params, reference });
+        }
+    }
+    anyhow::ensure!(!labs.is_empty(), "no page of the site holds a lab");
+    Ok(labs)
+}
+
+impl LabOnPage {
+    /// The address of a setting, relative to the site's root.
+    #[must_use]
+    pub fn link(&self, pairs: &[(String, String)], seed: u64, device: &str) -> String {
+        let mut link = format!("{}?lab={}", self.page, self.id);
+        for (name, value) in pairs {
+            link.push_str(&format!("&{name}={value}"));
+        }
+        format!("{link}&seed={seed}&device={device}")
+    }
+
+    /// A setting that differs from the default: the second option of the first choice, or a number one step away.
+    #[must_use]
+    pub fn other_setting(&self) -> Vec<(String, String)> {
+        let mut settings = self.params.iter().filter(|spec| spec.enabled_when.is_none()).filter_map(|spec| {
+            let value = match &spec.kind {
+                ParamKind::Choice { default, options } => {
+                    options.iter().find(|option| option.value != *default)?.value.clone()
+                }
+                ParamKind::Integer { default, min, max, step } => {
+                    if default + step <= *max {
+                        (default + step).to_string()
+                    } else {
+                        (*min).to_string()
+                    }
+                }
+                _ => return None,
+            };
+            Some((spec.name.clone(), value))
+        });
+        settings.next().into_iter().collect()
+    }
+
+    /// The section in the page.
+    #[must_use]
+    pub fn selector(&self) -> String {
+        format!("section[data-lab='{}']", self.id)
+    }
+
+    /// Scrolls the lab into view and waits until its controls can be used.
+    ///
+    /// # Errors
+    /// They cannot within 20 s.
+    pub async fn wake(&self, tab: &Tab) -> anyhow::Result<()> {
+        let scroll =
+            "document.querySelector(arguments[0]).querySelector('.lab-widget').scrollIntoView({block: 'center'})";
+        tab.script(scroll, &[json!(self.selector())]).await?;
+        let selector = self.selector();
+        let usable = format!(
+            "document.querySelector(\"{selector}\").dataset.state === 'ready' && \
+             document.querySelector(\"{selector} [data-action=run]:not([disabled])\")"
+        );
+        tab.wait(&format!("a usable lab {}", self.id), 20.0, &usable).await
+    }
+
+    /// Its `data-state`.
+    ///
+    /// # Errors
+    /// It is not in the page.
+    pub async fn state(&self, tab: &Tab) -> anyhow::Result<String> {
+        let state =
+            tab.script("return document.querySelector(arguments[0]).dataset.state", &[json!(self.selector())]).await?;
+        Ok(state.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Waits for one of these states.
+    ///
+    /// # Errors
+    /// None comes in time.
+    pub async fn reach(&self, tab: &Tab, states: &[&str], seconds: f64) -> anyhow::Result<()> {
+        let condition =
+            format!("{}.includes(document.querySelector(\"{}\").dataset.state)", json!(states), self.selector());
+        tab.wait(&format!("{} of lab {}", states.join(" or "), self.id), seconds, &condition).await
+    }
+
+    /// Presses a button as a reader does.
+    ///
+    /// # Errors
+    /// It is not there or cannot be pressed.
+    pub async fn press(&self, tab: &Tab, action: &str) -> anyhow::Result<()> {
+        let button = tab.driver.find(By::Css(format!("{} [data-action={action}]", self.selector()))).await?;
+        button.scroll_into_view().await?;
+        button.click().await.with_context(|| format!("the button {action} of lab {} cannot be pressed", self.id))
+    }
+
+    /// Runs it and waits for the result.
+    ///
+    /// # Errors
+    /// It fails, or takes five times as long as it may.
+    pub async fn run(&self, tab: &Tab) -> anyhow::Result<()> {
+        self.press(tab, "run").await?;
+        self.reach(tab, &["done", "failed"], RUN_SECONDS).await?;
+        let state = self.state(tab).await?;
+        anyhow::ensure!(state == "done", "lab {} failed: {}", self.id, self.message(tab).await?);
+        Ok(())
+    }
+
+    /// The words for the reader.
+    ///
+    /// # Errors
+    /// The page cannot be asked.
+    pub async fn message(&self, tab: &Tab) -> anyhow::Result<String> {
+        let body = "return [...document.querySelector(arguments[0]).querySelectorAll('[data-lab-message]')]\
+                    .map(e => e.textContent.trim()).join(' ').trim()";
+        let text = tab.script(body, &[json!(self.selector())]).await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Whether the words for the reader are announced as an alert.
+    ///
+    /// # Errors
+    /// The page cannot be asked.
+    pub async fn is_alert(&self, tab: &Tab) -> anyhow::Result<bool> {
+        let body =
+            "return Boolean(document.querySelector(arguments[0]).querySelector('[data-lab-message][role=alert]'))";
+        Ok(tab.script(body, &[json!(self.selector())]).await? == Value::Bool(true))
+    }
+
+    /// The numbers shown, by source: `run` or `reference`.
+    ///
+    /// # Errors
+    /// One of them is no number.
+    pub async fn metrics(&self, tab: &Tab, source: &str) -> anyhow::Result<Vec<(String, f64)>> {
+        let body = "return [...document.querySelectorAll(arguments[0])].map(e => [e.dataset.metric, e.dataset.value])";
+        let selector = format!("{} [data-source={source}] [data-metric][data-value]", self.selector());
+        let shown = tab.script(body, &[json!(selector)]).await?;
+        let pairs: Vec<(String, String)> = serde_json::from_value(shown)?;
+        pairs
+            .into_iter()
+            .map(|(id, text)| {
+                let number = text.parse::<f64>().with_context(|| format!("{id} shows “{text}”, which is no number"))?;
+                Ok((id, number))
+            })
+            .collect()
+    }
+
+    /// What it says it ran on.
+    ///
+    /// # Errors
+    /// The page cannot be asked.
+    pub async fn device(&self, tab: &Tab) -> anyhow::Result<String> {
+        let body = "return document.querySelector(arguments[0])?.textContent ?? ''";
+        let text = tab.script(body, &[json!(format!("{} [data-source=run] [data-device]", self.selector()))]).await?;
+        Ok(text.as_str().unwrap_or_default().trim().to_owned())
+    }
+
+    /// The value of a control, whatever kind it is.
+    ///
+    /// # Errors
+    /// There is no such control.
+    pub async fn control(&self, tab: &Tab, name: &str) -> anyhow::Result<String> {
+        let body = "const all = [...document.querySelectorAll(arguments[0])];
+            if (!all.length) throw new Error('no control');
+            const chosen = all.find(e => e.type === 'radio' && e.checked) ?? all[0];
+            return chosen.type === 'checkbox' ? String(chosen.checked) : chosen.value";
+        let value = tab.script(body, &[json!(format!("{} [name='{name}']", self.selector()))]).await?;
+        Ok(value.as_str().unwrap_or_default().to_owned())
+    }
+}

@@ -1,0 +1,67 @@
+//! The same run without a browser, to compare with.
+
+use std::process::Command;
+
+use anyhow::Context as _;
+use lab_api::{Kind, RunRecord};
+
+/// Runs a lab natively on the CPU.
+///
+/// # Errors
+/// The command line cannot be started, fails, or prints no record.
+pub fn run(lab: &str, settings: &[(String, String)], seed: u64) -> anyhow::Result<RunRecord> {
+    let mut command = Command::new(crate::env::lab_cli()?);
+    command.current_dir(crate::env::workspace());
+    command.args(["run", lab, "--seed", &seed.to_string(), "--device", "cpu", "--json"]);
+    for (name, value) in settings {
+        command.args(["--set", &format!("{name}={value}")]);
+    }
+    let output = command.output().context("the labs' command line cannot be started")?;
+    anyhow::ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).context("the labs' command line printed no record")
+}
+
+/// Exact metrics of `expected` that the page does not show, or shows with another value: each as a sentence.
+#[must_use]
+pub fn disagreements(expected: &RunRecord, shown: &[(String, f64)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for metric in expected.report.metrics.iter().filter(|metric| metric.kind == Kind::Exact) {
+        let allowed = metric.tolerance.as_ref().map_or(0.0, |tolerance| tolerance.absolute);
+        // A number goes through text twice on its way into the page.
+        let allowed = allowed + metric.value.abs() * 1e-9;
+        let (id, native) = (&metric.id, metric.value);
+        match shown.iter().find(|(name, _)| name == id) {
+            None => found.push(format!("the page does not show {id}")),
+            Some((_, page)) if (page - native).abs() > allowed || !page.is_finite() => {
+                found.push(format!("{id} is {page} in the page, {native} natively, and may differ by {allowed}"));
+            }
+            Some(_) => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_different_number_is_found() {
+        let record: RunRecord = serde_json::from_value(serde_json::json!({
+            "lab": "x", "params": {}, "seed": 0,
+            "environment": {"device": {"kind": "cpu", "name": "CPU"}, "host": "native", "platform": "", "cores": 1,
+                            "engine_version": "0", "clock_step_ms": 0.0},
+            "metrics": [
+                {"id": "bytes", "label": "b", "value": 10.0, "unit": "bytes", "better": "lower", "kind": "exact", "family": "memory"},
+                {"id": "accuracy", "label": "a", "value": 97.0, "unit": "%", "better": "higher", "kind": "exact", "family": "quality",
+                 "tolerance": {"absolute": 0.1, "why": "one image"}},
+                {"id": "latency", "label": "l", "value": 1.0, "unit": "ms", "better": "lower", "kind": "measured", "family": "time"}
+            ]
+        }))
+        .expect("a record");
+        let shown = |bytes: f64, accuracy: f64| vec![("bytes".to_owned(), bytes), ("accuracy".to_owned(), accuracy)];
+        assert_eq!(disagreements(&record, &shown(10.0, 97.09)), [""; 0]);
+        assert_eq!(disagreements(&record, &shown(11.0, 97.2)).len(), 2);
+        assert_eq!(disagreements(&record, &[]).len(), 2);
+    }
+}

@@ -1,0 +1,209 @@
+//! Every lab of the book, on the CPU engine.
+
+use std::time::Instant;
+
+use anyhow::Context as _;
+use browser_tests::browser::{Gpu, with_browser};
+use browser_tests::budgets::Budgets;
+use browser_tests::lab::{RUN_SECONDS, labs_of};
+use browser_tests::native;
+use serde_json::json;
+use thirtyfour::prelude::*;
+
+#[tokio::test]
+async fn every_lab_agrees_with_the_command_line() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let budgets = Budgets::load()?;
+        for lab in labs_of(&tab.site)? {
+            for (settings, seed) in [(Vec::new(), 0), (lab.other_setting(), 7)] {
+                tab.open(&lab.link(&settings, seed, "cpu")).await?;
+                lab.wake(tab).await?;
+                for (name, value) in &settings {
+                    anyhow::ensure!(lab.control(tab, name).await? == *value, "{}: the link did not set {name}", lab.id);
+                }
+                let start = Instant::now();
+                lab.run(tab).await?;
+                let seconds = start.elapsed().as_secs_f64() / 5.0;
+                let slow = budgets.exceeded("default_run", &format!("a fifth of a run of {}", lab.id), seconds, "s")?;
+                anyhow::ensure!(slow.is_none(), "{slow:?}");
+                let shown = lab.metrics(tab, "run").await?;
+                let record = native::run(&lab.id, &settings, seed)?;
+                let different = native::disagreements(&record, &shown);
+                anyhow::ensure!(different.is_empty(), "{} at {settings:?}: {}", lab.id, different.join("; "));
+                let device = lab.device(tab).await?;
+                anyhow::ensure!(device.contains("CPU"), "{} does not say what it ran on: “{device}”", lab.id);
+            }
+            let problems = tab.problems().await?;
+            anyhow::ensure!(problems.is_empty(), "{}: {problems:?}", lab.id);
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_reference_in_the_page_is_the_committed_one() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        for lab in labs_of(&tab.site)? {
+            tab.open(&lab.page).await?;
+            let shown = lab.metrics(tab, "reference").await?;
+            let different = native::disagreements(&lab.reference, &shown);
+            anyhow::ensure!(different.is_empty(), "{}: {}", lab.id, different.join("; "));
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_run_can_be_cancelled_and_run_again() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        for lab in labs_of(&tab.site)? {
+            tab.open(&lab.link(&[], 0, "cpu")).await?;
+            lab.wake(tab).await?;
+            lab.press(tab, "run").await?;
+            lab.reach(tab, &["running"], 10.0).await?;
+            lab.press(tab, "cancel").await?;
+            lab.reach(tab, &["cancelled"], 3.0).await?;
+            let message = lab.message(tab).await?;
+            anyhow::ensure!(!message.is_empty(), "{} says nothing after Cancel", lab.id);
+            lab.run(tab).await?;
+            anyhow::ensure!(!lab.metrics(tab, "run").await?.is_empty(), "{} shows no number", lab.id);
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_second_run_cannot_start_while_one_runs() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = labs_of(&tab.site)?.remove(0);
+        tab.open(&lab.link(&[], 0, "cpu")).await?;
+        lab.wake(tab).await?;
+        // Both clicks in one task: no time for the button to be redrawn between them.
+        let body = "const run = document.querySelector(arguments[0]); run.click(); run.click();";
+        tab.script(body, &[json!(format!("{} [data-action=run]", lab.selector()))]).await?;
+        lab.reach(tab, &["running"], 10.0).await?;
+        let body = "const run = document.querySelector(arguments[0]);
+                    return !run || run.disabled || run.getAttribute('aria-disabled') === 'true' || !run.offsetParent";
+        let blocked = tab.script(body, &[json!(format!("{} [data-action=run]", lab.selector()))]).await?;
+        anyhow::ensure!(blocked == json!(true), "Run can be pressed while a run is on");
+        lab.reach(tab, &["done", "failed"], RUN_SECONDS).await?;
+        anyhow::ensure!(lab.state(tab).await? == "done", "two clicks: {}", lab.message(tab).await?);
+        let ids: Vec<String> = lab.metrics(tab, "run").await?.into_iter().map(|(id, _)| id).collect();
+        let again: Vec<String> = lab.reference.report.metrics.iter().map(|metric| metric.id.clone()).collect();
+        let twice = again.iter().filter(|id| ids.iter().filter(|shown| shown == id).count() != 1);
+        let twice: Vec<_> = twice.collect();
+        anyhow::ensure!(twice.is_empty(), "not shown exactly once after two clicks: {twice:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn reset_brings_the_defaults_back() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = labs_of(&tab.site)?.remove(0);
+        let settings = lab.other_setting();
+        let (name, other) = settings.first().context("a lab with a choice")?.clone();
+        tab.open(&lab.link(&settings, 7, "cpu")).await?;
+        lab.wake(tab).await?;
+        anyhow::ensure!(lab.control(tab, &name).await? == other && lab.control(tab, "seed").await? == "7");
+        lab.press(tab, "reset").await?;
+        let default = lab.params.iter().find(|spec| spec.name == name).map(|spec| spec.default_value());
+        let default = default.context("the parameter exists")?;
+        let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        let selector = lab.selector();
+        tab.wait("the default seed", 2.0, &format!("document.querySelector(\"{selector} [name=seed]\").value === '0'"))
+            .await?;
+        anyhow::ensure!(lab.control(tab, &name).await? == default, "{name} is not back at {default}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_first_number_comes_soon_and_the_page_never_blocks() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let budgets = Budgets::load()?;
+        for lab in labs_of(&tab.site)? {
+            tab.open(&lab.link(&[], 0, "cpu")).await?;
+            lab.wake(tab).await?;
+            // The first run fetches and compiles the engine; the second is what the budget speaks of.
+            lab.run(tab).await?;
+            let watch = "window.longest = 0;
+                new PerformanceObserver(list => { for (const task of list.getEntries())
+                    window.longest = Math.max(window.longest, task.duration) }).observe({type: 'longtask'});";
+            tab.script(watch, &[]).await?;
+            let body = "const [section, done] = [document.querySelector(arguments[0]), arguments[1]];
+                const start = performance.now(), seen = { numbers: null, running: false };
+                const look = () => {
+                    seen.running ||= section.dataset.state === 'running';
+                    const numbers = section.querySelector('[data-source=run] [data-metric][data-value]');
+                    if (seen.running && numbers && seen.numbers === null) seen.numbers = performance.now() - start;
+                    if (['done', 'failed', 'cancelled'].includes(section.dataset.state) && seen.running)
+                        return done([section.dataset.state, seen.numbers ?? performance.now() - start]);
+                    requestAnimationFrame(look);
+                };
+                section.querySelector('[data-action=run]').click();
+                look();";
+            let result = tab.driver.execute_async(body, vec![json!(lab.selector())]).await?;
+            let (state, milliseconds): (String, f64) = result.convert()?;
+            anyhow::ensure!(state == "done", "{}: {state}", lab.id);
+            let late = budgets.exceeded(
+                "first_number",
+                &format!("a fifth of the wait in {}", lab.id),
+                milliseconds / 5000.0,
+                "s",
+            )?;
+            anyhow::ensure!(late.is_none(), "{late:?}");
+            let longest = tab.script("return window.longest", &[]).await?.as_f64().unwrap_or_default();
+            let blocked = budgets.exceeded("longest_task", "a fifth of the longest task", longest / 5.0, "ms")?;
+            anyhow::ensure!(blocked.is_none(), "{}: {blocked:?}", lab.id);
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_lab_is_operated_by_keyboard_alone() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = labs_of(&tab.site)?.remove(0);
+        tab.open(&lab.link(&[], 0, "cpu")).await?;
+        lab.wake(tab).await?;
+        tab.script("document.activeElement?.blur(); window.scrollTo(0, 0)", &[]).await?;
+        let body = "const e = document.activeElement;
+            const style = getComputedStyle(e);
+            const shown = style.outlineStyle !== 'none' || style.boxShadow !== 'none';
+            return [e.dataset?.action ?? e.name ?? '', Boolean(e.closest('section[data-lab]')), shown, e.outerHTML.slice(0, 80)]";
+        let mut reached = Vec::new();
+        for _ in 0..400 {
+            tab.driver.action_chain().send_keys(Key::Tab).perform().await?;
+            let (name, in_lab, shown, html): (String, bool, bool, String) =
+                serde_json::from_value(tab.script(body, &[]).await?)?;
+            anyhow::ensure!(shown, "the keyboard's focus cannot be seen on {html}");
+            if in_lab && !name.is_empty() {
+                reached.push(name.clone());
+            }
+            if in_lab && name == "run" {
+                break;
+            }
+        }
+        anyhow::ensure!(reached.last().is_some_and(|name| name == "run"), "Tab never reaches Run; it reached {reached:?}");
+        tab.driver.action_chain().send_keys(Key::Enter).perform().await?;
+        lab.reach(tab, &["done", "failed"], RUN_SECONDS).await?;
+        anyhow::ensure!(lab.state(tab).await? == "done", "{}", lab.message(tab).await?);
+        let missing: Vec<_> = ["device", "seed"].into_iter().filter(|name| !reached.iter().any(|r| r == name)).collect();
+        // Controls may stand behind the button; they must be reachable all the same.
+        if !missing.is_empty() {
+            let body = "return arguments[1].filter(name => { const e = document.querySelector(arguments[0] + ` [name=${name}]`);
+                        return !e || e.tabIndex < 0 })";
+            let hidden = tab.script(body, &[json!(lab.selector()), json!(missing)]).await?;
+            anyhow::ensure!(hidden == json!([]), "no key reaches {hidden}");
+        }
+        Ok(())
+    })
+    .await
+}

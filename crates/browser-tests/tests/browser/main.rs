@@ -1,0 +1,9 @@
+//! The built site in Chromium, under a sub-path, with the policy it is meant to be served with. Each test gets a browser
+//! with a fresh profile; they run one after the other.
+
+mod failures;
+mod labs;
+mod links;
+mod pages;
+mod reading;
+mod webgpu;

@@ -1,0 +1,81 @@
+//! Reading without JavaScript: results, pictures and answers are in the page itself.
+
+use browser_tests::browser::{Gpu, with_browser};
+use browser_tests::lab::labs_of;
+use browser_tests::native;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn without_javascript_results_pictures_and_answers_can_be_read() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await?;
+        for lab in labs_of(&tab.site)? {
+            tab.open(&lab.page).await?;
+            anyhow::ensure!(lab.state(tab).await? == "static", "a script ran");
+            let different = native::disagreements(&lab.reference, &lab.metrics(tab, "reference").await?);
+            anyhow::ensure!(different.is_empty(), "{}: {}", lab.id, different.join("; "));
+            let visible = |what: &str| {
+                format!(
+                    "return [...document.querySelectorAll(\"{} [data-source=reference] {what}\")]
+                        .filter(e => {{ const b = e.getBoundingClientRect(); return b.width > 30 && b.height > 5 }}).length",
+                    lab.selector()
+                )
+            };
+            let count = async |what: &str| -> anyhow::Result<u64> {
+                Ok(tab.script(&visible(what), &[]).await?.as_u64().unwrap_or_default())
+            };
+            let charts = lab.reference.report.charts.len() as u64;
+            anyhow::ensure!(count("svg").await? >= charts, "{} shows {} of {charts} charts", lab.id, count("svg").await?);
+            anyhow::ensure!(count("table").await? >= 1, "{} shows no table", lab.id);
+            let words = tab.script("return document.querySelector(arguments[0])?.innerText ?? ''", &[json!(lab.selector())]).await?;
+            let words = words.as_str().unwrap_or_default().to_lowercase();
+            anyhow::ensure!(words.contains("javascript"), "{} does not say that running it takes JavaScript", lab.id);
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn without_javascript_quiz_answers_unfold() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await?;
+        let mut answers = 0;
+        for lab in labs_of(&tab.site)? {
+            tab.open(&lab.page).await?;
+            let body = "return [...document.querySelectorAll('.quiz details')].map(d => {
+                const closed = d.querySelector(':scope > :not(summary)')?.checkVisibility() ?? false;
+                d.querySelector('summary').click();
+                const answer = d.querySelector(':scope > :not(summary)');
+                return [closed, d.open, (answer?.textContent ?? '').trim().length] })";
+            let found: Vec<(bool, bool, u64)> = serde_json::from_value(tab.script(body, &[]).await?)?;
+            for (shown, opens, length) in &found {
+                anyhow::ensure!(
+                    !shown && *opens && *length > 10,
+                    "{}: a folded answer does not unfold: {found:?}",
+                    lab.page
+                );
+            }
+            answers += found.len();
+        }
+        anyhow::ensure!(answers > 0, "no chapter with a lab holds a quiz with folded answers");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn without_javascript_the_whole_book_can_be_reached() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await?;
+        tab.open("index.html").await?;
+        let body = "return [...document.querySelectorAll('a[href]')].map(a => new URL(a.href).pathname)";
+        let links: Value = tab.script(body, &[]).await?;
+        let links = links.to_string();
+        for lab in labs_of(&tab.site)? {
+            anyhow::ensure!(links.contains(&lab.page), "the landing page has no link to {}", lab.page);
+        }
+        Ok(())
+    })
+    .await
+}

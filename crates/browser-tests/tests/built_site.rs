@@ -1,0 +1,67 @@
+//! The built site as files.
+
+use browser_tests::budgets::{self, Budgets};
+use browser_tests::dist::Site;
+use browser_tests::env;
+
+fn site() -> Site {
+    Site::read(&env::dist().expect("a built site")).expect("readable")
+}
+
+#[test]
+fn every_link_image_script_and_style_leads_somewhere() {
+    let broken = site().broken_links();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn nothing_is_inline_and_nothing_comes_from_another_origin() {
+    let violations = site().policy_violations();
+    assert!(violations.is_empty(), "{}", violations.join("\n"));
+}
+
+#[test]
+fn every_page_tells_its_root() {
+    for (name, page) in site().pages {
+        let depth = name.matches('/').count();
+        let given = page.root.trim_start_matches("./");
+        assert!(name == "404.html" || given == "../".repeat(depth), "{name}: data-root=“{}”", page.root);
+    }
+}
+
+#[test]
+fn first_visits_are_within_budget() {
+    let (site, budgets) = (site(), Budgets::load().expect("budgets"));
+    let mut exceeded = Vec::new();
+    for page in site.pages.keys().filter(|page| !page.ends_with("print.html")) {
+        let weight =
+            budgets::first_visit(&site, page).and_then(|files| budgets::weight_kb(&site, &files)).expect("readable");
+        exceeded.extend(budgets.exceeded("first_visit", page, weight, "KB").expect("a budget"));
+    }
+    assert!(exceeded.is_empty(), "{}", exceeded.join("\n"));
+}
+
+#[test]
+fn bundles_are_within_budget() {
+    let (site, budgets) = (site(), Budgets::load().expect("budgets"));
+    let manifest = site.bytes("pkg/manifest.json").expect("pkg/manifest.json");
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("a manifest");
+    let bundles = [
+        ("page_wasm", &manifest["ui"]),
+        ("engine_cpu", &manifest["engines"]["cpu"]),
+        ("engine_gpu", &manifest["engines"]["gpu"]),
+    ];
+    let mut exceeded = Vec::new();
+    for (budget, bundle) in bundles {
+        let Some(entry) = bundle["entry"].as_str() else {
+            assert_eq!(budget, "engine_gpu", "the site was built without its {budget}");
+            continue;
+        };
+        let folder = entry.rsplit_once('/').expect("a folder").0;
+        let files = site.files.iter().filter(|file| file.starts_with(folder));
+        let files = files.filter(|file| file.ends_with(".wasm") || file.ends_with(".js")).cloned().collect();
+        let weight = budgets::weight_kb(&site, &files).expect("readable");
+        exceeded.extend(budgets.exceeded(budget, entry, weight, "KB").expect("a budget"));
+    }
+    assert!(exceeded.is_empty(), "{}", exceeded.join("\n"));
+}
