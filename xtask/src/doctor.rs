@@ -100,7 +100,10 @@ pub(crate) fn has(program: &str) -> bool {
 fn version_of(program: &str) -> Option<String> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    Some(text.lines().next().filter(|line| !line.is_empty()).unwrap_or(program).trim().to_owned())
+    let line = text.lines().next().unwrap_or_default().trim();
+    // Some print the bare number.
+    let bare = line.is_empty() || line.starts_with(|c: char| c.is_ascii_digit());
+    Some(if bare { format!("{program} {line}").trim_end().to_owned() } else { line.to_owned() })
 }
 
 #[cfg(test)]

@@ -112,7 +112,9 @@ fn browser_tests(workspace: &Workspace, suite: &str, filter: Option<&str>) -> Co
     command
         .env("DIST", workspace.root.join("dist"))
         .env("LAB_CLI", workspace.target.join("debug").join(format!("lab-cli{}", std::env::consts::EXE_SUFFIX)))
-        .env("AXE", axe_file(workspace));
+        .env("AXE", axe_file(workspace))
+        // A failed expectation of a page says in words what is wrong; a Rust stack adds nothing.
+        .env("RUST_BACKTRACE", "0");
     command
 }
 

@@ -113,8 +113,14 @@ impl Tab {
     /// # Errors
     /// It throws.
     pub async fn script(&self, body: &str, arguments: &[Value]) -> anyhow::Result<Value> {
-        let result = self.driver.execute(body, arguments.to_vec()).await;
-        Ok(result.with_context(|| format!("in the page: {body}"))?.json().clone())
+        match self.driver.execute(body, arguments.to_vec()).await {
+            Ok(result) => Ok(result.json().clone()),
+            // The driver appends its own stack, which tells nothing about the page.
+            Err(error) => {
+                let words = error.to_string();
+                anyhow::bail!("in the page: {body}: {}", words.split("Stacktrace").next().unwrap_or_default().trim())
+            }
+        }
     }
 
     /// A command of the DevTools protocol.

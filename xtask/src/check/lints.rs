@@ -24,7 +24,7 @@ const fn browser(packages: &'static [&'static str], features: &'static [&'static
 const GROUPS: &[Group] = &[
     native(&["xtask"], &[]),
     native(&["lab-api"], &["lab-api/schema"]),
-    native(&["lab-kit", "labs", "lab-cli"], &[]),
+    native(&["lab-kit", "labs", "lab-cli"], &["labs/schema"]),
     native(&["lab-charts", "textbook", "site-builder"], &[]),
     native(&["wasm-bundle"], &[]),
     native(&["browser-tests"], &[]),

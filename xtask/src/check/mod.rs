@@ -52,11 +52,11 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
     for failure in &failures {
         println!("{failure}\n");
     }
-    println!("{} failed.", plural(failures.len(), "check"));
+    println!("{}.", plural(failures.len(), "failure"));
     Ok(ExitCode::FAILURE)
 }
 
-pub(crate) fn plural(count: usize, word: &str) -> String {
+fn plural(count: usize, word: &str) -> String {
     if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
@@ -73,7 +73,11 @@ fn format(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<String
 fn unformatted(root: &str, output: &str) -> Vec<String> {
     let files = output.lines().filter(|line| line.ends_with(".rs"));
     let name = |line: &str| line.strip_prefix(root).unwrap_or(line).trim_start_matches('/').to_owned();
-    files.map(|line| format!("{} is not formatted; run `cargo fmt --all`.", name(line))).collect()
+    let names: Vec<String> = files.map(name).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    vec![format!("Not formatted: {}. Run `cargo fmt --all`.", names.join(", "))]
 }
 
 /// Registry, parameter specifications and the sources behind reference results.
@@ -110,7 +114,7 @@ mod tests {
     #[test]
     fn files_that_rustfmt_would_change_are_named_with_the_remedy() {
         let found = super::unformatted("/r", "/r/xtask/src/main.rs\nsome warning\n");
-        assert_eq!(found, ["xtask/src/main.rs is not formatted; run `cargo fmt --all`."]);
+        assert_eq!(found, ["Not formatted: xtask/src/main.rs. Run `cargo fmt --all`."]);
         assert!(super::unformatted("/r", "").is_empty());
     }
 }
