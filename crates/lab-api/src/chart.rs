@@ -105,7 +105,8 @@ pub enum ChartBody {
     },
     /// Layers over each other.
     StackedArea {
-        /// Positions along the horizontal axis.
+        /// Positions along the horizontal axis. In JSON they stand beside the axis `x`, so they need another name.
+        #[serde(rename = "positions")]
         x: Vec<f64>,
         /// Layers, lowest first.
         series: Vec<StackSeries>,
@@ -334,6 +335,20 @@ mod tests {
         assert_eq!(table.columns, ["Layer", "INT8", "INT4"]);
         assert_eq!(table.rows[1], [Cell::from("2"), 41.0.into(), 21.0.into()]);
         assert_eq!(chart.numbers().len(), 4);
+        let json = serde_json::to_string(&chart).expect("serializes");
+        assert_eq!(serde_json::from_str::<Chart>(&json).expect("parses"), chart);
+    }
+
+    #[test]
+    fn a_stacked_area_survives_json_beside_its_axes() {
+        let chart = Chart {
+            id: "memory".into(),
+            title: String::new(),
+            caption: String::new(),
+            x: Axis::linear("Tokens"),
+            y: Axis::linear("Memory (bytes)"),
+            body: ChartBody::StackedArea { x: vec![0.0, 1.0], series: vec![] },
+        };
         let json = serde_json::to_string(&chart).expect("serializes");
         assert_eq!(serde_json::from_str::<Chart>(&json).expect("parses"), chart);
     }

@@ -59,6 +59,7 @@ impl Palette {
     }
 
     /// Colours that [`themed`] turns into custom properties.
+    #[cfg(not(target_family = "wasm"))]
     pub(crate) fn sentinel() -> Self {
         let mut series = [(0, 0, 0); SERIES];
         for (colour, i) in series.iter_mut().zip(1_u8..) {
@@ -92,6 +93,7 @@ fn mix(first: Colour, second: Colour, percent: u8) -> Colour {
 }
 
 /// Replaces every sentinel colour (`#FE0101`) by its custom property.
+#[cfg(not(target_family = "wasm"))]
 pub(crate) fn themed(svg: &str) -> String {
     let mut out = String::with_capacity(svg.len());
     let mut rest = svg;
@@ -110,6 +112,7 @@ pub(crate) fn themed(svg: &str) -> String {
     out
 }
 
+#[cfg(not(target_family = "wasm"))]
 fn property(code: u32) -> Option<String> {
     let last = code & 0xFF;
     let value = match (code >> 8) & 0xFF {

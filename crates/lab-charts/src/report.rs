@@ -1,6 +1,6 @@
 //! A report as HTML: the metrics, what they say, the charts, the tables, and where it all was measured.
 
-use lab_api::{DeviceKind, Family, Kind, Metric, RunRecord};
+use lab_api::{DeviceKind, Family, Kind, Metric, Report, RunRecord};
 
 use crate::figure::figure_html;
 use crate::number::{Verdict, difference, format_number};
@@ -18,36 +18,40 @@ pub fn run_html(record: &RunRecord, reference: Option<&RunRecord>, mode: ChartMo
     whole(record, reference, "run", mode)
 }
 
+/// What is known in the middle of a run of this lab: metrics, charts and tables without an environment.
+#[must_use]
+pub fn partial_html(lab: &str, report: &Report, mode: ChartMode) -> String {
+    format!("<div class=\"lab-report\">{}</div>", content_html(lab, report, None, "run", mode))
+}
+
 fn whole(record: &RunRecord, reference: Option<&RunRecord>, source: &str, mode: ChartMode) -> String {
+    let content = content_html(&record.lab, &record.report, reference, source, mode);
+    format!("<div class=\"lab-report\">{content}{}</div>", environment_html(record))
+}
+
+fn content_html(lab: &str, report: &Report, reference: Option<&RunRecord>, source: &str, mode: ChartMode) -> String {
     let value_head = if reference.is_some() { "Your run" } else { "Value" };
-    let mut html = String::from("<div class=\"lab-report\">");
-    html.push_str(&metrics_html(record, reference, value_head));
-    if !record.report.notes.is_empty() {
+    let mut html = metrics_html(&report.metrics, reference, value_head);
+    if !report.notes.is_empty() {
         html.push_str("<ul class=\"lab-notes\">");
-        for note in &record.report.notes {
+        for note in &report.notes {
             html.push_str(&format!("<li>{}</li>", escape(note)));
         }
         html.push_str("</ul>");
     }
-    if !record.report.charts.is_empty() {
+    if !report.charts.is_empty() {
         html.push_str("<div class=\"lab-figures\">");
-        for chart in &record.report.charts {
-            let id = format!("{}-{source}-{}", record.lab, chart.id);
-            html.push_str(&figure_html(chart, &id, mode));
+        for chart in &report.charts {
+            html.push_str(&figure_html(chart, &format!("{lab}-{source}-{}", chart.id), mode));
         }
         html.push_str("</div>");
     }
-    for table in &record.report.tables {
-        html.push_str(&table_html(table));
-    }
-    html.push_str(&environment_html(record));
-    html.push_str("</div>");
+    report.tables.iter().for_each(|table| html.push_str(&table_html(table)));
     html
 }
 
 /// The table of metrics, by family in the order in which the report names them first.
-fn metrics_html(record: &RunRecord, reference: Option<&RunRecord>, value_head: &str) -> String {
-    let metrics = &record.report.metrics;
+fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &str) -> String {
     if metrics.is_empty() {
         return String::new();
     }
@@ -314,7 +318,7 @@ pub fn environment_html(record: &RunRecord) -> String {
 mod tests {
     use super::*;
     use crate::table::samples;
-    use lab_api::{Better, DeviceInfo, Environment, Interval, Report, Tolerance};
+    use lab_api::{Better, DeviceInfo, Environment, Interval, Tolerance};
 
     fn metric(id: &str, value: f64, baseline: Option<f64>, unit: &str, kind: Kind, family: Family) -> Metric {
         Metric {

@@ -1,2 +1,31 @@
-//! The widget around a lab, built from its parameter specifications. No Burn.
+//! The widget around a lab: controls made from its parameters, a client of the engine in its worker, and results beside the
+//! reference. No Burn, no lab: it knows only [`lab_api`].
+//!
+//! What decides (the course of a run, the choice of an engine, links) is plain data and tested natively; what touches the
+//! page is compiled for WASM alone.
 
+mod course;
+mod data;
+mod plan;
+mod setting;
+
+#[cfg(target_family = "wasm")]
+mod actions;
+#[cfg(target_family = "wasm")]
+mod canvas;
+#[cfg(target_family = "wasm")]
+mod controls;
+#[cfg(target_family = "wasm")]
+mod engine;
+#[cfg(target_family = "wasm")]
+mod page;
+#[cfg(target_family = "wasm")]
+mod widget;
+
+pub use course::{Course, Effect, Input, Phase, View};
+pub use data::{Bundle, Engines, LabData, Manifest};
+pub use plan::{Adapter, Trouble, choose};
+pub use setting::Setting;
+
+#[cfg(target_family = "wasm")]
+pub use widget::mount;

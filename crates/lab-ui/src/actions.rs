@@ -1,0 +1,376 @@
+//! One lab in one page: carries out what its [`Course`] decides.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use lab_api::{Chart, DeviceChoice, DeviceKind, Link, ParamSpec, Report, Request, RunRecord, RunRequest};
+use lab_charts::{ChartMode, compare_html, partial_html, run_html};
+use leptos::html;
+use leptos::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+use web_sys::HtmlElement;
+
+use crate::canvas::paint;
+use crate::engine::{Engine, Heard};
+use crate::page;
+use crate::{Adapter, Course, Effect, Input, LabData, Manifest, Setting, Trouble, View, choose};
+
+/// Time a worker has to answer a cancellation, in milliseconds.
+const PATIENCE_MS: i32 = 150;
+/// Shortest time between two drawings of a partial report, in milliseconds.
+const PARTIAL_MS: f64 = 400.0;
+
+/// What a run was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// One run where the reader chose.
+    Chosen,
+    /// One run on the CPU, whatever was chosen.
+    Cpu,
+    /// A run on each device.
+    Both,
+}
+
+/// What is not a signal.
+pub(crate) struct Inner {
+    pub(crate) data: LabData,
+    section: HtmlElement,
+    root: String,
+    course: RefCell<Course>,
+    engines: RefCell<BTreeMap<&'static str, Engine>>,
+    manifest: RefCell<Option<Manifest>>,
+    wish: Cell<Wish>,
+    /// What stands on the canvases.
+    charts: RefCell<Rc<Vec<Chart>>>,
+    /// Counts what was shown, so that a slow drawing notices that it is out of date.
+    shown: Cell<u32>,
+    partial_ms: Cell<f64>,
+}
+
+/// A lab in the page: signals, and a handle to the rest.
+#[derive(Clone, Copy)]
+pub(crate) struct Lab {
+    pub(crate) inner: StoredValue<Rc<Inner>, LocalStorage>,
+    pub(crate) view: RwSignal<View>,
+    pub(crate) setting: RwSignal<Setting>,
+    pub(crate) problems: RwSignal<BTreeMap<String, String>>,
+    /// `None` until the browser has answered.
+    pub(crate) adapter: RwSignal<Option<Adapter>>,
+    /// The setting of the result that is shown.
+    pub(crate) ran: RwSignal<Option<Setting>>,
+    pub(crate) results: NodeRef<html::Div>,
+}
+
+fn key(kind: DeviceKind) -> &'static str {
+    match kind {
+        DeviceKind::Cpu => "cpu",
+        DeviceKind::Webgpu => "webgpu",
+    }
+}
+
+impl Lab {
+    pub(crate) fn new(data: LabData, section: HtmlElement) -> Self {
+        let (setting, problems) = Setting::from_query(&data.lab, &data.params, &page::query());
+        let course = Course::default();
+        let view = RwSignal::new(course.view().clone());
+        let inner = Inner {
+            data,
+            section,
+            root: page::root().unwrap_or_default(),
+            course: RefCell::new(course),
+            engines: RefCell::default(),
+            manifest: RefCell::default(),
+            wish: Cell::new(Wish::Chosen),
+            charts: RefCell::default(),
+            shown: Cell::new(0),
+            partial_ms: Cell::new(0.0),
+        };
+        let lab = Self {
+            inner: StoredValue::new_local(Rc::new(inner)),
+            view,
+            setting: RwSignal::new(setting),
+            problems: RwSignal::new(problems),
+            adapter: RwSignal::new(None),
+            ran: RwSignal::new(None),
+            results: NodeRef::new(),
+        };
+        lab.sync();
+        spawn_local(async move { lab.adapter.set(Some(page::adapter().await)) });
+        lab
+    }
+
+    pub(crate) fn inner(self) -> Rc<Inner> {
+        self.inner.get_value()
+    }
+
+    // Controls.
+
+    /// Takes a value from a control, or says beside it why not.
+    pub(crate) fn set_param(self, spec: &ParamSpec, text: &str) {
+        match spec.parse(text) {
+            Ok(value) => {
+                self.setting.update(|setting| {
+                    setting.values.insert(spec.name.clone(), value);
+                });
+                self.accepted(&spec.name);
+            }
+            Err(why) => self.refused(&spec.name, &why),
+        }
+    }
+
+    /// As [`Self::set_param`], for the seed.
+    pub(crate) fn set_seed(self, text: &str) {
+        let link = Link::read(&[], [("seed", text)]);
+        match link.problems.first() {
+            None => {
+                self.setting.update(|setting| setting.seed = link.seed);
+                self.accepted("seed");
+            }
+            Some(problem) => self.refused("seed", &problem.why),
+        }
+    }
+
+    pub(crate) fn set_device(self, device: DeviceChoice) {
+        self.setting.update(|setting| setting.device = device);
+        self.accepted("device");
+    }
+
+    /// The value of a control as text.
+    pub(crate) fn text(self, name: &str) -> String {
+        self.setting.with(|setting| match name {
+            "seed" => setting.seed.to_string(),
+            _ => setting.text(name),
+        })
+    }
+
+    fn accepted(self, name: &str) {
+        if self.problems.with_untracked(|problems| problems.contains_key(name)) {
+            self.problems.update(|problems| {
+                problems.remove(name);
+            });
+        }
+        if let Some(address) = self.address(false) {
+            page::replace_address(&address);
+        }
+    }
+
+    fn refused(self, name: &str, why: &str) {
+        let kept = self.setting.with_untracked(|setting| match name {
+            "seed" => setting.seed.to_string(),
+            _ => setting.text(name),
+        });
+        self.problems.update(|problems| {
+            problems.insert(name.to_owned(), format!("{why}; {kept} is used instead"));
+        });
+    }
+
+    /// The address of this setting. Where everything is at its default it needs no query, unless it is `explicit`.
+    pub(crate) fn address(self, explicit: bool) -> Option<String> {
+        let inner = self.inner();
+        let mut pairs = self.setting.with_untracked(|setting| setting.pairs(&inner.data.lab, &inner.data.params));
+        if pairs.len() == 1 && !explicit {
+            pairs.clear();
+        }
+        page::address(&pairs, &format!("lab-{}", inner.data.lab))
+    }
+
+    // The course of a run.
+
+    pub(crate) fn start(self, wish: Wish) {
+        let inner = self.inner();
+        if inner.course.borrow().run_id().is_none() {
+            inner.wish.set(wish);
+        }
+        self.step(Input::Start);
+    }
+
+    pub(crate) fn cancel(self) {
+        self.step(Input::Cancel);
+    }
+
+    pub(crate) fn reset(self) {
+        let inner = self.inner();
+        self.setting.set(Setting::default_of(&inner.data.params));
+        self.problems.set(BTreeMap::new());
+        self.accepted("");
+        self.step(Input::Reset);
+    }
+
+    fn step(self, input: Input) {
+        let inner = self.inner();
+        let effects = inner.course.borrow_mut().step(input, page::now_ms());
+        self.sync();
+        for effect in effects {
+            self.perform(effect);
+        }
+    }
+
+    /// Shows the reader where the course is.
+    fn sync(self) {
+        let inner = self.inner();
+        let view = inner.course.borrow().view().clone();
+        let _ = inner.section.set_attribute("data-state", view.phase.word());
+        if self.view.with_untracked(|old| *old != view) {
+            self.view.set(view);
+        }
+    }
+
+    fn perform(self, effect: Effect) {
+        let inner = self.inner();
+        match effect {
+            Effect::Clear => {
+                self.ran.set(None);
+                self.show("", Vec::new());
+            }
+            Effect::Plan { run_id } => spawn_local(async move {
+                self.step(match self.plan(inner.wish.get()).await {
+                    Ok((targets, remark)) => Input::Planned { run_id, targets, remark },
+                    Err(trouble) => Input::Unavailable { run_id, trouble },
+                });
+            }),
+            Effect::Launch { run_id, kind } => {
+                if let Err(trouble) = self.launch(run_id, kind) {
+                    self.step(Input::Unavailable { run_id, trouble });
+                }
+            }
+            Effect::AskToStop { run_id, kind } => {
+                if let Some(engine) = inner.engines.borrow().get(key(kind)) {
+                    // A worker that cannot be told is terminated below.
+                    let _ = engine.send(&Request::Cancel);
+                }
+                spawn_local(async move {
+                    page::sleep(PATIENCE_MS).await;
+                    self.step(Input::CancelOverdue { run_id });
+                });
+            }
+            Effect::Terminate(kind) => {
+                let engine = inner.engines.borrow_mut().remove(key(kind));
+                // Dropping it drops the closure that may be calling us just now: let it return first.
+                spawn_local(async move { drop(engine) });
+            }
+            Effect::ShowPartial(report) => self.show_partial(report),
+            Effect::Show(records) => self.show_result(records),
+        }
+    }
+
+    /// Where to run. A live engine needs no network; else the manifest says which are built.
+    async fn plan(self, wish: Wish) -> Result<(Vec<DeviceKind>, String), Trouble> {
+        let inner = self.inner();
+        let choice = match wish {
+            Wish::Cpu => DeviceChoice::Cpu,
+            Wish::Chosen | Wish::Both => self.setting.with_untracked(|setting| setting.device),
+        };
+        let adapter = match (wish, choice) {
+            (Wish::Cpu, _) | (Wish::Chosen, DeviceChoice::Cpu) => Adapter::None,
+            _ => page::adapter().await,
+        };
+        let lives = |kind| inner.engines.borrow().contains_key(key(kind));
+        let all = [DeviceKind::Cpu, DeviceKind::Webgpu];
+        // What is already here is not asked for again, so that a second run works without a network.
+        if !(lives(DeviceKind::Cpu) && (adapter == Adapter::None || lives(DeviceKind::Webgpu))) {
+            let known = fetch_manifest(&inner.root).await;
+            match known {
+                Ok(manifest) => *inner.manifest.borrow_mut() = Some(manifest),
+                Err(trouble) if !all.into_iter().any(lives) => return Err(trouble),
+                Err(_) => {}
+            }
+        }
+        let built = |kind| lives(kind) || inner.manifest.borrow().as_ref().is_some_and(|m| m.bundle(kind).is_some());
+        if wish == Wish::Both {
+            choose(DeviceChoice::Cpu, adapter, built)?;
+            choose(DeviceChoice::Webgpu, adapter, built)?;
+            return Ok((all.to_vec(), String::new()));
+        }
+        choose(choice, adapter, built).map(|(kind, remark)| (vec![kind], remark.to_owned()))
+    }
+
+    fn launch(self, run_id: u32, kind: DeviceKind) -> Result<(), Trouble> {
+        let inner = self.inner();
+        let on_gpu = kind == DeviceKind::Webgpu;
+        let failed = |why: String| {
+            Trouble::new(format!("The engine could not be started: {why}. Press Run to try again."), on_gpu)
+        };
+        if !inner.engines.borrow().contains_key(key(kind)) {
+            let entry = inner.manifest.borrow().as_ref().and_then(|m| m.bundle(kind)).map(|b| b.entry.clone());
+            let entry = entry.ok_or_else(|| failed("it is not built".to_owned()))?;
+            let hear = Rc::new(move |heard| match heard {
+                Heard::Said(event) => self.step(Input::Said(event)),
+                Heard::Broke(why) => self.step(Input::Broke { kind, why }),
+            });
+            let engine = Engine::start(&format!("{}{entry}", inner.root), hear).map_err(failed)?;
+            inner.engines.borrow_mut().insert(key(kind), engine);
+        }
+        let request = self.setting.with_untracked(|setting| RunRequest {
+            run_id,
+            lab: inner.data.lab.clone(),
+            values: setting.values.clone(),
+            seed: setting.seed,
+            device: if on_gpu { DeviceChoice::Webgpu } else { DeviceChoice::Cpu },
+            assets: inner.data.assets.clone(),
+            root: inner.root.clone(),
+        });
+        self.ran.set(Some(self.setting.get_untracked()));
+        match inner.engines.borrow().get(key(kind)) {
+            Some(engine) => engine.send(&Request::Run(request)).map_err(failed),
+            None => Err(failed("it is gone".to_owned())),
+        }
+    }
+
+    // Results.
+
+    fn show_partial(self, report: Report) {
+        let inner = self.inner();
+        let now = page::now_ms();
+        if now - inner.partial_ms.get() < PARTIAL_MS {
+            return;
+        }
+        inner.partial_ms.set(now);
+        let html = partial_html(&inner.data.lab, &report, ChartMode::Canvas);
+        self.show(&html, report.charts);
+    }
+
+    fn show_result(self, mut records: Vec<RunRecord>) {
+        let inner = self.inner();
+        let html = match &records[..] {
+            [one] => run_html(one, inner.data.reference.as_ref(), ChartMode::Canvas),
+            [cpu, gpu] => compare_html(cpu, gpu),
+            _ => return,
+        };
+        let charts = if records.len() == 1 { std::mem::take(&mut records[0].report.charts) } else { Vec::new() };
+        self.show(&html, charts);
+    }
+
+    /// Puts HTML of [`lab_charts`] (which escapes all text) into the place of results, and draws its charts.
+    fn show(self, html: &str, charts: Vec<Chart>) {
+        let inner = self.inner();
+        *inner.charts.borrow_mut() = Rc::new(charts);
+        if let Some(area) = self.results.get_untracked() {
+            area.set_inner_html(html);
+        }
+        self.repaint();
+    }
+
+    /// Draws all canvases anew: after new results, in another theme, at another width.
+    pub(crate) fn repaint(self) {
+        let inner = self.inner();
+        let Some(area) = self.results.get_untracked() else { return };
+        let mine = inner.shown.get().wrapping_add(1);
+        inner.shown.set(mine);
+        let charts = Rc::clone(&inner.charts.borrow());
+        spawn_local(async move {
+            let area: HtmlElement = area.into();
+            paint(area, &charts, || inner.shown.get() == mine).await;
+        });
+    }
+}
+
+async fn fetch_manifest(root: &str) -> Result<Manifest, Trouble> {
+    let trouble = |why: String| {
+        let words =
+            format!("The engine could not be fetched ({why}). Check the connection, then press Run to try again.");
+        Trouble::new(words, false)
+    };
+    let text = page::fetch_text(&format!("{root}pkg/manifest.json")).await.map_err(trouble)?;
+    serde_json::from_str(&text).map_err(|error| trouble(format!("pkg/manifest.json: {error}")))
+}

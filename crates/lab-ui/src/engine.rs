@@ -1,0 +1,85 @@
+//! A worker that holds an engine, spoken to in [`Request`]s and heard in [`Event`]s.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use lab_api::{Event, Request};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+
+use crate::page;
+
+/// What comes from a worker.
+pub(crate) enum Heard {
+    /// An event.
+    Said(Event),
+    /// It broke; words, as far as there are any.
+    Broke(String),
+}
+
+/// A running worker. Dropping it terminates it.
+pub(crate) struct Engine {
+    worker: Worker,
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_error: Closure<dyn FnMut(ErrorEvent)>,
+    _on_garbled: Closure<dyn FnMut(MessageEvent)>,
+}
+
+impl Engine {
+    /// Starts the module worker at this address.
+    pub(crate) fn start(address: &str, hear: Rc<dyn Fn(Heard)>) -> Result<Self, String> {
+        let options = WorkerOptions::new();
+        options.set_type(WorkerType::Module);
+        let worker = Worker::new_with_options(address, &options).map_err(|error| page::words(&error))?;
+        let loaded = Rc::new(Cell::new(false));
+
+        let (told, known) = (Rc::clone(&hear), Rc::clone(&loaded));
+        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
+            let text = message.data().as_string().unwrap_or_default();
+            match serde_json::from_str(&text) {
+                Ok(event) => {
+                    known.set(true);
+                    told(Heard::Said(event));
+                }
+                Err(error) => told(Heard::Broke(format!("it said something that cannot be read ({error})"))),
+            }
+        });
+        worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+
+        let told = Rc::clone(&hear);
+        let on_error = Closure::<dyn FnMut(ErrorEvent)>::new(move |error: ErrorEvent| {
+            error.prevent_default();
+            // A worker whose script cannot be fetched sends a plain event, without words.
+            let words = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|m| m.as_string());
+            told(Heard::Broke(match words.filter(|words| !words.is_empty()) {
+                Some(words) => words,
+                None if !loaded.get() => "it could not be fetched; is the network there?".to_owned(),
+                None => "it gave no reason".to_owned(),
+            }));
+        });
+        worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
+
+        let on_garbled = Closure::<dyn FnMut(MessageEvent)>::new(move |_| {
+            hear(Heard::Broke("a message of it could not be read".to_owned()));
+        });
+        worker.set_onmessageerror(Some(on_garbled.as_ref().unchecked_ref()));
+
+        Ok(Self { worker, _on_message: on_message, _on_error: on_error, _on_garbled: on_garbled })
+    }
+
+    /// Sends a request. What arrives before the engine is loaded is kept by `worker.js`.
+    pub(crate) fn send(&self, request: &Request) -> Result<(), String> {
+        let text = serde_json::to_string(request).map_err(|error| error.to_string())?;
+        self.worker.post_message(&JsValue::from_str(&text)).map_err(|error| page::words(&error))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Handlers first: the closures go with this value, and a late event must not call into them.
+        self.worker.set_onmessage(None);
+        self.worker.set_onerror(None);
+        self.worker.set_onmessageerror(None);
+        self.worker.terminate();
+    }
+}

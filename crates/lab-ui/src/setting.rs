@@ -1,0 +1,133 @@
+//! What the reader has set, and how it stands in a link.
+
+use std::collections::BTreeMap;
+
+use lab_api::{DeviceChoice, Link, ParamSpec, Values};
+use serde_json::Value;
+
+/// The controls' values.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setting {
+    /// Every parameter, valid.
+    pub values: Values,
+    /// Seed of the generator.
+    pub seed: u64,
+    /// Where to run.
+    pub device: DeviceChoice,
+}
+
+impl Setting {
+    /// Everything at its default.
+    #[must_use]
+    pub fn default_of(specs: &[ParamSpec]) -> Self {
+        Self::of(Link::read(specs, []))
+    }
+
+    fn of(link: Link) -> Self {
+        Self { values: link.values, seed: link.seed, device: link.device }
+    }
+
+    /// What the page's query asks of this lab, and what of it was refused, by name. A query that names another lab, or
+    /// none, asks nothing.
+    #[must_use]
+    pub fn from_query(lab: &str, specs: &[ParamSpec], pairs: &[(String, String)]) -> (Self, BTreeMap<String, String>) {
+        if !pairs.iter().any(|(name, value)| name == "lab" && value == lab) {
+            return (Self::default_of(specs), BTreeMap::new());
+        }
+        let link = Link::read(specs, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let problems = link.problems.iter().map(|p| (p.name.clone(), with_default(specs, &p.name, &p.why))).collect();
+        (Self::of(link), problems)
+    }
+
+    /// The pairs of a link to this setting; what is at its default is left out.
+    #[must_use]
+    pub fn pairs(&self, lab: &str, specs: &[ParamSpec]) -> Vec<(String, String)> {
+        Link::pairs(lab, specs, &self.values, self.seed, self.device)
+    }
+
+    /// Whether a control matters under these values.
+    #[must_use]
+    pub fn enabled(&self, spec: &ParamSpec) -> bool {
+        spec.enabled_when.as_ref().is_none_or(|condition| condition.holds(&self.values))
+    }
+
+    /// A value as its control and a link write it.
+    #[must_use]
+    pub fn text(&self, name: &str) -> String {
+        match self.values.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        }
+    }
+}
+
+/// The complaint, and what was taken instead.
+fn with_default(specs: &[ParamSpec], name: &str, why: &str) -> String {
+    let spec = specs.iter().find(|spec| spec.name == name);
+    let default = match (spec, name) {
+        (Some(spec), _) => match spec.default_value() {
+            Value::String(text) => text,
+            other => other.to_string(),
+        },
+        (None, "seed") => "0".to_owned(),
+        (None, "device") => DeviceChoice::Auto.word().to_owned(),
+        (None, _) => return why.to_owned(),
+    };
+    format!("{why}; {default} is used instead")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab_api::{ChoiceOption, Condition, ParamKind};
+
+    fn specs() -> Vec<ParamSpec> {
+        let option = |value: &str| ChoiceOption { value: value.into(), label: value.into(), help: String::new() };
+        let spec = |name: &str, kind| ParamSpec {
+            name: name.into(),
+            label: name.into(),
+            help: String::new(),
+            unit: None,
+            kind,
+            enabled_when: None,
+        };
+        let mut group = spec("group_size", ParamKind::Integer { default: 32, min: 8, max: 128, step: 8 });
+        group.enabled_when = Some(Condition { param: "bits".into(), is: vec!["4".into()] });
+        vec![spec("bits", ParamKind::Choice { default: "8".into(), options: vec![option("8"), option("4")] }), group]
+    }
+
+    fn query(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_link_sets_its_own_lab_only() {
+        let pairs = query(&[("lab", "quantization"), ("bits", "4"), ("seed", "7")]);
+        let (setting, problems) = Setting::from_query("quantization", &specs(), &pairs);
+        assert_eq!((setting.text("bits").as_str(), setting.seed), ("4", 7));
+        assert!(problems.is_empty());
+        assert_eq!(setting.pairs("quantization", &specs()), pairs);
+        let (other, _) = Setting::from_query("pruning", &specs(), &pairs);
+        assert_eq!(other, Setting::default_of(&specs()));
+    }
+
+    #[test]
+    fn a_refused_value_is_reported_with_what_replaces_it() {
+        let pairs = query(&[("lab", "q"), ("bits", "5"), ("group_size", "64"), ("device", "gpu"), ("bitz", "4")]);
+        let (setting, problems) = Setting::from_query("q", &specs(), &pairs);
+        assert_eq!(problems["bits"], "“5” is not one of 8, 4; 8 is used instead");
+        assert!(problems["device"].ends_with("auto is used instead"));
+        assert!(problems["bitz"].contains("did you mean “bits”"));
+        assert_eq!((setting.text("bits"), setting.text("group_size")), ("8".into(), "64".into()));
+    }
+
+    #[test]
+    fn a_control_is_off_where_it_does_not_matter() {
+        let specs = specs();
+        let mut setting = Setting::default_of(&specs);
+        assert!(setting.enabled(&specs[0]) && !setting.enabled(&specs[1]));
+        setting.values.insert("bits".into(), "4".into());
+        assert!(setting.enabled(&specs[1]));
+    }
+}
