@@ -1,2 +1,87 @@
-//! Runs labs natively: list, run, reference, train.
-fn main() {}
+//! `lab-cli`: see `--help`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lab_cli::{Problem, RunOptions, bench, list, new_lab, reference, registry, root, run, train};
+
+/// The labs of the book, run natively.
+#[derive(Parser)]
+#[command(name = "lab", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the labs.
+    List {
+        /// As JSON, with parameters.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a lab.
+    Run(RunOptions),
+    /// Run the default and the study of a lab, or of all, and write params.json and reference.json.
+    Reference {
+        /// The lab; all without it.
+        id: Option<String>,
+        /// Write nothing: fail where a file does not match its sources.
+        #[arg(long)]
+        check: bool,
+        /// Run the study too. This is the default; `--study false` keeps the committed one.
+        #[arg(long, num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
+        study: bool,
+    },
+    /// Train the weights that labs ship with, and record them in assets/manifest.toml.
+    Train {
+        /// What to train: `digits`.
+        name: String,
+        /// Seed of the folds, the initial weights and the order of the data.
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]
+        seed: u64,
+        /// Write nothing: train again and compare with what is shipped.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write labs/src/registry.rs from the folders beside it.
+    Registry {
+        /// Write nothing: fail where it does not match.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Start a lab that passes all tests.
+    NewLab {
+        /// Lower-case words with hyphens, for example `weight-sharing`.
+        name: String,
+    },
+    /// Time the default run of a lab, or of all, against the budget.
+    Bench {
+        /// The lab; all without it.
+        id: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::from(problem.exit_code())
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Problem> {
+    let root = root()?;
+    match command {
+        Command::List { json } => list(&root, json),
+        Command::Run(options) => run(&root, &options),
+        Command::Reference { id, check, study } => reference(&root, id.as_deref(), check, study),
+        Command::Train { name, seed, check } => train(&root, &name, seed, check),
+        Command::Registry { check } => registry(&root, check),
+        Command::NewLab { name } => new_lab(&root, &name),
+        Command::Bench { id } => bench(&root, id.as_deref()),
+    }
+}

@@ -147,3 +147,19 @@ fn text_of(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+/// Makes `ALL`, the list of labs, from lines `module::Type = "folder",`. Written by the generator of
+/// `labs/src/registry.rs`.
+#[macro_export]
+macro_rules! registry {
+    ($($module:ident :: $lab:ident = $folder:literal,)*) => {
+        /// Every lab, by name.
+        pub const ALL: &[$crate::LabEntry] = &[$(
+            $crate::LabEntry::of::<$module::$lab>(
+                include_str!(concat!($folder, "/params.json")),
+                // The words are for the book and the command line: no engine carries them.
+                if cfg!(feature = "schema") { include_str!(concat!($folder, "/lab.md")) } else { "" },
+            ),
+        )*];
+    };
+}

@@ -3,6 +3,7 @@
 //! A lab is written against this crate alone; what differs between a terminal and a browser sits behind [`Host`].
 
 mod context;
+mod cross_validated;
 pub mod data;
 mod device;
 mod host;
@@ -17,6 +18,7 @@ pub mod weights;
 
 pub use burn;
 pub use context::{Context, rng};
+pub use cross_validated::CrossValidated;
 pub use device::open_device;
 pub use host::{Host, HostInfo, LocalBoxFuture};
 pub use lab::{Lab, LabEntry, execute, find};

@@ -1,0 +1,95 @@
+//! What a reference result depends on, as one hash.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use lab_kit::{LabEntry, data::hex};
+use sha2::{Digest, Sha256};
+
+use crate::{Manifest, folder};
+
+/// Crates whose version may change a number.
+const NUMERICS: [&str; 8] = ["burn", "cubecl", "cubek", "rand", "statrs", "safetensors", "gemm", "macerator"];
+
+/// Hash of the code behind a lab's numbers: the lab, the kit, the contract, the versions of the numeric crates and the
+/// checksums of its assets. Comments, blank lines, indentation and test modules do not count, so that mending words
+/// costs nobody a study.
+///
+/// # Errors
+/// A source cannot be read.
+pub fn source_hash(root: &Path, entry: &LabEntry) -> anyhow::Result<String> {
+    let mut hash = Sha256::new();
+    for sources in [root.join("labs/src").join(folder(entry.id)), root.join("crates/lab-kit/src"), root.join("crates/lab-api/src")] {
+        let mut files = Vec::new();
+        collect(&sources, &mut files)?;
+        files.sort();
+        for file in files {
+            let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
+            hash.update(name.as_bytes());
+            hash.update(code_of(&text).as_bytes());
+        }
+    }
+    let lock = std::fs::read_to_string(root.join("Cargo.lock")).context("Cargo.lock cannot be read")?;
+    hash.update(versions(&lock).as_bytes());
+    for asset in Manifest::read(root)?.offered(entry)? {
+        hash.update(asset.sha256.as_bytes());
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for item in std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+        let path = item?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// A source without what cannot change a number. A test module stands at the end of its file.
+fn code_of(text: &str) -> String {
+    let text = text.replace('\r', "");
+    let code = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
+    let lines = code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    // Line breaks do not count either: rustfmt moves them.
+    lines.flat_map(str::split_whitespace).collect()
+}
+
+/// Name and version of every numeric crate in the lock file.
+fn versions(lock: &str) -> String {
+    let numeric = |name: &str| NUMERICS.iter().any(|start| name.trim_matches('"').starts_with(start));
+    let mut lines = lock.lines();
+    let mut found = String::new();
+    while let Some(line) = lines.next() {
+        if let Some(name) = line.strip_prefix("name = ")
+            && numeric(name)
+        {
+            found += name;
+            found += lines.next().unwrap_or_default();
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_do_not_count_and_code_does() {
+        let one = "//! Words.\nfn a() {\n    1 + 1 // same line\n}\n\n#[cfg(test)]\nmod tests {}\n";
+        let other_words = "//! Others.\n\nfn a() {\n  1 + 1 // same line\n}\n";
+        assert_eq!(code_of(one), code_of(other_words));
+        assert_ne!(code_of(one), code_of(&one.replace("1 + 1", "1 + 2")));
+    }
+
+    #[test]
+    fn only_numeric_crates_count() {
+        let lock = "name = \"burn-core\"\nversion = \"0.22.1\"\n\nname = \"clap\"\nversion = \"4\"\n";
+        assert_eq!(versions(lock), "\"burn-core\"version = \"0.22.1\"");
+    }
+}

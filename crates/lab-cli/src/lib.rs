@@ -1,0 +1,28 @@
+//! The command line of the labs: the same engine as in the page, without a browser.
+
+mod assets;
+mod bench;
+mod hash;
+mod list;
+mod native;
+mod new_lab;
+mod output;
+mod problem;
+mod reference;
+mod registry;
+mod root;
+mod run;
+mod train;
+
+pub use assets::Manifest;
+pub use bench::bench;
+pub use hash::source_hash;
+pub use list::list;
+pub use native::{NativeHost, Show};
+pub use new_lab::new_lab;
+pub use problem::Problem;
+pub use reference::{folder, params_text, reference};
+pub use registry::registry;
+pub use root::root;
+pub use run::{RunOptions, run, run_entry};
+pub use train::train;

@@ -1,0 +1,114 @@
+//! The terminal's side of a running lab.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use lab_api::{AssetRef, Report};
+use lab_kit::{Host, HostInfo, LocalBoxFuture};
+
+/// What a native host shows of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// Nothing.
+    Nothing,
+    /// Stages with the time left, on standard error.
+    Progress,
+}
+
+/// A host that reads `assets/` from the checkout.
+pub struct NativeHost {
+    assets: PathBuf,
+    show: Show,
+    start: Instant,
+    stage: RefCell<String>,
+    cancelled: Cell<bool>,
+    first_report_ms: Cell<Option<f64>>,
+}
+
+impl NativeHost {
+    /// A host for the checkout at `root`.
+    #[must_use]
+    pub fn new(root: &Path, show: Show) -> Self {
+        Self {
+            assets: root.join("assets"),
+            show,
+            start: Instant::now(),
+            stage: RefCell::default(),
+            cancelled: Cell::new(false),
+            first_report_ms: Cell::new(None),
+        }
+    }
+
+    /// Makes the next checkpoint stop the run.
+    pub fn cancel(&self) {
+        self.cancelled.set(true);
+    }
+
+    /// Milliseconds from start to the first published report.
+    #[must_use]
+    pub fn first_report_ms(&self) -> Option<f64> {
+        self.first_report_ms.get()
+    }
+
+    /// Ends the progress line.
+    pub fn finish(&self) {
+        if self.show == Show::Progress && std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K");
+        }
+    }
+}
+
+impl Host for NativeHost {
+    fn fetch(&self, asset: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
+        let path = self.assets.join(&asset.name);
+        Box::pin(async move {
+            std::fs::read(&path).map_err(|error| format!("assets/{} cannot be read ({error})", asset.name))
+        })
+    }
+
+    fn now_ms(&self) -> f64 {
+        self.start.elapsed().as_secs_f64() * 1e3
+    }
+
+    fn yield_now(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    fn progress(&self, stage: &str, fraction: f64) {
+        if self.show == Show::Nothing {
+            return;
+        }
+        let spent = self.start.elapsed().as_secs_f64();
+        let left = if fraction > 0.02 { format!(", {:.0} s left", spent / fraction * (1.0 - fraction)) } else { String::new() };
+        if std::io::stderr().is_terminal() {
+            eprint!("\r\x1b[K{:3.0} % {stage}{left}", 100.0 * fraction);
+            let _ = std::io::stderr().flush();
+        } else if *self.stage.borrow() != stage {
+            eprintln!("{:3.0} % {stage}{left}", 100.0 * fraction);
+        }
+        stage.clone_into(&mut self.stage.borrow_mut());
+    }
+
+    fn publish(&self, _report: &Report) {
+        if self.first_report_ms.get().is_none() {
+            self.first_report_ms.set(Some(self.now_ms()));
+        }
+    }
+
+    fn info(&self) -> HostInfo {
+        HostInfo {
+            host: "native".into(),
+            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            cores: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+            engine_version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `run`: one lab, once.
+
+use std::{path::Path, rc::Rc};
+
+use lab_api::{DeviceChoice, LabError, RunRecord, Values, validate};
+use lab_kit::{Context, LabEntry, execute, find, open_device};
+
+use crate::{Manifest, NativeHost, Problem, Show, output};
+
+/// Arguments of `run`.
+#[derive(clap::Args, Debug, Clone, Default)]
+pub struct RunOptions {
+    /// The lab.
+    pub id: String,
+    /// A parameter, for example `bits=4`. May be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE", num_args = 1..)]
+    pub set: Vec<String>,
+    /// Seed of the generator.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]
+    pub seed: u64,
+    /// auto, webgpu or cpu.
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// Start from the small case that tests run instead of the defaults.
+    #[arg(long)]
+    pub smoke: bool,
+    /// Print the record as JSON and nothing else.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs a lab and prints its record.
+///
+/// # Errors
+/// [`Problem::Input`] for an unknown lab, device, parameter or value; [`Problem::Failure`] when the run fails.
+pub fn run(root: &Path, options: &RunOptions) -> Result<(), Problem> {
+    let entry = find(labs::registry::ALL, &options.id)?;
+    let device = DeviceChoice::parse(&options.device).map_err(|bad| Problem::params(entry.id, &[bad]))?;
+    let values = values(entry, options)?;
+    let host = Rc::new(NativeHost::new(root, Show::Progress));
+    let result = run_entry(entry, &values, options.seed, device, &Manifest::read(root)?, &host);
+    host.finish();
+    let record = result?;
+    if options.json {
+        let json = serde_json::to_string_pretty(&record).map_err(anyhow::Error::from)?;
+        println!("{json}");
+    } else {
+        print!("{}", output::human(&crate::assets::meta(entry)?.title, &record));
+    }
+    Ok(())
+}
+
+/// What `--set` and `--smoke` ask for; every refusal at once.
+fn values(entry: &LabEntry, options: &RunOptions) -> Result<Values, Problem> {
+    let specs = entry.params()?;
+    let mut pairs = Vec::new();
+    for text in &options.set {
+        let Some(pair) = text.split_once('=') else {
+            return Err(Problem::Input(format!("“{text}” is not NAME=VALUE, for example --set {}", example(&specs))));
+        };
+        pairs.push(pair);
+    }
+    let checked = validate(&specs, pairs.iter().copied());
+    if !checked.problems.is_empty() {
+        return Err(Problem::params(entry.id, &checked.problems));
+    }
+    let mut values = if options.smoke { (entry.smoke)() } else { Values::new() };
+    for (name, value) in checked.values {
+        if !values.contains_key(&name) || pairs.iter().any(|(given, _)| *given == name) {
+            values.insert(name, value);
+        }
+    }
+    Ok(values)
+}
+
+fn example(specs: &[lab_api::ParamSpec]) -> String {
+    specs.first().map_or_else(
+        || "name=value".into(),
+        |spec| format!("{}={}", spec.name, spec.default_value().to_string().trim_matches('"')),
+    )
+}
+
+/// Opens the device and runs a lab on this thread.
+///
+/// # Errors
+/// What the device, the assets or the lab fail with.
+pub fn run_entry(
+    entry: &LabEntry,
+    values: &Values,
+    seed: u64,
+    device: DeviceChoice,
+    manifest: &Manifest,
+    host: &Rc<NativeHost>,
+) -> Result<RunRecord, LabError> {
+    pollster::block_on(async {
+        let mut cx = Context::new(open_device(device).await?, seed, manifest.offered(entry)?, host.clone());
+        execute(entry, values, &mut cx).await
+    })
+}

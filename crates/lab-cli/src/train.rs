@@ -1,0 +1,130 @@
+//! `train`: the weights that labs ship with, from their seed.
+
+use std::{path::Path, rc::Rc};
+
+use anyhow::Context as _;
+use lab_api::{DeviceChoice, LabError, nearest};
+use lab_kit::{
+    CrossValidated, Host,
+    data::{Digits, folds, hex},
+    mlp::{Mlp, MlpWeights},
+    open_device, rng,
+    train::{Training, argmax, logits, train as fit},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{NativeHost, Problem, Show, assets::record};
+
+/// Least cross-validated accuracy that is worth shipping, in per cent.
+const LEAST_ACCURACY: f64 = 96.0;
+/// How far a training on other hardware may end up from the shipped one, in points: its sums have another order.
+const DRIFT: f64 = 0.6;
+
+/// Trains what `name` says; with `check` compares instead of writing.
+///
+/// # Errors
+/// [`Problem::Input`] for an unknown name; [`Problem::Failure`] when the accuracy is too low, or differs from what is
+/// shipped.
+pub fn train(root: &Path, name: &str, seed: u64, check: bool) -> Result<(), Problem> {
+    if name != "digits" {
+        let hint = nearest(name, ["digits"]).map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
+        return Err(Problem::Input(format!("there is nothing named “{name}” to train{hint} What can be trained: digits.")));
+    }
+    digits(root, seed, check)
+}
+
+fn digits(root: &Path, seed: u64, check: bool) -> Result<(), Problem> {
+    let data = std::fs::read(root.join("assets").join(Digits::ASSET)).context("the digits cannot be read")?;
+    let digits = Digits::read(&data)?;
+    let host = Rc::new(NativeHost::new(root, Show::Progress));
+    let trained = pollster::block_on(cross_validate(&digits, seed, host.as_ref()));
+    host.finish();
+    let (trained, right) = trained?;
+    let accuracy = 100.0 * right as f64 / digits.len() as f64;
+    println!("{right} of {} right by 5-fold cross-validation: {accuracy:.2} %", digits.len());
+
+    if check {
+        let shipped = std::fs::read(root.join("assets").join(CrossValidated::ASSET)).context("no weights are shipped")?;
+        let shipped = CrossValidated::read(&shipped, digits.len())?;
+        if shipped == trained {
+            println!("The shipped weights are these, bit by bit.");
+            return Ok(());
+        }
+        let before = 100.0 * pollster::block_on(judge(&digits, &shipped))? as f64 / digits.len() as f64;
+        println!("The shipped weights differ and reach {before:.2} %.");
+        return if (before - accuracy).abs() <= DRIFT && shipped.fold == trained.fold {
+            Ok(())
+        } else {
+            Err(Problem::Failure(format!("the two differ by more than {DRIFT} points, or in their folds.")))
+        };
+    }
+    if accuracy < LEAST_ACCURACY {
+        return Err(Problem::Failure(format!("{accuracy:.2} % is below {LEAST_ACCURACY} %: nothing was written.")));
+    }
+    let command = if seed == 0 { "cargo xtask train digits".to_owned() } else { format!("cargo xtask train digits --seed {seed}") };
+    let bytes = trained.write(&command)?;
+    let seed = i64::try_from(seed).context("the seed is too large")?;
+    record(
+        root,
+        CrossValidated::ASSET,
+        &bytes,
+        &[
+            ("title", "Five 64-128-128-10 digit classifiers, one for each fold of a 5-fold cross-validation, in FP32".into()),
+            ("source", format!("trained from {} ({})", Digits::ASSET, hex(&Sha256::digest(&data)))),
+            ("licence", "MIT OR Apache-2.0 (weights); CC BY 4.0 (data they were trained on)".into()),
+            ("command", command),
+        ]
+        .map(|(key, words)| (key, toml_edit::value(words)))
+        .into_iter()
+        .chain([
+            ("seed", toml_edit::value(seed)),
+            ("cross_validated_accuracy_percent", toml_edit::value((accuracy * 100.0).round() / 100.0)),
+        ])
+        .collect::<Vec<_>>(),
+    )?;
+    println!("Wrote assets/{} ({} bytes) and its entry in assets/manifest.toml.", CrossValidated::ASSET, bytes.len());
+    Ok(())
+}
+
+/// Five networks, and how many of the images they name right that they have never seen.
+async fn cross_validate(digits: &Digits, seed: u64, host: &NativeHost) -> Result<(CrossValidated, usize), LabError> {
+    let (device, _) = open_device(DeviceChoice::Cpu).await?;
+    let mut trained =
+        CrossValidated { fold: folds(&digits.labels, CrossValidated::FOLDS, seed), models: Vec::new() };
+    let how = Training::default();
+    for fold in 0..usize::from(CrossValidated::FOLDS) {
+        let start = MlpWeights::init(&CrossValidated::WIDTHS, &mut rng(seed, &format!("weights {fold}")));
+        let seen = trained.trained_on(fold);
+        let labels: Vec<u8> = seen.iter().map(|i| digits.labels[*i]).collect();
+        let pixels = digits.gather(&seen);
+        let stage = format!("Training network {} of {}", fold + 1, CrossValidated::FOLDS);
+        let model = fit(
+            &start,
+            (&pixels, &labels),
+            &how,
+            &mut rng(seed, &format!("order {fold}")),
+            &device,
+            async |done, total| {
+                host.progress(&stage, (fold as f64 + done as f64 / total as f64) / f64::from(CrossValidated::FOLDS));
+                Ok(())
+            },
+        )
+        .await?;
+        trained.models.push(model);
+    }
+    let right = judge(digits, &trained).await?;
+    Ok((trained, right))
+}
+
+/// How many images the networks name right, each by the one that has not seen it.
+async fn judge(digits: &Digits, networks: &CrossValidated) -> Result<usize, LabError> {
+    let (device, _) = open_device(DeviceChoice::Cpu).await?;
+    let mut right = 0;
+    for (fold, weights) in networks.models.iter().enumerate() {
+        let held_out = networks.held_out(fold);
+        let logits = logits(&Mlp::new(weights, &device), digits.gather(&held_out), Digits::PIXELS, &device).await?;
+        let answers = argmax(&logits, Digits::CLASSES);
+        right += held_out.iter().zip(answers).filter(|(i, answer)| digits.labels[**i] == *answer).count();
+    }
+    Ok(right)
+}

@@ -1,0 +1,62 @@
+//! Quantizing all five networks and letting each judge the images it has never seen.
+
+use lab_api::LabError;
+use lab_kit::{Context, data::Digits, train::argmax};
+
+use super::{Settings, optimized::network::QuantizedMlp, subject::Subject};
+
+/// The five networks, quantized.
+pub(super) async fn quantize(
+    subject: &Subject,
+    settings: &Settings,
+    cx: &Context,
+) -> Result<Vec<QuantizedMlp>, LabError> {
+    let mut networks = Vec::new();
+    for fold in 0..subject.folds() {
+        networks.push(QuantizedMlp::quantize(subject.network(fold), settings, &subject.examples[fold]));
+        cx.checkpoint().await?;
+    }
+    Ok(networks)
+}
+
+/// What the quantized networks answer.
+pub(super) struct Outcome {
+    /// One for each fold.
+    pub(super) networks: Vec<QuantizedMlp>,
+    /// Logits of every image, by the network that has not seen it: `[images, 10]`.
+    pub(super) logits: Vec<f32>,
+    /// The class of each image.
+    pub(super) answers: Vec<u8>,
+}
+
+/// An outcome in two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// Bytes of one network.
+    pub(super) bytes: usize,
+    /// Images named right.
+    pub(super) right: usize,
+}
+
+impl Outcome {
+    /// Judges all images.
+    pub(super) async fn of(subject: &Subject, networks: Vec<QuantizedMlp>, cx: &Context) -> Result<Self, LabError> {
+        let classes = Digits::CLASSES;
+        let mut logits = vec![0.0; subject.digits.len() * classes];
+        for (fold, network) in networks.iter().enumerate() {
+            let held_out = subject.models.held_out(fold);
+            let given = network.forward(&subject.digits.gather(&held_out));
+            for (i, row) in held_out.iter().zip(given.chunks_exact(classes)) {
+                logits[i * classes..(i + 1) * classes].copy_from_slice(row);
+            }
+            cx.checkpoint().await?;
+        }
+        let answers = argmax(&logits, classes);
+        Ok(Self { networks, logits, answers })
+    }
+
+    /// Bytes and right answers.
+    pub(super) fn summary(&self, subject: &Subject) -> Summary {
+        Summary { bytes: self.networks.first().map_or(0, QuantizedMlp::bytes), right: subject.right(&self.answers) }
+    }
+}

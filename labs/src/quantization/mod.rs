@@ -1,0 +1,266 @@
+//! Post-training quantization of a trained digit classifier, judged on all 1,797 images.
+
+mod evaluate;
+mod figures;
+pub mod naive;
+pub mod optimized;
+mod scale;
+mod speed;
+#[cfg(feature = "schema")]
+mod study;
+mod subject;
+mod summary;
+
+use lab_api::{LabError, Report};
+use lab_kit::{
+    Context, Lab,
+    quant::{Calibration, Scheme},
+};
+use serde::{Deserialize, Serialize};
+
+use evaluate::{Outcome, quantize};
+use subject::Subject;
+
+/// What a reader may change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Params {
+    /// Bits per weight
+    ///
+    /// Width of the integers that the weights are stored as.
+    pub bits: Bits,
+    /// Grid
+    ///
+    /// Where the representable values lie.
+    pub scheme: Grid,
+    /// Scales
+    ///
+    /// How many weights share one scale. More scales follow the weights better and take more bytes.
+    pub granularity: Share,
+    /// Group size
+    ///
+    /// Consecutive weights of one output channel that share a scale.
+    #[cfg_attr(feature = "schema", schemars(range(min = 8, max = 64), extend("x-unit" = "weights", "x-step" = 8)))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "granularity", "is": ["group"]})))]
+    pub group_size: u32,
+    /// Activations
+    ///
+    /// Whether what flows between the layers is quantized to 8 bits too, and how its range is found from 256 training images.
+    pub activations: Activations,
+    /// Percentile
+    ///
+    /// Share of the activations that the range must cover; the rest is clipped.
+    #[cfg_attr(feature = "schema", schemars(range(min = 90.0, max = 100.0), extend("x-unit" = "%", "x-step" = 0.1)))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "activations", "is": ["percentile"]})))]
+    pub percentile: f64,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            bits: Bits::Eight,
+            scheme: Grid::Symmetric,
+            granularity: Share::Channel,
+            group_size: 32,
+            activations: Activations::MinMax,
+            percentile: 99.9,
+        }
+    }
+}
+
+/// Width of the packed weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Bits {
+    /// 8 bits
+    #[serde(rename = "8")]
+    Eight,
+    /// 4 bits
+    #[serde(rename = "4")]
+    Four,
+    /// 3 bits
+    #[serde(rename = "3")]
+    Three,
+    /// 2 bits
+    #[serde(rename = "2")]
+    Two,
+}
+
+impl Bits {
+    const ALL: [Self; 4] = [Self::Eight, Self::Four, Self::Three, Self::Two];
+
+    fn count(self) -> u32 {
+        match self {
+            Self::Eight => 8,
+            Self::Four => 4,
+            Self::Three => 3,
+            Self::Two => 2,
+        }
+    }
+}
+
+/// Where the representable values lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Grid {
+    /// Symmetric
+    ///
+    /// As far below zero as above.
+    Symmetric,
+    /// Affine
+    ///
+    /// From the smallest to the largest weight, with a zero point to store.
+    Affine,
+}
+
+/// How many weights share one scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    /// Per tensor
+    ///
+    /// One scale for a whole layer.
+    Tensor,
+    /// Per channel
+    ///
+    /// One scale for each output channel.
+    Channel,
+    /// Per group
+    ///
+    /// One scale for each group of consecutive weights of a channel.
+    Group,
+}
+
+/// What happens to activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Activations {
+    /// FP32
+    ///
+    /// Activations stay as they are.
+    None,
+    /// 8 bits, min-max
+    ///
+    /// The range reaches from the smallest to the largest value seen.
+    MinMax,
+    /// 8 bits, percentile
+    ///
+    /// The range leaves out the outermost values.
+    Percentile,
+}
+
+// ANCHOR: settings
+/// The same choices in the terms of the arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Bits of a weight.
+    pub bits: u32,
+    /// Where the grid lies.
+    pub scheme: Scheme,
+    /// Which weights share a scale.
+    pub granularity: Granularity,
+    /// How the range of 8-bit activations is found; `None` leaves them in FP32.
+    pub activations: Option<Calibration>,
+}
+
+/// Which weights share a scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Granularity {
+    /// All of a matrix.
+    Tensor,
+    /// Those of one output channel, which is one row.
+    Channel,
+    /// This many consecutive ones of a row; the last group of a row may be shorter.
+    Group(usize),
+}
+// ANCHOR_END: settings
+
+impl Params {
+    fn settings(&self) -> Settings {
+        Settings {
+            bits: self.bits.count(),
+            scheme: match self.scheme {
+                Grid::Symmetric => Scheme::Symmetric,
+                Grid::Affine => Scheme::Affine,
+            },
+            granularity: match self.granularity {
+                Share::Tensor => Granularity::Tensor,
+                Share::Channel => Granularity::Channel,
+                Share::Group => Granularity::Group(self.group_size as usize),
+            },
+            activations: match self.activations {
+                Activations::None => None,
+                Activations::MinMax => Some(Calibration::MinMax),
+                Activations::Percentile => Some(Calibration::Percentile { percent: self.percentile }),
+            },
+        }
+    }
+}
+
+/// The lab.
+pub struct Quantization;
+
+impl Lab for Quantization {
+    const ID: &'static str = "quantization";
+    type Params = Params;
+
+    fn smoke() -> Params {
+        Params { bits: Bits::Three, granularity: Share::Group, scheme: Grid::Affine, ..Params::default() }
+    }
+
+    async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
+        let settings = params.settings();
+        let mut report = Report::default();
+
+        cx.progress("Loading the digits and the trained networks", 0.0);
+        let subject = Subject::load(cx).await?;
+
+        cx.progress("Quantizing five networks", 0.1);
+        let networks = quantize(&subject, &settings, cx).await?;
+        report.metrics.extend(summary::memory(&subject, &networks[0]));
+        cx.publish(&report)?;
+
+        cx.progress("Judging 1,797 images in FP32 and quantized", 0.2);
+        let baseline = subject.baseline(cx).await?;
+        let outcome = Outcome::of(&subject, networks, cx).await?;
+        report.metrics.extend(summary::quality(&subject, &baseline, &outcome));
+        let errors = summary::layer_errors(&subject, &outcome, cx).await?;
+        report.metrics.extend(summary::error_metrics(&errors));
+        report.tables.push(figures::layers(&outcome, &errors));
+        report.charts.push(figures::images(&subject, &baseline, &outcome));
+        report.charts.push(figures::histogram(&subject, &outcome));
+        report.charts.push(figures::sqnr(&errors));
+        report.notes = summary::notes(&settings, &subject, &baseline, &outcome);
+        cx.publish(&report)?;
+
+        cx.progress("The same at every width", 0.4);
+        let mut sweep = Vec::new();
+        for bits in Bits::ALL.map(Bits::count) {
+            let arm = Settings { bits, ..settings };
+            let networks = quantize(&subject, &arm, cx).await?;
+            sweep.push((bits, Outcome::of(&subject, networks, cx).await?.summary(&subject)));
+        }
+        report.charts.insert(0, figures::sweep(&subject, &baseline, &sweep));
+        cx.publish(&report)?;
+
+        cx.progress("Packing wider networks", 0.6);
+        let widths = scale::widths(&settings, cx).await?;
+        report.metrics.push(scale::metric(&widths));
+        report.charts.push(scale::chart(&widths));
+
+        cx.progress("Timing both", 0.7);
+        let speed = speed::measure(&subject, &outcome, cx).await?;
+        report.metrics.extend(speed.metrics(cx));
+        report.notes.extend(speed.notes(cx));
+        cx.progress("Done", 1.0);
+        Ok(report)
+    }
+
+    #[cfg(feature = "schema")]
+    async fn study(cx: &mut Context) -> Result<Option<Report>, LabError> {
+        study::run(cx).await.map(Some)
+    }
+}

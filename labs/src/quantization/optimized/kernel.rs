@@ -1,0 +1,113 @@
+//! Multiplying by packed weights. Every sum has one fixed order, or is of integers, where order does not matter: so
+//! the same weights give the same bits in a browser and in a terminal.
+
+use lab_kit::quant::Grid;
+
+use super::packed::PackedMatrix;
+
+// ANCHOR: integer_linear
+/// One layer with 8-bit activations: outputs `[batch, rows]` of centred input codes `[batch, columns]`.
+///
+/// Each row is unpacked once for the whole batch. The inner loop knows only integers; the scales come in once for
+/// each group of columns.
+#[must_use]
+pub fn integer_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[i16], input_scale: f32) -> Vec<f32> {
+    let batch = inputs.len() / weight.columns;
+    let mut outputs = vec![0.0; batch * weight.rows];
+    let (mut codes, mut w) = (vec![0; weight.columns], vec![0; weight.columns]);
+    for row in 0..weight.rows {
+        weight.decode_row(row, &mut codes, &mut w);
+        for (x, outputs) in inputs.chunks_exact(weight.columns).zip(outputs.chunks_exact_mut(weight.rows)) {
+            let groups = w.chunks(weight.group_size).zip(x.chunks(weight.group_size)).enumerate();
+            outputs[row] = groups.fold(bias[row], |sum, (group, (w, x))| {
+                sum + input_scale * weight.scale(row, group) * integer_dot(w, x) as f32
+            });
+        }
+    }
+    outputs
+}
+
+/// Sum of products. Products stay below 2^16, so 2^15 of them fit.
+fn integer_dot(w: &[i16], x: &[i16]) -> i32 {
+    w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum()
+}
+// ANCHOR_END: integer_linear
+
+// ANCHOR: quantize_activations
+/// Activations to centred 8-bit codes: `code - zero_point`.
+#[must_use]
+pub fn quantize_activations(grid: &Grid, activations: &[f32]) -> Vec<i16> {
+    let centre = |x: &f32| i16::from(grid.code(*x)) - i16::from(grid.zero_point);
+    activations.iter().map(centre).collect()
+}
+// ANCHOR_END: quantize_activations
+
+// ANCHOR: mixed_linear
+/// One layer with FP32 activations: only the weights are integers, unpacked and scaled on the fly.
+#[must_use]
+pub fn mixed_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[f32]) -> Vec<f32> {
+    let batch = inputs.len() / weight.columns;
+    let mut outputs = vec![0.0; batch * weight.rows];
+    let (mut codes, mut centred) = (vec![0; weight.columns], vec![0; weight.columns]);
+    let mut w = vec![0.0; weight.columns];
+    for row in 0..weight.rows {
+        weight.decode_row(row, &mut codes, &mut centred);
+        for (i, (w, code)) in w.iter_mut().zip(&centred).enumerate() {
+            *w = weight.scale(row, i / weight.group_size) * f32::from(*code);
+        }
+        for (x, outputs) in inputs.chunks_exact(weight.columns).zip(outputs.chunks_exact_mut(weight.rows)) {
+            outputs[row] = bias[row] + float_dot(&w, x);
+        }
+    }
+    outputs
+}
+// ANCHOR_END: mixed_linear
+
+/// Sum of products in eight lanes that are added up at the end: an order that vector units and plain loops share.
+fn float_dot(w: &[f32], x: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; 8];
+    let (w, x) = (w.chunks_exact(8), x.chunks_exact(8));
+    let rest: f32 = w.remainder().iter().zip(x.remainder()).map(|(w, x)| w * x).sum();
+    for (w, x) in w.zip(x) {
+        for lane in 0..8 {
+            lanes[lane] += w[lane] * x[lane];
+        }
+    }
+    lanes.iter().sum::<f32>() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use lab_kit::{mlp::Dense, quant::{Calibration, calibrate}};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::registry::quantization::{naive, optimized::packed::tests::{matrix, settings}};
+
+    proptest! {
+        #[test]
+        fn packed_layers_agree_with_the_naive_one(
+            settings in settings(),
+            (weight, columns) in matrix(),
+            raw in prop::collection::vec(-1.0_f32..3.0, 120),
+        ) {
+            let rows = weight.len() / columns;
+            let inputs = &raw[..raw.len() / columns * columns];
+            let bias: Vec<f32> = (0..rows).map(|i| i as f32 * 0.1).collect();
+            let packed = PackedMatrix::quantize(&weight, columns, &settings);
+            let rounded = naive::fake_quantize(&weight, columns, &settings);
+            let layer = Dense { inputs: columns, outputs: rows, weight: rounded, bias: bias.clone() };
+
+            let grid = calibrate(Calibration::MinMax, 8, inputs);
+            let codes = quantize_activations(&grid, inputs);
+            let seen: Vec<f32> = inputs.iter().map(|x| grid.value(grid.code(*x))).collect();
+            let integer = integer_linear(&packed, &bias, &codes, grid.scale);
+            for (fast, plain) in integer.iter().zip(naive::linear(&layer, &seen)) {
+                prop_assert!((fast - plain).abs() < 1e-3, "{} {}", fast, plain);
+            }
+            for (fast, plain) in mixed_linear(&packed, &bias, inputs).iter().zip(naive::linear(&layer, inputs)) {
+                prop_assert!((fast - plain).abs() < 1e-3, "{} {}", fast, plain);
+            }
+        }
+    }
+}

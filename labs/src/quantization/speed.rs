@@ -1,0 +1,125 @@
+//! Timing the FP32 network on the run's device against the packed one on the processor.
+
+use lab_api::{DeviceKind, Family, Interval, LabError, Metric};
+use lab_kit::{
+    Context,
+    burn::tensor::{Tensor, TensorData},
+    data::Digits,
+    measure::{Pair, peak_gflops, side_by_side},
+    mlp::{Mlp, read},
+    report::{MetricExt, metric},
+    stats::{median, median_interval, ratio_interval},
+};
+
+use super::{evaluate::Outcome, subject::Subject};
+
+/// Images of one timed call.
+const BATCH: usize = 64;
+/// Confidence of every interval.
+const LEVEL: f64 = 0.95;
+
+/// Times and the roof.
+pub(super) struct Speed {
+    /// Milliseconds of FP32 (first) and packed (second).
+    pair: Pair,
+    /// Operations of one call.
+    operations: f64,
+    /// Best FP32 matrix multiplication of the device, 10⁹ operations per second.
+    peak: f64,
+}
+
+/// Times both on the same images.
+pub(super) async fn measure(subject: &Subject, outcome: &Outcome, cx: &Context) -> Result<Speed, LabError> {
+    let images: Vec<usize> = subject.models.held_out(0).into_iter().take(BATCH).collect();
+    let pixels = subject.digits.gather(&images);
+    let fp32 = Mlp::new(subject.network(0), &cx.device);
+    let packed = &outcome.networks[0];
+    let data = TensorData::new(pixels.clone(), [images.len(), Digits::PIXELS]);
+    let input = Tensor::<2>::from_data(data, &cx.device);
+    // What is computed must be used, or the compiler may leave it out.
+    let mut sink = 0.0_f32;
+    let pair = side_by_side(
+        cx,
+        400.0,
+        async || read(fp32.forward(input.clone())).await.map(|logits| drop(std::hint::black_box(logits))),
+        async || {
+            sink += std::hint::black_box(packed.forward(std::hint::black_box(&pixels)))[0];
+            Ok(())
+        },
+    )
+    .await?;
+    std::hint::black_box(sink);
+    cx.progress("Measuring the roof of this device", 0.9);
+    let peak = peak_gflops(cx, 150.0).await?;
+    Ok(Speed { pair, operations: (subject.network(0).flops() * images.len()) as f64, peak })
+}
+
+impl Speed {
+    /// Ratio of the medians, FP32 over packed, with its interval.
+    fn speedup(&self, cx: &Context) -> (f64, Interval) {
+        let Pair { first, second } = &self.pair;
+        let ratio = median(first) / median(second).max(f64::MIN_POSITIVE);
+        (ratio, ratio_interval(first, second, LEVEL, &mut cx.rng("speed-up")))
+    }
+
+    /// 10⁹ operations per second of a call that takes `ms`.
+    fn rate(&self, ms: f64) -> f64 {
+        self.operations / ms.max(f64::MIN_POSITIVE) * 1e-6
+    }
+
+    /// Latency of both, speed-up, utilization.
+    pub(super) fn metrics(&self, cx: &Context) -> Vec<Metric> {
+        let Pair { first, second } = &self.pair;
+        let (fp32, packed) = (median(first), median(second));
+        let (ratio, interval) = self.speedup(cx);
+        let share = |ms: f64| 100.0 * self.rate(ms) / self.peak.max(f64::MIN_POSITIVE);
+        vec![
+            metric(Family::Time, "latency", "Latency, 64 images", packed, "ms")
+                .lower()
+                .baseline(fp32)
+                .interval(median_interval(second, LEVEL, &mut cx.rng("latency")))
+                .measured(second.clone())
+                .help("Median time of the packed network for a batch of 64; the baseline is the FP32 network on this device."),
+            metric(Family::Time, "latency_fp32", "Latency of FP32, 64 images", fp32, "ms")
+                .interval(median_interval(first, LEVEL, &mut cx.rng("latency of FP32")))
+                .measured(first.clone())
+                .help("The baseline's median again, with its own interval."),
+            metric(Family::Time, "speedup", "Speed-up", ratio, "×")
+                .higher()
+                .baseline(1.0)
+                .interval(interval)
+                .measured(first.iter().zip(second).map(|(a, b)| a / b.max(f64::MIN_POSITIVE)).collect())
+                .help("FP32 time over packed time, measured turn by turn; below 1 the packed network is slower."),
+            metric(Family::Utilization, "utilization", "Utilization", share(packed), "%")
+                .higher()
+                .baseline(share(fp32))
+                .measured(second.iter().map(|ms| share(*ms)).collect())
+                .help("Multiplications and additions per second, against this device's best FP32 matrix multiplication."),
+            metric(Family::Utilization, "peak", "Roof of this device", self.peak, "GFLOP/s")
+                .measured(vec![self.peak])
+                .help("The best rate that a 256 x 256 FP32 matrix multiplication reached here just now."),
+        ]
+    }
+
+    /// What the times of this very run call for.
+    pub(super) fn notes(&self, cx: &Context) -> Vec<String> {
+        let (_, interval) = self.speedup(cx);
+        let mut notes = Vec::new();
+        if interval.high < 1.0 {
+            notes.push(
+                "The packed network is slower here: it unpacks every row of weights before it can multiply, and a \
+                 network this small fits into the cache either way. Fewer bytes make inference faster where reading \
+                 the weights is what takes the time."
+                    .to_owned(),
+            );
+        } else if interval.low > 1.0 {
+            notes.push("The packed network is faster here, as reading and multiplying 16-bit integers takes less than FP32.".to_owned());
+        } else {
+            notes.push("The two latencies cannot be told apart here: the interval of the speed-up contains 1.".to_owned());
+        }
+        if cx.device_info.kind == DeviceKind::Webgpu {
+            notes.push("FP32 ran on the GPU, the packed network on the processor: the speed-up compares the two devices as well.".to_owned());
+        }
+        notes
+    }
+}
