@@ -82,10 +82,12 @@ impl Site {
         }
         let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
         let path = path.split('?').next().unwrap_or_default();
-        if from == "404.html" && path.starts_with('/') {
-            return Ok(());
-        }
-        let mut file = if path.is_empty() { from.to_owned() } else { join(from, path)? };
+        let mut file = match path {
+            "" => from.to_owned(),
+            // Only 404.html gets here. Its host may serve the site under a sub-path: what follows must be ours.
+            path if path.starts_with('/') => self.below_host(path),
+            path => join(from, path)?,
+        };
         if file.is_empty() || file.ends_with('/') {
             file.push_str("index.html");
         }
@@ -99,6 +101,13 @@ impl Site {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The file that an absolute path means, wherever the host keeps the site.
+    fn below_host(&self, path: &str) -> String {
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let mut tails = (0..parts.len()).map(|skip| parts[skip..].join("/"));
+        tails.find(|tail| self.has(tail)).unwrap_or_else(|| parts.join("/"))
     }
 
     /// What a strict security policy would block, and what would come from another origin: each as a sentence.
@@ -202,6 +211,13 @@ mod tests {
             let broken = site(&[("p/a.html", text), ("index.html", "")], &[]).broken_links();
             assert!(broken.len() == 1 && broken[0].contains(why), "{text}: {broken:?}");
         }
+    }
+
+    #[test]
+    fn the_page_for_missing_pages_names_files_from_the_host_and_they_must_exist() {
+        let with = |text: &str| site(&[("404.html", text), ("p/a.html", "")], &[]).broken_links();
+        assert_eq!(with("<a href='/p/a.html'></a><a href='/book/p/a.html'>"), [""; 0]);
+        assert_eq!(with("<a href='/p/gone.html'>").len(), 1);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Response, StatusCode, Uri, header};
 
 /// Where the site lies on the test's host: sub-paths must work, so every test uses one.
 pub const BASE: &str = "/some/path/";
@@ -44,9 +44,12 @@ impl Server {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
         let server = Self { address: listener.local_addr()?, faults: Arc::default(), requests: Arc::default() };
         let state = server.clone();
-        let answer = move |uri: Uri| {
+        let answer = move |uri: Uri, headers: HeaderMap| {
             let (state, dist) = (state.clone(), dist.clone());
-            async move { state.answer(&dist, uri.path()) }
+            async move {
+                let referrer = headers.get(header::REFERER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                state.answer(&dist, uri.path(), referrer)
+            }
         };
         let app = axum::Router::new().fallback(answer);
         tokio::spawn(async move { axum::serve(listener, app).await });
@@ -79,14 +82,19 @@ impl Server {
         self.requests.lock().map(|requests| requests.clone()).unwrap_or_default()
     }
 
-    fn answer(&self, dist: &std::path::Path, path: &str) -> Response<Body> {
+    fn answer(&self, dist: &std::path::Path, path: &str, referrer: &str) -> Response<Body> {
         let plain = |status: StatusCode| {
             let mut response = Response::new(Body::from(status.to_string()));
             *response.status_mut() = status;
             response
         };
-        // Outside of the sub-path there is nothing: an absolute path in the site would show.
-        let Some(path) = path.strip_prefix(BASE) else { return plain(StatusCode::NOT_FOUND) };
+        // Outside of the sub-path there is nothing, so that an absolute path in the site would show. A host serves 404.html
+        // under any path, so that page alone must name its files from the host's root.
+        let path = match path.strip_prefix(BASE) {
+            Some(path) => path,
+            None if may_be_absolute(referrer) => path.trim_start_matches('/'),
+            None => return plain(StatusCode::NOT_FOUND),
+        };
         if path.split('/').any(|part| part == "..") {
             return plain(StatusCode::NOT_FOUND);
         }
@@ -114,6 +122,11 @@ impl Server {
         headers.insert(header::CACHE_CONTROL, value("no-store"));
         response
     }
+}
+
+/// Whether a request comes from 404.html, or from a style or script that it fetched.
+fn may_be_absolute(referrer: &str) -> bool {
+    referrer.ends_with("/404.html") || (!referrer.is_empty() && !referrer.contains(BASE))
 }
 
 fn damaged(mut bytes: Vec<u8>, fault: &Fault) -> Vec<u8> {
@@ -153,6 +166,14 @@ fn content_type(file: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_page_for_missing_pages_may_name_files_from_the_root() {
+        assert!(may_be_absolute("http://127.0.0.1:1/some/path/404.html"));
+        assert!(may_be_absolute("http://127.0.0.1:1/site/styles/page.css"));
+        assert!(!may_be_absolute("http://127.0.0.1:1/some/path/index.html"));
+        assert!(!may_be_absolute(""));
+    }
 
     #[test]
     fn faults_change_what_is_sent() {
