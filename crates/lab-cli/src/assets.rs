@@ -97,7 +97,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         std::fs::create_dir(folder.path().join("assets")).expect("made");
         let path = folder.path().join("assets/manifest.toml");
-        std::fs::write(&path, "# words\n\n[[asset]]\nname = \"a\" # mine\nsha256 = \"00\"\nsize_bytes = 1\n").expect("written");
+        std::fs::write(&path, "# words\n\n[[asset]]\nname = \"a\" # mine\nsha256 = \"00\"\nsize_bytes = 1\n")
+            .expect("written");
         record(folder.path(), "a", b"abc", &[("seed", toml_edit::value(7))]).expect("recorded");
         record(folder.path(), "b", b"", &[]).expect("recorded");
         let text = std::fs::read_to_string(&path).expect("there");

@@ -19,7 +19,9 @@ const NUMERICS: [&str; 8] = ["burn", "cubecl", "cubek", "rand", "statrs", "safet
 /// A source cannot be read.
 pub fn source_hash(root: &Path, entry: &LabEntry) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
-    for sources in [root.join("labs/src").join(folder(entry.id)), root.join("crates/lab-kit/src"), root.join("crates/lab-api/src")] {
+    for sources in
+        [root.join("labs/src").join(folder(entry.id)), root.join("crates/lab-kit/src"), root.join("crates/lab-api/src")]
+    {
         let mut files = Vec::new();
         collect(&sources, &mut files)?;
         files.sort();

@@ -27,6 +27,8 @@ pub struct NativeHost {
     stage: RefCell<String>,
     cancelled: Cell<bool>,
     first_report_ms: Cell<Option<f64>>,
+    last_yield_ms: Cell<f64>,
+    longest_gap_ms: Cell<f64>,
 }
 
 impl NativeHost {
@@ -40,6 +42,8 @@ impl NativeHost {
             stage: RefCell::default(),
             cancelled: Cell::new(false),
             first_report_ms: Cell::new(None),
+            last_yield_ms: Cell::new(0.0),
+            longest_gap_ms: Cell::new(0.0),
         }
     }
 
@@ -52,6 +56,12 @@ impl NativeHost {
     #[must_use]
     pub fn first_report_ms(&self) -> Option<f64> {
         self.first_report_ms.get()
+    }
+
+    /// Longest time between two checkpoints, in milliseconds: for so long the run was deaf to Cancel.
+    #[must_use]
+    pub fn longest_gap_ms(&self) -> f64 {
+        self.longest_gap_ms.get()
     }
 
     /// Ends the progress line.
@@ -75,6 +85,8 @@ impl Host for NativeHost {
     }
 
     fn yield_now(&self) -> LocalBoxFuture<'_, ()> {
+        let now = self.now_ms();
+        self.longest_gap_ms.set(self.longest_gap_ms.get().max(now - self.last_yield_ms.replace(now)));
         Box::pin(std::future::ready(()))
     }
 
@@ -87,7 +99,11 @@ impl Host for NativeHost {
             return;
         }
         let spent = self.start.elapsed().as_secs_f64();
-        let left = if fraction > 0.02 { format!(", {:.0} s left", spent / fraction * (1.0 - fraction)) } else { String::new() };
+        let left = if fraction > 0.02 {
+            format!(", {:.0} s left", spent / fraction * (1.0 - fraction))
+        } else {
+            String::new()
+        };
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[K{:3.0} % {stage}{left}", 100.0 * fraction);
             let _ = std::io::stderr().flush();

@@ -12,10 +12,10 @@ const LAB_MD: &str = include_str!("../template/lab.md");
 
 /// Words that cannot be a module, or are files of `labs/src` already.
 const TAKEN: [&str; 44] = [
-    "as", "async", "await", "box", "break", "const", "continue", "crate", "do", "dyn", "else", "enum", "extern", "false",
-    "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut", "pub", "ref",
-    "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "use", "where", "while", "registry",
-    "lib",
+    "as", "async", "await", "box", "break", "const", "continue", "crate", "do", "dyn", "else", "enum", "extern",
+    "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod", "move", "mut",
+    "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "use", "where",
+    "while", "registry", "lib",
 ];
 
 /// Writes `labs/src/<name>/`, lists it in the registry, and runs it once for its reference.
@@ -40,7 +40,9 @@ pub fn new_lab(root: &Path, name: &str) -> Result<(), Problem> {
         .status()
         .context("cargo cannot be started")?;
     if !status.success() {
-        return Err(Problem::Failure(format!("labs/src/{folder} was written, but `cargo xtask reference {name}` failed.")));
+        return Err(Problem::Failure(format!(
+            "labs/src/{folder} was written, but `cargo xtask reference {name}` failed."
+        )));
     }
     println!("labs/src/{folder} is a lab that runs: change mod.rs and lab.md, then `cargo xtask reference {name}`.");
     println!("A chapter shows it with {{{{#lab {name}}}}}.");
@@ -52,7 +54,10 @@ fn write(at: &Path, name: &str) -> anyhow::Result<()> {
     let words = name.replace('-', " ");
     let title = words[..1].to_uppercase() + &words[1..];
     let fill = |text: &str| {
-        text.replace("@ID@", name).replace("@FOLDER@", &folder).replace("@TYPE@", &type_name(&folder)).replace("@TITLE@", &title)
+        text.replace("@ID@", name)
+            .replace("@FOLDER@", &folder)
+            .replace("@TYPE@", &type_name(&folder))
+            .replace("@TITLE@", &title)
     };
     std::fs::create_dir_all(at).with_context(|| format!("{} cannot be made", at.display()))?;
     std::fs::write(at.join("mod.rs"), fill(MOD_RS))?;

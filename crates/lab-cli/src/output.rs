@@ -39,14 +39,17 @@ pub(crate) fn human(title: &str, record: &RunRecord) -> String {
 }
 
 fn metric(metric: &Metric) -> Vec<String> {
-    let level_hint = |level: f64| if (level - 0.95).abs() < 1e-9 { String::new() } else { format!(" ({:.0} %)", 100.0 * level) };
+    let level_hint =
+        |level: f64| if (level - 0.95).abs() < 1e-9 { String::new() } else { format!(" ({:.0} %)", 100.0 * level) };
     vec![
         metric.label.clone(),
         number(metric.value),
         metric.unit.clone(),
         metric.baseline.map_or_else(String::new, number),
         metric.baseline.map_or_else(String::new, |baseline| difference(metric, baseline)),
-        metric.interval.map_or_else(String::new, |i| format!("{} to {}{}", number(i.low), number(i.high), level_hint(i.level))),
+        metric
+            .interval
+            .map_or_else(String::new, |i| format!("{} to {}{}", number(i.low), number(i.high), level_hint(i.level))),
         serde_json::to_value(metric.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned)).unwrap_or_default(),
     ]
 }
@@ -89,14 +92,19 @@ pub(crate) fn table(heads: &[String], rows: &[Vec<String>]) -> String {
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let numeric = |column: usize| {
-        let is_number = |text: &str| text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
+        let is_number =
+            |text: &str| text.is_empty() || text.starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+');
         rows.iter().filter_map(|row| row.get(column)).all(|cell| is_number(cell))
     };
     let line = |cells: &[String]| {
         let mut text = String::new();
         for (column, cell) in cells.iter().enumerate() {
             let pad = " ".repeat(width(column) - cell.chars().count());
-            if numeric(column) { text = text + &pad + cell } else { text = text + cell + &pad }
+            if numeric(column) {
+                text = text + &pad + cell
+            } else {
+                text = text + cell + &pad
+            }
             text += "  ";
         }
         text.trim_end().to_owned() + "\n"
@@ -111,12 +119,18 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         assert_eq!(["104,488", "-1,000", "0"], [104_488.0, -1000.0, 0.0].map(number).each_ref().map(String::as_str));
-        assert_eq!(["3.734", "97.44", "0.0123"], [3.7338, 97.4402, 0.0123].map(number).each_ref().map(|t| t.trim_end_matches('0')));
+        assert_eq!(
+            ["3.734", "97.44", "0.0123"],
+            [3.7338, 97.4402, 0.0123].map(number).each_ref().map(|t| t.trim_end_matches('0'))
+        );
     }
 
     #[test]
     fn columns_align() {
-        let text = table(&["A".into(), "Bytes".into()], &[vec!["long name".into(), "1".into()], vec!["b".into(), "10".into()]]);
+        let text = table(
+            &["A".into(), "Bytes".into()],
+            &[vec!["long name".into(), "1".into()], vec!["b".into(), "10".into()]],
+        );
         assert_eq!(text, "A          Bytes\nlong name      1\nb             10\n");
     }
 }

@@ -62,10 +62,14 @@ fn problems(root: &Path, entry: &LabEntry) -> Result<Vec<String>, Problem> {
         Err(error) => stale.push(format!("reference.json of {}: {error:#}; {remedy}.", entry.id)),
         Ok(reference) => {
             if reference.source_hash != source_hash(root, entry)? {
-                stale.push(format!("reference.json of {} was made from other code, crates or assets: {remedy}.", entry.id));
+                stale.push(format!(
+                    "reference.json of {} was made from other code, crates or assets: {remedy}.",
+                    entry.id
+                ));
             }
             if pretty(&reference.params)? != params {
-                stale.push(format!("reference.json of {} holds other parameters than params.json: {remedy}.", entry.id));
+                stale
+                    .push(format!("reference.json of {} holds other parameters than params.json: {remedy}.", entry.id));
             }
         }
     }
@@ -87,7 +91,7 @@ fn make(root: &Path, entry: &LabEntry, study: bool) -> Result<(), Problem> {
 
     eprintln!("{}: default run", entry.id);
     let host = Rc::new(NativeHost::new(root, Show::Progress));
-    let result = run_entry(&entry, &Values::new(), 0, DeviceChoice::Cpu, &manifest, &host);
+    let result = run_entry(&entry, &Values::new(), 0, DeviceChoice::Cpu, &manifest, host.clone());
     host.finish();
     let default_run = result?;
 
@@ -111,7 +115,12 @@ fn make(root: &Path, entry: &LabEntry, study: bool) -> Result<(), Problem> {
     Ok(())
 }
 
-fn run_study(root: &Path, entry: &LabEntry, manifest: &Manifest, params: &Values) -> Result<Option<RunRecord>, Problem> {
+fn run_study(
+    root: &Path,
+    entry: &LabEntry,
+    manifest: &Manifest,
+    params: &Values,
+) -> Result<Option<RunRecord>, Problem> {
     let host = Rc::new(NativeHost::new(root, Show::Progress));
     let result = pollster::block_on(async {
         let device = open_device(DeviceChoice::Cpu).await?;

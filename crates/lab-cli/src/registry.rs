@@ -78,6 +78,8 @@ mod tests {
         }
         let text = text(labs.path()).expect("read");
         assert!(text.contains("#[path = \"attention/mod.rs\"]\npub mod attention;\n\n#[path = \"kv_cache/mod.rs\"]"));
-        assert!(text.ends_with("    attention::Attention = \"attention\",\n    kv_cache::KvCache = \"kv_cache\",\n}\n"));
+        assert!(
+            text.ends_with("    attention::Attention = \"attention\",\n    kv_cache::KvCache = \"kv_cache\",\n}\n")
+        );
     }
 }

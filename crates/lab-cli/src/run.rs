@@ -3,7 +3,7 @@
 use std::{path::Path, rc::Rc};
 
 use lab_api::{DeviceChoice, LabError, RunRecord, Values, validate};
-use lab_kit::{Context, LabEntry, execute, find, open_device};
+use lab_kit::{Context, Host, LabEntry, execute, find, open_device};
 
 use crate::{Manifest, NativeHost, Problem, Show, output};
 
@@ -38,7 +38,7 @@ pub fn run(root: &Path, options: &RunOptions) -> Result<(), Problem> {
     let device = DeviceChoice::parse(&options.device).map_err(|bad| Problem::params(entry.id, &[bad]))?;
     let values = values(entry, options)?;
     let host = Rc::new(NativeHost::new(root, Show::Progress));
-    let result = run_entry(entry, &values, options.seed, device, &Manifest::read(root)?, &host);
+    let result = run_entry(entry, &values, options.seed, device, &Manifest::read(root)?, host.clone());
     host.finish();
     let record = result?;
     if options.json {
@@ -90,10 +90,10 @@ pub fn run_entry(
     seed: u64,
     device: DeviceChoice,
     manifest: &Manifest,
-    host: &Rc<NativeHost>,
+    host: Rc<dyn Host>,
 ) -> Result<RunRecord, LabError> {
     pollster::block_on(async {
-        let mut cx = Context::new(open_device(device).await?, seed, manifest.offered(entry)?, host.clone());
+        let mut cx = Context::new(open_device(device).await?, seed, manifest.offered(entry)?, host);
         execute(entry, values, &mut cx).await
     })
 }

@@ -28,7 +28,9 @@ const DRIFT: f64 = 0.6;
 pub fn train(root: &Path, name: &str, seed: u64, check: bool) -> Result<(), Problem> {
     if name != "digits" {
         let hint = nearest(name, ["digits"]).map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
-        return Err(Problem::Input(format!("there is nothing named “{name}” to train{hint} What can be trained: digits.")));
+        return Err(Problem::Input(format!(
+            "there is nothing named “{name}” to train{hint} What can be trained: digits."
+        )));
     }
     digits(root, seed, check)
 }
@@ -44,7 +46,8 @@ fn digits(root: &Path, seed: u64, check: bool) -> Result<(), Problem> {
     println!("{right} of {} right by 5-fold cross-validation: {accuracy:.2} %", digits.len());
 
     if check {
-        let shipped = std::fs::read(root.join("assets").join(CrossValidated::ASSET)).context("no weights are shipped")?;
+        let shipped =
+            std::fs::read(root.join("assets").join(CrossValidated::ASSET)).context("no weights are shipped")?;
         let shipped = CrossValidated::read(&shipped, digits.len())?;
         if shipped == trained {
             println!("The shipped weights are these, bit by bit.");
@@ -61,7 +64,11 @@ fn digits(root: &Path, seed: u64, check: bool) -> Result<(), Problem> {
     if accuracy < LEAST_ACCURACY {
         return Err(Problem::Failure(format!("{accuracy:.2} % is below {LEAST_ACCURACY} %: nothing was written.")));
     }
-    let command = if seed == 0 { "cargo xtask train digits".to_owned() } else { format!("cargo xtask train digits --seed {seed}") };
+    let command = if seed == 0 {
+        "cargo xtask train digits".to_owned()
+    } else {
+        format!("cargo xtask train digits --seed {seed}")
+    };
     let bytes = trained.write(&command)?;
     let seed = i64::try_from(seed).context("the seed is too large")?;
     record(
@@ -69,7 +76,10 @@ fn digits(root: &Path, seed: u64, check: bool) -> Result<(), Problem> {
         CrossValidated::ASSET,
         &bytes,
         &[
-            ("title", "Five 64-128-128-10 digit classifiers, one for each fold of a 5-fold cross-validation, in FP32".into()),
+            (
+                "title",
+                "Five 64-128-128-10 digit classifiers, one for each fold of a 5-fold cross-validation, in FP32".into(),
+            ),
             ("source", format!("trained from {} ({})", Digits::ASSET, hex(&Sha256::digest(&data)))),
             ("licence", "MIT OR Apache-2.0 (weights); CC BY 4.0 (data they were trained on)".into()),
             ("command", command),
@@ -89,8 +99,7 @@ fn digits(root: &Path, seed: u64, check: bool) -> Result<(), Problem> {
 /// Five networks, and how many of the images they name right that they have never seen.
 async fn cross_validate(digits: &Digits, seed: u64, host: &NativeHost) -> Result<(CrossValidated, usize), LabError> {
     let (device, _) = open_device(DeviceChoice::Cpu).await?;
-    let mut trained =
-        CrossValidated { fold: folds(&digits.labels, CrossValidated::FOLDS, seed), models: Vec::new() };
+    let mut trained = CrossValidated { fold: folds(&digits.labels, CrossValidated::FOLDS, seed), models: Vec::new() };
     let how = Training::default();
     for fold in 0..usize::from(CrossValidated::FOLDS) {
         let start = MlpWeights::init(&CrossValidated::WIDTHS, &mut rng(seed, &format!("weights {fold}")));

@@ -85,11 +85,10 @@ impl LabEntry {
 
 fn run<L: Lab>(values: Values, cx: &mut Context) -> LocalBoxFuture<'_, Result<Report, LabError>> {
     Box::pin(async move {
-        let params = serde_json::from_value(Value::Object(values.into_iter().collect())).map_err(|error| {
-            LabError::Engine {
+        let params =
+            serde_json::from_value(Value::Object(values.into_iter().collect())).map_err(|error| LabError::Engine {
                 why: format!("params.json of “{}” is stale ({error}); run `cargo xtask reference`", L::ID),
-            }
-        })?;
+            })?;
         L::run(params, cx).await
     })
 }

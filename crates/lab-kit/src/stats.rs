@@ -72,9 +72,7 @@ const RESAMPLES: usize = 1000;
 /// Interval of the median by the percentile bootstrap (Efron, 1979).
 #[must_use]
 pub fn median_interval(samples: &[f64], level: f64, rng: &mut ChaCha8Rng) -> Interval {
-    bootstrap(samples.len(), level, rng, |picked| {
-        median(&picked.iter().map(|i| samples[*i]).collect::<Vec<_>>())
-    })
+    bootstrap(samples.len(), level, rng, |picked| median(&picked.iter().map(|i| samples[*i]).collect::<Vec<_>>()))
 }
 
 /// Interval of `median(a) / median(b)`, where `a[i]` and `b[i]` were measured side by side and are drawn together, so

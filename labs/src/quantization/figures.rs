@@ -59,7 +59,8 @@ pub(super) fn sweep(subject: &Subject, baseline: &Baseline, arms: &[(u32, Summar
     let mut arms: Vec<&(u32, Summary)> = arms.iter().collect();
     arms.sort_by_key(|(bits, _)| *bits);
     let least = arms.iter().map(|(_, arm)| arm.bytes as f64).fold(fp32.0, f64::min);
-    let words: Vec<String> = arms.iter().map(|(bits, arm)| format!("{bits} bits {:.1} %", percent(arm.right))).collect();
+    let words: Vec<String> =
+        arms.iter().map(|(bits, arm)| format!("{bits} bits {:.1} %", percent(arm.right))).collect();
     Chart {
         id: "sweep".into(),
         title: "What does each bit buy?".into(),
@@ -136,9 +137,10 @@ pub(super) fn sqnr(errors: &[LayerError]) -> Chart {
     Chart {
         id: "sqnr".into(),
         title: "Which layer suffers?".into(),
-        caption: "Signal over quantization noise, higher is better. The output of a layer carries its own error and that \
+        caption:
+            "Signal over quantization noise, higher is better. The output of a layer carries its own error and that \
                   of all layers before it."
-            .into(),
+                .into(),
         x: Axis::linear("Layer"),
         y: Axis { min: Some(0.0), ..Axis::linear("SQNR (dB)") },
         body: ChartBody::Bar {
@@ -156,9 +158,9 @@ pub(super) fn images(subject: &Subject, baseline: &Baseline, outcome: &Outcome) 
     let row = |i: usize| &outcome.logits[i * Digits::CLASSES..(i + 1) * Digits::CLASSES];
     let second = |i: usize| {
         let first = usize::from(outcome.answers[i]);
-        (0..Digits::CLASSES).filter(|class| *class != first).fold(usize::from(first == 0), |best, class| {
-            if row(i)[class] > row(i)[best] { class } else { best }
-        })
+        (0..Digits::CLASSES)
+            .filter(|class| *class != first)
+            .fold(usize::from(first == 0), |best, class| if row(i)[class] > row(i)[best] { class } else { best })
     };
     let margin = |i: usize| row(i)[usize::from(outcome.answers[i])] - row(i)[second(i)];
     let flipped = |i: &usize| baseline.answers[*i] != outcome.answers[*i];

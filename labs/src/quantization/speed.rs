@@ -113,9 +113,14 @@ impl Speed {
                     .to_owned(),
             );
         } else if interval.low > 1.0 {
-            notes.push("The packed network is faster here, as reading and multiplying 16-bit integers takes less than FP32.".to_owned());
+            notes.push(
+                "The packed network is faster here, as reading and multiplying 16-bit integers takes less than FP32."
+                    .to_owned(),
+            );
         } else {
-            notes.push("The two latencies cannot be told apart here: the interval of the speed-up contains 1.".to_owned());
+            notes.push(
+                "The two latencies cannot be told apart here: the interval of the speed-up contains 1.".to_owned(),
+            );
         }
         if cx.device_info.kind == DeviceKind::Webgpu {
             notes.push("FP32 ran on the GPU, the packed network on the processor: the speed-up compares the two devices as well.".to_owned());

@@ -67,7 +67,10 @@ pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
                         "min_max" => format!("{bits}_{scheme_word}_{granularity_word}"),
                         other => format!("{bits}_{scheme_word}_{granularity_word}_{other}"),
                     };
-                    let words = format!("{bits} bits, {scheme_word}, per {granularity_word}, activations {}", activations_word.replace('_', "-"));
+                    let words = format!(
+                        "{bits} bits, {scheme_word}, per {granularity_word}, activations {}",
+                        activations_word.replace('_', "-")
+                    );
                     report.metrics.push(
                         metric(Family::Quality, &format!("accuracy_{arm}"), &words, percent(after), "%")
                             .higher()
@@ -76,9 +79,15 @@ pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
                     );
                     let label = format!("Change of accuracy: {words}");
                     report.metrics.push(
-                        metric(Family::Quality, &format!("change_{arm}"), &label, percent(after) - percent(before), "points")
-                            .higher()
-                            .interval(change),
+                        metric(
+                            Family::Quality,
+                            &format!("change_{arm}"),
+                            &label,
+                            percent(after) - percent(before),
+                            "points",
+                        )
+                        .higher()
+                        .interval(change),
                     );
                     if activations_word == "min_max" {
                         let label = format!("Compression: {bits} bits, {scheme_word}, per {granularity_word}");
@@ -101,8 +110,17 @@ pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
         id: "arms".into(),
         title: "Every arm".into(),
         columns: [
-            "Bits", "Grid", "Scales", "Activations", "Weights (bytes)", "Compression (×)", "Accuracy (%)",
-            "Change (points)", "95 % from", "95 % to", "Flips (images)",
+            "Bits",
+            "Grid",
+            "Scales",
+            "Activations",
+            "Weights (bytes)",
+            "Compression (×)",
+            "Accuracy (%)",
+            "Change (points)",
+            "95 % from",
+            "95 % to",
+            "Flips (images)",
         ]
         .map(str::to_owned)
         .to_vec(),
@@ -146,7 +164,8 @@ async fn calibration(cx: &Context, report: &mut Report) -> Result<(), LabError> 
             .help("Largest minus smallest accuracy of the default setting over 20 draws of 256 calibration images."),
     );
     report.metrics.push(
-        metric(Family::Quality, "calibration_median", "Median over calibration images", median(&accuracies), "%").higher(),
+        metric(Family::Quality, "calibration_median", "Median over calibration images", median(&accuracies), "%")
+            .higher(),
     );
     Ok(())
 }

@@ -23,7 +23,8 @@ const ERROR_IMAGES: usize = 64;
 /// Why the quantized network gives the same everywhere.
 const FIXED: &str = "sums are of integers or have one fixed order";
 /// Why a comparison with FP32 may differ by an image.
-const ONE_IMAGE: &str = "FP32 sums differ in their last bits between devices, so one image on a boundary may change sides";
+const ONE_IMAGE: &str =
+    "FP32 sums differ in their last bits between devices, so one image on a boundary may change sides";
 
 /// What the network takes.
 pub(super) fn memory(subject: &Subject, network: &QuantizedMlp) -> Vec<Metric> {
@@ -61,7 +62,9 @@ pub(super) fn quality(subject: &Subject, baseline: &Baseline, outcome: &Outcome)
             .baseline(percent(before))
             .interval(scaled(proportion(after, images, LEVEL), 100.0))
             .exact(0.0, FIXED)
-            .help("Images named right, each by the network that has not seen it (5-fold cross-validation, 1,797 images)."),
+            .help(
+                "Images named right, each by the network that has not seen it (5-fold cross-validation, 1,797 images).",
+            ),
         metric(Family::Quality, "accuracy_change", "Change of accuracy", percent(after) - percent(before), "points")
             .higher()
             .interval(scaled(paired_difference(gained, lost, images, LEVEL), 100.0))
@@ -197,7 +200,9 @@ pub(super) fn notes(settings: &Settings, subject: &Subject, baseline: &Baseline,
     });
     let interval = paired_difference(gained, lost, images, LEVEL);
     if flips > 0 && interval.low <= 0.0 && interval.high >= 0.0 {
-        notes.push("The interval of the change contains zero: so many images cannot tell these two networks apart.".to_owned());
+        notes.push(
+            "The interval of the change contains zero: so many images cannot tell these two networks apart.".to_owned(),
+        );
     }
     if settings.bits == 2 && settings.scheme == Scheme::Symmetric {
         notes.push("Two symmetric bits leave three values, minus one, zero and one times the scale; the fourth code is unused.".to_owned());

@@ -78,11 +78,17 @@ fn float_dot(w: &[f32], x: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use lab_kit::{mlp::Dense, quant::{Calibration, calibrate}};
+    use lab_kit::{
+        mlp::Dense,
+        quant::{Calibration, calibrate},
+    };
     use proptest::prelude::*;
 
     use super::*;
-    use crate::registry::quantization::{naive, optimized::packed::tests::{matrix, settings}};
+    use crate::registry::quantization::{
+        naive,
+        optimized::packed::tests::{matrix, settings},
+    };
 
     proptest! {
         #[test]

@@ -129,18 +129,24 @@ pub(crate) mod tests {
 
     /// Any setting of the lab.
     pub(crate) fn settings() -> impl Strategy<Value = Settings> {
-        let granularity =
-            prop_oneof![Just(Granularity::Tensor), Just(Granularity::Channel), (1_usize..20).prop_map(Granularity::Group)];
+        let granularity = prop_oneof![
+            Just(Granularity::Tensor),
+            Just(Granularity::Channel),
+            (1_usize..20).prop_map(Granularity::Group)
+        ];
         let scheme = prop_oneof![Just(Scheme::Symmetric), Just(Scheme::Affine)];
-        (prop::sample::select(vec![8, 4, 3, 2]), scheme, granularity)
-            .prop_map(|(bits, scheme, granularity)| Settings { bits, scheme, granularity, activations: None })
+        (prop::sample::select(vec![8, 4, 3, 2]), scheme, granularity).prop_map(|(bits, scheme, granularity)| Settings {
+            bits,
+            scheme,
+            granularity,
+            activations: None,
+        })
     }
 
     /// Weights of any shape: values and columns.
     pub(crate) fn matrix() -> impl Strategy<Value = (Vec<f32>, usize)> {
-        (1_usize..6, 1_usize..40).prop_flat_map(|(rows, columns)| {
-            (prop::collection::vec(-2.0_f32..2.0, rows * columns), Just(columns))
-        })
+        (1_usize..6, 1_usize..40)
+            .prop_flat_map(|(rows, columns)| (prop::collection::vec(-2.0_f32..2.0, rows * columns), Just(columns)))
     }
 
     proptest! {

@@ -1,0 +1,212 @@
+//! What every lab must do, whatever it shows.
+
+use std::{cell::Cell, collections::BTreeSet, path::PathBuf, rc::Rc};
+
+use lab_api::{
+    AssetRef, DeviceChoice, Family, Kind, LabError, LabMeta, ParamKind, Reference, Report, RunRecord, Values,
+};
+use lab_cli::{Manifest, NativeHost, Show, folder, params_text, reference, root, run_entry};
+use lab_kit::{Host, HostInfo, LabEntry, LocalBoxFuture};
+use labs::registry::ALL;
+use serde_json::Value;
+
+/// What a test does to a run.
+#[derive(Clone)]
+enum Meddling {
+    Nothing,
+    /// Asks to stop at this checkpoint.
+    CancelAt(u32),
+    /// Passes this asset through a function.
+    Asset(String, fn(Vec<u8>) -> Result<Vec<u8>, String>),
+}
+
+/// A native host that meddles.
+struct TestHost {
+    inner: NativeHost,
+    meddling: Meddling,
+    checkpoints: Cell<u32>,
+}
+
+impl Host for TestHost {
+    fn fetch(&self, asset: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
+        Box::pin(async move {
+            let bytes = self.inner.fetch(asset.clone()).await?;
+            match &self.meddling {
+                Meddling::Asset(name, change) if *name == asset.name => change(bytes),
+                _ => Ok(bytes),
+            }
+        })
+    }
+    fn now_ms(&self) -> f64 {
+        self.inner.now_ms()
+    }
+    fn yield_now(&self) -> LocalBoxFuture<'_, ()> {
+        self.checkpoints.set(self.checkpoints.get() + 1);
+        self.inner.yield_now()
+    }
+    fn cancelled(&self) -> bool {
+        matches!(self.meddling, Meddling::CancelAt(at) if self.checkpoints.get() >= at)
+    }
+    fn progress(&self, _stage: &str, fraction: f64) {
+        assert!((0.0..=1.0).contains(&fraction));
+    }
+    fn publish(&self, report: &Report) {
+        self.inner.publish(report);
+    }
+    fn info(&self) -> HostInfo {
+        self.inner.info()
+    }
+}
+
+fn checkout() -> PathBuf {
+    root().expect("tests run in a checkout")
+}
+
+fn run(entry: &LabEntry, values: &Values, meddling: Meddling) -> Result<RunRecord, LabError> {
+    let root = checkout();
+    let inner = NativeHost::new(&root, Show::Nothing);
+    let host = Rc::new(TestHost { inner, meddling, checkpoints: Cell::new(0) });
+    run_entry(entry, values, 0, DeviceChoice::Cpu, &Manifest::read(&root).expect("manifest"), host)
+}
+
+fn meta(entry: &LabEntry) -> LabMeta {
+    let (front, _) = LabMeta::split(entry.lab_md).expect("front matter");
+    toml::from_str(front).expect("front matter is TOML")
+}
+
+#[test]
+fn generated_files_match_their_sources() {
+    lab_cli::registry(&checkout(), true).expect("the registry lists the folders");
+    for entry in ALL {
+        assert_eq!(entry.params_json, params_text(entry).expect("specs"), "{}: cargo xtask reference", entry.id);
+    }
+    reference(&checkout(), None, true, true).expect("references are fresh");
+}
+
+#[test]
+fn the_small_case_runs_and_reports_what_lab_md_promises() {
+    const FAMILIES: [Family; 5] = [Family::Time, Family::Memory, Family::Quality, Family::Scale, Family::Utilization];
+    for entry in ALL {
+        let record = run(entry, &(entry.smoke)(), Meddling::Nothing).unwrap_or_else(|e| panic!("{}: {e}", entry.id));
+        let reported: BTreeSet<Family> = record.report.metrics.iter().map(|metric| metric.family).collect();
+        let meta = meta(entry);
+        for family in FAMILIES {
+            let excused = meta.inapplicable.iter().any(|other| other.family == family && !other.why.is_empty());
+            let promised = meta.families.contains(&family);
+            assert!(promised != excused, "{}: {family:?} is promised or excused, not both, not neither", entry.id);
+            assert_eq!(reported.contains(&family), promised, "{}: {family:?}", entry.id);
+        }
+        for metric in &record.report.metrics {
+            let at = format!("{}: {}", entry.id, metric.id);
+            assert!(!metric.label.is_empty(), "{at} has no label");
+            match metric.kind {
+                Kind::Exact => assert!(metric.tolerance.is_some(), "{at} is exact and states no tolerance"),
+                Kind::Measured => assert!(!metric.samples.is_empty(), "{at} is measured and shows no samples"),
+                Kind::Trained => {}
+            }
+            if let Some(interval) = metric.interval {
+                assert!(interval.low <= metric.value && metric.value <= interval.high, "{at}: {interval:?}");
+            }
+        }
+        for heading in ["## Predict", "## Measure", "## Optimize", "## Validate"] {
+            assert!(entry.lab_md.contains(heading), "{}: lab.md lacks {heading}", entry.id);
+        }
+        assert!(record.params.iter().eq(&(entry.smoke)()), "{}: the record repeats its parameters", entry.id);
+    }
+}
+
+#[test]
+fn the_default_run_agrees_with_the_reference() {
+    for entry in ALL {
+        let path = checkout().join("labs/src").join(folder(entry.id)).join("reference.json");
+        let text = std::fs::read_to_string(&path).expect("reference.json");
+        let reference: Reference = serde_json::from_str(&text).expect("a reference");
+        let record = run(entry, &Values::new(), Meddling::Nothing).unwrap_or_else(|e| panic!("{}: {e}", entry.id));
+        assert_eq!(record.params, reference.default_run.params);
+        let exact = reference.default_run.report.metrics.iter().filter(|metric| metric.kind == Kind::Exact);
+        for expected in exact {
+            let found = record.report.metric(&expected.id).unwrap_or_else(|| panic!("{} is gone", expected.id));
+            let tolerance = expected.tolerance.as_ref().map_or(0.0, |tolerance| tolerance.absolute);
+            let difference = (found.value - expected.value).abs();
+            assert!(
+                difference <= tolerance,
+                "{}: {} is {}, was {}",
+                entry.id,
+                expected.id,
+                found.value,
+                expected.value
+            );
+        }
+    }
+}
+
+#[test]
+fn cancel_is_heard_at_the_first_checkpoint_and_later() {
+    for entry in ALL {
+        for at in [1, 2] {
+            let result = run(entry, &(entry.smoke)(), Meddling::CancelAt(at));
+            // A lab may be over before its second checkpoint, but not before its first.
+            match result {
+                Err(error) => assert_eq!(error, LabError::Cancelled, "{}", entry.id),
+                Ok(_) => assert!(at > 1, "{} never asked whether to go on", entry.id),
+            }
+        }
+    }
+}
+
+#[test]
+fn bad_parameters_are_refused_by_name() {
+    for entry in ALL {
+        let bad = |spec: &lab_api::ParamSpec| match &spec.kind {
+            ParamKind::Bool { .. } => Value::from("perhaps"),
+            ParamKind::Integer { max, .. } => Value::from(max + 1),
+            ParamKind::Number { max, .. } => Value::from(max + 1.0),
+            ParamKind::Choice { .. } => Value::from("no such choice"),
+        };
+        let mut attempts: Vec<(String, Value)> =
+            entry.params().expect("specs").iter().map(|spec| (spec.name.clone(), bad(spec))).collect();
+        attempts.push(("no_such_parameter".into(), Value::from(1)));
+        for (name, value) in attempts {
+            let result = run(entry, &Values::from([(name.clone(), value)]), Meddling::Nothing);
+            assert!(matches!(&result, Err(LabError::BadParam(bad)) if bad.name == name), "{}: {name}", entry.id);
+        }
+    }
+}
+
+#[test]
+fn a_missing_cut_or_altered_file_is_named() {
+    let changes: [fn(Vec<u8>) -> Result<Vec<u8>, String>; 3] = [
+        |_| Err("the server answered 404".into()),
+        |bytes| Ok(bytes[..bytes.len() / 2].to_vec()),
+        |mut bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            Ok(bytes)
+        },
+    ];
+    for entry in ALL {
+        for asset in meta(entry).assets {
+            for change in changes {
+                let result = run(entry, &(entry.smoke)(), Meddling::Asset(asset.clone(), change));
+                assert!(
+                    matches!(&result, Err(LabError::Asset { name, .. }) if *name == asset),
+                    "{}: {asset}",
+                    entry.id
+                );
+            }
+        }
+    }
+}
+
+/// Issue 2's numbers, and the claim that quantization costs little at eight bits: these hold for the shipped weights.
+#[test]
+fn int8_per_channel_is_almost_four_times_smaller_and_loses_no_point() {
+    let entry = lab_kit::find(ALL, "quantization").expect("registered");
+    let record = run(entry, &Values::new(), Meddling::Nothing).expect("runs");
+    let value = |id: &str| record.report.metric(id).expect("reported").value;
+    assert!((3.6..=4.0).contains(&value("compression")), "{}", value("compression"));
+    assert!(value("accuracy_change") >= -1.0, "{}", value("accuracy_change"));
+    assert!(value("accuracy") >= 95.0, "{}", value("accuracy"));
+    let four = run(entry, &Values::from([("bits".into(), Value::from("4"))]), Meddling::Nothing).expect("runs");
+    assert!(four.report.metric("weight_bytes").expect("reported").value < value("weight_bytes"));
+}
