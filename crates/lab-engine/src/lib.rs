@@ -1,2 +1,14 @@
-//! The worker: picks the device, runs a lab, streams its report.
+//! The engine inside the page's worker: takes [`lab_api::Request`]s, answers with [`lab_api::Event`]s, both as JSON text.
+//!
+//! Built twice from this source: the cpu engine, and with the feature `webgpu` the gpu engine. Outside a browser the crate is
+//! empty: natively, `lab-cli` is the engine.
 
+#[cfg(target_family = "wasm")]
+mod host;
+#[cfg(target_family = "wasm")]
+mod trouble;
+#[cfg(target_family = "wasm")]
+mod worker;
+
+#[cfg(target_family = "wasm")]
+pub use worker::start;

@@ -1,0 +1,133 @@
+//! The browser's side of a running lab.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+};
+
+use js_sys::{ArrayBuffer, Function, Promise, Uint8Array};
+use lab_api::{AssetRef, Event, Report};
+use lab_kit::{Host, HostInfo, LocalBoxFuture};
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{DedicatedWorkerGlobalScope, MessageChannel, Response};
+
+use crate::worker::post;
+
+/// One run in the worker.
+pub(crate) struct BrowserHost {
+    scope: DedicatedWorkerGlobalScope,
+    run_id: u32,
+    root: String,
+    cancelled: Rc<Cell<bool>>,
+    yielder: Yielder,
+}
+
+impl BrowserHost {
+    pub(crate) fn new(
+        scope: DedicatedWorkerGlobalScope,
+        run_id: u32,
+        root: String,
+        cancelled: Rc<Cell<bool>>,
+    ) -> Result<Self, JsValue> {
+        Ok(Self { scope, run_id, root, cancelled, yielder: Yielder::new()? })
+    }
+}
+
+impl Host for BrowserHost {
+    fn fetch(&self, asset: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
+        Box::pin(async move {
+            let url = format!("{}{}", self.root, asset.path);
+            let answer = JsFuture::from(self.scope.fetch_with_str(&url))
+                .await
+                .map_err(|_| "it could not be fetched; is the network there?".to_owned())?;
+            let answer: Response = answer.dyn_into().map_err(|_| "the browser gave no response".to_owned())?;
+            if !answer.ok() {
+                return Err(format!("the server answered {} for {}", answer.status(), asset.path));
+            }
+            let body = answer.array_buffer().map_err(|error| words(&error))?;
+            let body =
+                JsFuture::from(body).await.map_err(|_| "the connection broke while it was fetched".to_owned())?;
+            let buffer: ArrayBuffer = body.dyn_into().map_err(|_| "the response had no body".to_owned())?;
+            Ok(Uint8Array::new(&buffer).to_vec())
+        })
+    }
+
+    fn now_ms(&self) -> f64 {
+        self.scope.performance().map_or(0.0, |performance| performance.now())
+    }
+
+    fn yield_now(&self) -> LocalBoxFuture<'_, ()> {
+        let turn = self.yielder.next_turn();
+        Box::pin(async move {
+            // A promise that only ever resolves.
+            let _ = JsFuture::from(turn).await;
+        })
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+
+    fn progress(&self, stage: &str, fraction: f64) {
+        post(&self.scope, &Event::Progress { run_id: self.run_id, stage: stage.to_owned(), fraction });
+    }
+
+    fn publish(&self, report: &Report) {
+        post(&self.scope, &Event::Partial { run_id: self.run_id, report: report.clone() });
+    }
+
+    fn info(&self) -> HostInfo {
+        let navigator = self.scope.navigator();
+        HostInfo {
+            host: "browser".into(),
+            platform: navigator.user_agent().unwrap_or_default(),
+            cores: navigator.hardware_concurrency() as u32,
+            engine_version: env!("CARGO_PKG_VERSION").into(),
+        }
+    }
+}
+
+/// Waits for the next turn of the event loop by a message to oneself. `setTimeout` would do, but browsers stretch nested
+/// timers to 4 ms, and a lab yields every few milliseconds of work.
+struct Yielder {
+    channel: MessageChannel,
+    waiting: Rc<RefCell<VecDeque<Function>>>,
+    _on_message: Closure<dyn FnMut()>,
+}
+
+impl Yielder {
+    fn new() -> Result<Self, JsValue> {
+        let channel = MessageChannel::new()?;
+        let waiting = Rc::new(RefCell::new(VecDeque::<Function>::new()));
+        let queue = Rc::clone(&waiting);
+        let on_message = Closure::<dyn FnMut()>::new(move || {
+            let next = queue.borrow_mut().pop_front();
+            if let Some(resolve) = next {
+                let _ = resolve.call0(&JsValue::NULL);
+            }
+        });
+        channel.port1().set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        Ok(Self { channel, waiting, _on_message: on_message })
+    }
+
+    fn next_turn(&self) -> Promise {
+        Promise::new(&mut |resolve, _| {
+            self.waiting.borrow_mut().push_back(resolve);
+            let _ = self.channel.port2().post_message(&JsValue::NULL);
+        })
+    }
+}
+
+impl Drop for Yielder {
+    fn drop(&mut self) {
+        // An open port with a handler would keep the closure's memory referenced after it is freed.
+        self.channel.port1().set_onmessage(None);
+        self.channel.port1().close();
+    }
+}
+
+fn words(error: &JsValue) -> String {
+    error.as_string().unwrap_or_else(|| format!("{error:?}"))
+}

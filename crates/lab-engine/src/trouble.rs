@@ -1,0 +1,58 @@
+//! Trouble that does not come as a `Result`: panics, and errors that the GPU stack only logs.
+//!
+//! An invalid shader or a lost device leaves wrong or stale numbers behind and a line in the log
+//! (tracel-ai/cubecl#1641), so every error logged during a run spoils its result.
+
+use std::cell::RefCell;
+
+use lab_api::{Event, LabError};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use wasm_bindgen::JsCast;
+use web_sys::DedicatedWorkerGlobalScope;
+
+use crate::worker::{current_run, post};
+
+thread_local! {
+    static FIRST_ERROR: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+struct Collector;
+
+impl Log for Collector {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        metadata.level() <= Level::Error
+    }
+
+    fn log(&self, record: &Record) {
+        if self.enabled(record.metadata()) {
+            FIRST_ERROR.with_borrow_mut(|first| {
+                first.get_or_insert_with(|| record.args().to_string());
+            });
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Routes logs and panics to the page. Call once.
+pub(crate) fn watch() {
+    // A second call would find a logger in place, which is just as well.
+    let _ = log::set_logger(&Collector);
+    log::set_max_level(LevelFilter::Error);
+    std::panic::set_hook(Box::new(|info| {
+        // The instance aborts right after this, and the page sees the worker's `error` event; these are the words for it.
+        if let (Ok(scope), Some(run_id)) = (js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>(), current_run()) {
+            post(&scope, &Event::Failed { run_id, error: LabError::Engine { why: info.to_string() } });
+        }
+    }));
+}
+
+/// Forgets what earlier runs left.
+pub(crate) fn clear() {
+    FIRST_ERROR.with_borrow_mut(Option::take);
+}
+
+/// The first error logged since [`clear`], as a failure of the device.
+pub(crate) fn logged() -> Option<LabError> {
+    FIRST_ERROR.with_borrow_mut(Option::take).map(|why| LabError::Device { why })
+}
