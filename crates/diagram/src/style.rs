@@ -2,7 +2,7 @@
 
 /// Rules for all kinds. `#d` is the picture's own id, which the book makes unique in its page.
 const COMMON: &str = "#d{font-family:var(--font-ui,system-ui,sans-serif);font-size:15px;fill:var(--text)}\
-#d text,#d tspan{fill:var(--text);stroke:none}\
+#d text,#d tspan{fill:var(--text);stroke:none}#d .node .label text,#d .edgeLabel .label text{text-anchor:middle}\
 #d .marker,#d marker path,#d marker circle{fill:var(--muted);stroke:var(--muted)}\
 #d .edge-pattern-dotted{stroke-dasharray:2 4!important}#d .edge-pattern-dashed{stroke-dasharray:6 4!important}\
 #d .edge-thickness-thick{stroke-width:3px}#d .edge-thickness-invisible{stroke-width:0}";

@@ -1,6 +1,7 @@
 //! Mermaid diagrams: drawn once by the program `diagram`, kept beside the book, looked up by content.
 
 use std::{
+    collections::BTreeSet,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -8,12 +9,17 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-/// Changes when drawing changes, so that old pictures are not taken for new ones. `crates/diagram` reads it too.
-pub const DRAWING_VERSION: &str = "1";
+use crate::{
+    outline::{BlockKind, outline},
+    problem::Reporter,
+    source::Source,
+};
+
+/// Changes when drawing changes, so that old pictures are not taken for new ones.
+const DRAWING_VERSION: &str = "1";
 
 /// The file name of a diagram's picture: the same for the same source, whatever its text alternative.
-#[must_use]
-pub fn file_name(source: &str) -> String {
+fn file_name(source: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(DRAWING_VERSION);
     hash.update([0]);
@@ -51,7 +57,8 @@ pub(crate) fn drawing(source: &str) -> String {
 #[derive(Debug, Clone)]
 pub(crate) struct Diagrams {
     pub(crate) folder: PathBuf,
-    pub(crate) workspace: PathBuf,
+    /// None: what is not there is an error, nothing is drawn.
+    pub(crate) workspace: Option<PathBuf>,
 }
 
 impl Diagrams {
@@ -65,7 +72,13 @@ impl Diagrams {
         if let Ok(svg) = std::fs::read_to_string(&path) {
             return Ok(svg);
         }
-        let svg = draw(&self.workspace, &source)?;
+        let workspace = self.workspace.as_deref().filter(|root| root.join("crates/diagram").is_dir());
+        let svg = draw(
+            workspace.ok_or(
+                "this diagram was never drawn; build the book once and commit the new file in book/data/diagrams",
+            )?,
+            &source,
+        )?;
         let kept = std::fs::create_dir_all(&self.folder).and_then(|()| std::fs::write(&path, &svg));
         kept.map_err(|error| format!("the picture cannot be kept in {}: {error}", self.folder.display()))?;
         Ok(svg)
@@ -73,12 +86,9 @@ impl Diagrams {
 }
 
 fn draw(workspace: &Path, source: &str) -> Result<String, String> {
-    if !workspace.join("crates/diagram").is_dir() {
-        return Err("this diagram was never drawn, and the program that draws is not here".to_owned());
-    }
     eprintln!("textbook: drawing a new diagram (the first time, this compiles crates/diagram for some minutes)");
     let fail = |error: std::io::Error| format!("the program that draws cannot be started: {error}");
-    let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut child = Command::new("cargo")
         .args(["run", "--quiet", "--package", "diagram", "--profile", "dev", "--", "draw"])
         .current_dir(workspace)
         .stdin(Stdio::piped())
@@ -97,9 +107,74 @@ fn draw(workspace: &Path, source: &str) -> Result<String, String> {
     Err(words.lines().last().unwrap_or("the diagram cannot be drawn").to_owned())
 }
 
+/// What `book/data/diagrams` lacks and what it holds in vain, by the chapters in `book/src`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Files of diagrams that were never drawn.
+    pub missing: Vec<PathBuf>,
+    /// Files that no chapter uses any more.
+    pub unused: Vec<PathBuf>,
+}
+
+/// Compares the diagrams in the chapters of the project in `root` with the pictures that are kept.
+///
+/// # Errors
+/// A folder or file that cannot be read.
+pub fn inventory(root: &Path) -> std::io::Result<Inventory> {
+    let folder = root.join("book/data/diagrams");
+    let mut wanted = BTreeSet::new();
+    wanted_in(&root.join("book/src"), &mut wanted)?;
+    let mut kept = BTreeSet::new();
+    if folder.is_dir() {
+        for entry in std::fs::read_dir(&folder)? {
+            kept.insert(entry?.file_name().to_string_lossy().into_owned());
+        }
+    }
+    let paths = |names: Vec<&String>| names.into_iter().map(|name| folder.join(name)).collect();
+    Ok(Inventory {
+        missing: paths(wanted.difference(&kept).collect()),
+        unused: paths(kept.difference(&wanted).collect()),
+    })
+}
+
+fn wanted_in(folder: &Path, wanted: &mut BTreeSet<String>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            wanted_in(&path, wanted)?;
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            // What is wrong with a chapter is told when the book is built.
+            let blocks = outline(&Source::new("", 1, &std::fs::read_to_string(&path)?), &Reporter::default());
+            wanted.extend(blocks.iter().filter_map(|block| match &block.kind {
+                BlockKind::Fence { language, code, .. } if language == "mermaid" => Some(file_name(&drawing(code))),
+                _ => None,
+            }));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pictures_are_counted_against_the_chapters() {
+        let root = tempfile::tempdir().expect("a folder");
+        let source = "flowchart LR\n A-->B";
+        for folder in ["book/src/part", "book/data/diagrams"] {
+            std::fs::create_dir_all(root.path().join(folder)).expect("a folder");
+        }
+        std::fs::write(root.path().join("book/src/part/a.md"), format!("```mermaid\n%% alt: w\n{source}\n```\n"))
+            .expect("writes");
+        std::fs::write(root.path().join("book/data/diagrams/old.svg"), "").expect("writes");
+        let found = inventory(root.path()).expect("reads");
+        let folder = root.path().join("book/data/diagrams");
+        assert_eq!(
+            found,
+            Inventory { missing: vec![folder.join(file_name(source))], unused: vec![folder.join("old.svg")] }
+        );
+    }
 
     #[test]
     fn words_are_found_and_are_not_part_of_the_drawing() {

@@ -41,13 +41,9 @@ impl Zones {
         let mut zones = Self { taken: Vec::new(), plain: Vec::new(), headings: Vec::new() };
         for block in blocks {
             match &block.kind {
-                BlockKind::Table { caption, table } => {
-                    // The caption with its colon and braces: what of the block is not the table.
-                    zones.taken.push(if caption.start < table.start {
-                        block.range.start..table.start
-                    } else {
-                        table.end..block.range.end
-                    });
+                BlockKind::Table { table, .. } => {
+                    // The caption with its colon and braces.
+                    zones.taken.push(table.end..block.range.end);
                 }
                 BlockKind::Callout { head_end, .. } => zones.taken.push(block.range.start..*head_end),
                 BlockKind::Heading { .. } => {
@@ -104,7 +100,9 @@ pub(crate) fn edits(page: &Page<'_>, source: &Source, zones: &Zones, terms: bool
     }
     for found in STRAY.find_iter(text) {
         let at = found.start();
-        if !zones.is_taken(at) && !within(&zones.headings, at) && source.is_live(at) && !within(&done, at) {
+        let in_braces = text[..at].ends_with('{');
+        if !in_braces && !zones.is_taken(at) && !within(&zones.headings, at) && source.is_live(at) && !within(&done, at)
+        {
             source.report(page.book.reporter, at, "this label labels nothing", found.as_str(), None);
         }
     }

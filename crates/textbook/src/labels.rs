@@ -141,10 +141,16 @@ impl Register {
             }
             let title = title(&source, block);
             let entry = Label { kind, number: own, title, is_chapter, chapter: index, anchor: label.clone() };
-            if let Some(first) = self.labels.insert(label.clone(), entry) {
-                let where_ = self.chapters.get(first.chapter).map_or(source.file.as_str(), |c| c.source.file.as_str());
-                let message = format!("this label stands twice (also in {where_})");
-                source.report(to, block.range.start, &message, &format!("#{label}"), None);
+            match self.labels.get(label) {
+                None => {
+                    self.labels.insert(label.clone(), entry);
+                }
+                Some(first) => {
+                    let elsewhere =
+                        self.chapters.get(first.chapter).map_or(source.file.as_str(), |c| c.source.file.as_str());
+                    let message = format!("this label stands twice (also in {elsewhere})");
+                    source.report(to, block.range.start, &message, &format!("#{label}"), None);
+                }
             }
         }
         self.chapters.push(Chapter { path, title: chapter.name.clone(), number, source, blocks, numbers, anchors });

@@ -42,7 +42,7 @@ use mdbook_preprocessor::{
 };
 use serde::Deserialize;
 
-pub use diagram::{DRAWING_VERSION, file_name as diagram_file_name};
+pub use diagram::{Inventory as DiagramInventory, inventory as diagram_inventory};
 pub use problem::{Problem, Problems};
 
 use book::{Book, Caches, Places};
@@ -77,13 +77,20 @@ impl Default for Settings {
 pub struct Textbook {
     root: PathBuf,
     caches: Arc<Caches>,
+    draws: bool,
 }
 
 impl Textbook {
     /// A preprocessor for the project in `root`: the folder that holds `book/`, `labs/` and `assets/`.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), caches: Arc::default() }
+        Self { root: root.to_owned(), caches: Arc::default(), draws: true }
+    }
+
+    /// The same, but a diagram without a committed picture is a problem and is not drawn: for checks and tests.
+    #[must_use]
+    pub fn without_drawing(self) -> Self {
+        Self { draws: false, ..self }
     }
 
     /// Every file outside `book/src` that chapters are made from: a server watches them.
@@ -100,7 +107,7 @@ impl Textbook {
             src_name: name(&src),
             data_name: name(&data),
             labs: Labs { folder: self.root.join(&settings.labs), manifest: self.root.join(&settings.assets) },
-            diagrams: Diagrams { folder: data.join("diagrams"), workspace: self.root.clone() },
+            diagrams: Diagrams { folder: data.join("diagrams"), workspace: self.draws.then(|| self.root.clone()) },
             src,
             data,
         }

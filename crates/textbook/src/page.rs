@@ -160,13 +160,8 @@ impl<'a> Page<'a> {
             BlockKind::Table { table, caption } => {
                 let words = self.caption(Kind::Table, number, &source.text[caption.clone()], source, caption.start);
                 let open = format!("<figure class=\"table\"{}>{words}\n\n", id_attr(block));
-                if caption.start < table.start {
-                    edits.push(Edit { range: at..table.start, text: open });
-                    edits.push(Edit { range: table.end..table.end, text: "\n\n</figure>\n".into() });
-                } else {
-                    edits.push(Edit { range: table.start..table.start, text: open });
-                    edits.push(Edit { range: table.end..block.range.end, text: "\n\n</figure>\n".into() });
-                }
+                edits.push(Edit { range: table.start..table.start, text: open });
+                edits.push(Edit { range: table.end..block.range.end, text: "\n\n</figure>\n".into() });
             }
             BlockKind::Equation { tex } => match self.book.caches.formulas.render(tex, true) {
                 Ok(mathml) => {

@@ -1,16 +1,37 @@
-//! The preprocessor as mdBook calls it: the book as JSON in, the book as JSON out.
+//! The preprocessor as mdBook calls it: the book as JSON in, the book as JSON out. `mdbook-textbook diagrams [--prune] [ROOT]` compares the
+//! diagrams in the chapters with the pictures that are kept.
 
-use std::{io, process::ExitCode};
+use std::{io, path::Path, process::ExitCode};
 
 use mdbook_preprocessor::{Preprocessor as _, errors::Result, parse_input};
-use textbook::Textbook;
+use textbook::{Textbook, diagram_inventory};
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some("supports") {
-        return if args.next().as_deref() == Some("html") { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        [] => finish(process()),
+        ["supports", renderer] => {
+            if *renderer == "html" {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        ["diagrams", rest @ ..] => {
+            let prune = rest.contains(&"--prune");
+            let root = rest.iter().find(|arg| !arg.starts_with("--")).unwrap_or(&".");
+            finish(diagrams(Path::new(root), prune))
+        }
+        _ => {
+            eprintln!("usage: mdbook-textbook [supports RENDERER | diagrams [--prune] [ROOT]]");
+            ExitCode::from(2)
+        }
     }
-    match process() {
+}
+
+fn finish(result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -25,5 +46,26 @@ fn process() -> Result<()> {
     let root = context.root.parent().map_or_else(|| context.root.clone(), ToOwned::to_owned);
     let book = Textbook::new(&root).run(&context, book)?;
     serde_json::to_writer(io::stdout(), &book)?;
+    Ok(())
+}
+
+fn diagrams(root: &Path, prune: bool) -> Result<()> {
+    let inventory = diagram_inventory(root)?;
+    let mut wrong = inventory.missing.len();
+    for path in &inventory.missing {
+        println!("not drawn yet (building the book draws it): {}", path.display());
+    }
+    for path in &inventory.unused {
+        if prune {
+            std::fs::remove_file(path)?;
+            println!("removed: {}", path.display());
+        } else {
+            wrong += 1;
+            println!("used by no chapter (`mdbook-textbook diagrams --prune` removes it): {}", path.display());
+        }
+    }
+    if wrong > 0 {
+        anyhow::bail!("book/data/diagrams does not match the chapters");
+    }
     Ok(())
 }

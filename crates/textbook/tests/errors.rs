@@ -1,0 +1,237 @@
+//! Bad input: each kind of wrong directive stops the build with file, line, text and the nearest valid name.
+
+mod common;
+
+use std::path::Path;
+
+use textbook::{Problem, Textbook};
+
+/// One slip: what is written, on which line the complaint is, and what it holds.
+struct Slip {
+    text: &'static str,
+    line: usize,
+    message: &'static str,
+    offender: &'static str,
+    nearest: Option<&'static str>,
+}
+
+const fn slip(
+    text: &'static str,
+    line: usize,
+    message: &'static str,
+    offender: &'static str,
+    nearest: Option<&'static str>,
+) -> Slip {
+    Slip { text, line, message, offender, nearest }
+}
+
+const QUIZ: &str =
+    "[[options]]\ntext = \"a\"\ncorrect = true\nfeedback = \"f\"\n\n[[options]]\ntext = \"b\"\nfeedback = \"g\"\n```\n";
+
+const SLIPS: &[Slip] = &[
+    slip("\nSee @sec-referenzes.\n", 2, "no such label", "@sec-referenzes", Some("@sec-references")),
+    slip("\nSee @fig-lines.\n", 2, "no such label", "@fig-lines", Some("@fig-line")),
+    slip("\nSee [@tbl-bit].\n", 2, "no such label", "@tbl-bit", Some("@tbl-bits")),
+    slip("\nSee @lab-nosuch.\n", 2, "no such label", "@lab-nosuch", None),
+    slip("## Twice {#sec-rule}\n", 1, "stands twice (also in book/src/strategy/choosing.md)", "#sec-rule", None),
+    slip("$$\nx\n$$ {#fig-wrong}\n", 1, "a label of this kind (equation) begins with “eq-”", "#fig-wrong", None),
+    slip("Words {#sec-stray} here.\n", 1, "labels nothing", "{#sec-stray}", None),
+    slip("## A {#same}\n\n## B {#same}\n", 3, "id stands twice on the page", "#same", None),
+    slip("Known [@jacob2019].\n", 1, "bibliography has no such key", "@jacob2019", Some("@jacob2018")),
+    slip("As @jakob2018 says.\n", 1, "bibliography has no such key", "@jakob2018", Some("@jacob2018")),
+    slip("Both [@jacob2018; doe2020a].\n", 1, "names a key with @", "[@jacob2018; doe2020a]", None),
+    slip("\n\n$\\nosuch x$\n", 3, "does not parse", "$\\nosuch x$", None),
+    slip("$$\n\\frac{a\n$$\n", 1, "does not parse", "\\frac{a", None),
+    slip("Text $$x$$ in a line.\n", 1, "lines of its own", "x", None),
+    slip("![c](../figures/line.svg){#fig-other}\n", 1, "needs fig-alt", "../figures/line.svg", None),
+    slip(
+        "![c](../figures/lin.svg){#fig-other fig-alt=\"a\"}\n",
+        1,
+        "no such file",
+        "../figures/lin.svg",
+        Some("line.svg"),
+    ),
+    slip(
+        "![c](https://example.org/x.png){fig-alt=\"a\"}\n",
+        1,
+        "nothing from elsewhere",
+        "https://example.org/x.png",
+        None,
+    ),
+    slip(
+        "![c](../figures/line.svg){#fig-other fig-atl=\"a\" fig-alt=\"b\"}\n",
+        1,
+        "no attribute of a figure",
+        "fig-atl",
+        Some("fig-alt"),
+    ),
+    slip("> [!TACTIC] T\n> @sec-references\n", 1, "no such callout", "[!TACTIC]", Some("[!TACTICS]")),
+    slip(
+        "> [!STRATEGY]\n> No reference.\n",
+        1,
+        "needs a reference (@sec-…) to a chapter of strategy/",
+        "[!STRATEGY]",
+        None,
+    ),
+    slip(
+        "> [!STRATEGY]\n> To @sec-references only.\n",
+        1,
+        "needs a reference (@sec-…) to a chapter of strategy/",
+        "[!STRATEGY]",
+        None,
+    ),
+    slip("> [!NOTE] Title\n", 1, "empty", "[!NOTE]", None),
+    slip("> > [!NOTE] Title\n> > words\n", 1, "cannot stand in a quotation", "[!NOTE]", None),
+    slip("{{#cod sample_lab/steps.rs}}\n", 1, "no such directive", "{{#cod sample_lab/steps.rs}}", Some("code")),
+    slip("In a line {{#lab sample-lab}} is wrong.\n", 1, "stands alone in a paragraph", "{{#lab sample-lab}}", None),
+    slip(
+        "{{#code sample_lab/step.rs:naive}}\n",
+        1,
+        "no such file (sample_lab/step.rs)",
+        "sample_lab/step.rs:naive",
+        Some("sample_lab/steps.rs"),
+    ),
+    slip("{{#code sample_lab/steps.rs:naiv}}\n", 1, "no such anchor (naiv)", "sample_lab/steps.rs:naiv", Some("naive")),
+    slip("{{#code sample_lab/bad.rs:open}}\n", 1, "never closed", "sample_lab/bad.rs:open", None),
+    slip("{{#code sample_lab/bad.rs:double}}\n", 1, "stands twice", "sample_lab/bad.rs:double", None),
+    slip("{{#code ../../secret.rs}}\n", 1, "leaves labs/src", "../../secret.rs", None),
+    slip("{{#diff sample_lab/steps.rs:naive}}\n", 1, "two addresses", "sample_lab/steps.rs:naive", None),
+    slip(
+        "{{#diff sample_lab/steps.rs:naive sample_lab/steps.rs:naive}}\n",
+        1,
+        "are the same",
+        "sample_lab/steps.rs:naive",
+        None,
+    ),
+    slip(
+        "Here {{#value sample-lab.weight_byte}}.\n",
+        1,
+        "no such value",
+        "sample-lab.weight_byte",
+        Some("sample-lab.weight_bytes"),
+    ),
+    slip(
+        "Here {{#value sample-labb.weight_bytes}}.\n",
+        1,
+        "no such lab",
+        "sample-labb.weight_bytes",
+        Some("sample-lab"),
+    ),
+    slip("Here {{#value accuracy}}.\n", 1, "written lab.metric", "accuracy", None),
+    slip("{{#lab sample-lap}}\n", 1, "no such lab", "sample-lap", Some("sample-lab")),
+    slip("{{#lab broken}}\n", 1, "no reference.json", "broken", None),
+    slip("{{#methods aplied=after}}\n", 1, "no attribute of a method (aplied=after)", "aplied=after", Some("applied")),
+    slip("{{#methods applied=aftr}}\n", 1, "applied is one of", "applied=aftr", Some("after")),
+    slip("{{#path beginer}}\n", 1, "no such learning path", "beginer", Some("beginner")),
+    slip("```rusty\nfn f() {}\n```\n", 1, "no language", "rusty", Some("rust")),
+    slip("```rust {cap=\"open}\nfn f() {}\n```\n", 1, "attributes are", "cap=\"open", None),
+    slip("```mermaid\nflowchart LR\n A --> B\n```\n", 1, "text alternative", "flowchart LR", None),
+    slip("```mermaid\n%% alt: Words.\nflowchart LR\n A --> NeverDrawn\n```\n", 1, "never drawn", "flowchart LR", None),
+    slip("```quiz\nid = \"q\"\n\nqestion = \"?\"\n```\n", 4, "unknown field `qestion`", "qestion = \"?\"", None),
+    slip("```quiz\nid = \"q\"\nquestion = \"?\"\n```\n", 2, "either [[options]] or an answer", "id = \"q\"", None),
+    slip(
+        "[a](../strategy/chosing.md)\n",
+        1,
+        "no chapter of the book",
+        "../strategy/chosing.md",
+        Some("strategy/choosing.md"),
+    ),
+    slip(
+        "[a](../strategy/choosing.md#sec-rul)\n",
+        1,
+        "strategy/choosing.md has no such anchor",
+        "../strategy/choosing.md#sec-rul",
+        Some("#sec-rule"),
+    ),
+    slip("[a](#nowhere)\n", 1, "has no such anchor", "#nowhere", None),
+];
+
+fn problems(root: &Path, text: &str) -> Vec<Problem> {
+    std::fs::write(root.join("book/src/tactics/inert.md"), text).expect("writes");
+    common::preprocess(root, &Textbook::new(root)).err().unwrap_or_default()
+}
+
+fn broken_project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    common::copy(&common::fixture(), folder.path());
+    let lab = folder.path().join("labs/src");
+    let bad = "// ANCHOR: open\nfn f() {}\n// ANCHOR: double\nx\n// ANCHOR_END: double\n// ANCHOR: double\ny\n// ANCHOR_END: double\n";
+    std::fs::write(lab.join("sample_lab/bad.rs"), bad).expect("writes");
+    std::fs::create_dir(lab.join("broken")).expect("a folder");
+    std::fs::copy(lab.join("sample_lab/lab.md"), lab.join("broken/lab.md")).expect("copies");
+    folder
+}
+
+#[test]
+fn each_slip_is_named_with_its_place_and_its_remedy() {
+    let project = broken_project();
+    let mut wrong = Vec::new();
+    for slip in SLIPS {
+        let found = problems(project.path(), slip.text);
+        let hit = found.iter().any(|problem| {
+            problem.file == "book/src/tactics/inert.md"
+                && problem.line == slip.line
+                && problem.message.contains(slip.message)
+                && problem.text.contains(slip.offender)
+                && problem.nearest.as_deref() == slip.nearest
+        });
+        // One slip, one complaint.
+        if !hit || found.len() != 1 {
+            let all: Vec<String> = found.iter().map(ToString::to_string).collect();
+            wrong.push(format!(
+                "{:?} (line {}, “{}”, {:?}) gave {all:#?}",
+                slip.text, slip.line, slip.message, slip.nearest
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(problems(project.path(), "# Right\n"), []);
+}
+
+#[test]
+fn all_problems_of_a_build_come_at_once_and_in_order() {
+    let project = broken_project();
+    std::fs::write(
+        project.path().join("book/src/preface.md"),
+        "# P {#sec-preface}\n\n@sec-zzz and $\\nosuch$\n\n$$x$$ {#eq-preface}\n",
+    )
+    .expect("writes");
+    let found = problems(project.path(), &format!("# T\n\n@fig-lin\n\n```quiz\nid = \"x\"\nquestion = \"\"\n{QUIZ}"));
+    let lines: Vec<(String, usize)> = found.iter().map(|p| (p.file.clone(), p.line)).collect();
+    let preface = "book/src/preface.md".to_owned();
+    let inert = "book/src/tactics/inert.md".to_owned();
+    assert_eq!(lines, [(preface.clone(), 3), (preface, 3), (inert.clone(), 3), (inert, 6)]);
+}
+
+#[test]
+fn data_files_are_checked_too() {
+    let cases = [
+        ("bibliography.bib", "@article{x, title={A\n", "bibliography.bib:"),
+        ("glossary.toml", "[a]\nforms = []\ndefinition = \"d\"\n", "glossary.toml:1: the term “a” needs"),
+        ("methods.toml", "[[method]]\nid = 1\n", "methods.toml:2: the catalogue does not parse"),
+    ];
+    for (file, text, expected) in cases {
+        let project = broken_project();
+        std::fs::write(project.path().join("book/data").join(file), text).expect("writes");
+        let found = problems(project.path(), "# T\n");
+        assert!(
+            found.iter().any(|p| p.to_string().starts_with(&format!("book/data/{expected}"))),
+            "{file}: {found:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_citation_without_a_bibliography_page_is_refused() {
+    let project = broken_project();
+    std::fs::write(project.path().join("book/src/bibliography.md"), "# B\n").expect("writes");
+    let found = problems(project.path(), "# T\n");
+    assert!(found.iter().any(|p| p.message.contains("no page of the book holds {{#bibliography}}")), "{found:#?}");
+}
+
+#[test]
+fn the_same_quiz_id_twice_is_refused() {
+    let project = broken_project();
+    let found = problems(project.path(), &format!("```quiz\nid = \"one\"\nquestion = \"?\"\n\n{QUIZ}"));
+    assert!(found.iter().any(|p| p.message.contains("quiz id stands twice") && p.text == "one"), "{found:#?}");
+}

@@ -1,0 +1,91 @@
+//! The budget of a prose edit: 40 chapters of 4,000 words, with all that a chapter holds.
+
+mod common;
+
+use std::{fmt::Write as _, path::Path, time::Instant};
+
+use textbook::Textbook;
+
+/// Limit in seconds for an optimized build; this test allows five times as much.
+const LIMIT_S: f64 = 0.3;
+const CHAPTERS: usize = 40;
+const WORDS: usize = 4_000;
+
+fn chapter(n: usize) -> String {
+    let mut text = format!("# Chapter {n} {{#sec-big-{n}}}\n\n");
+    let mut words = 0;
+    let mut part = 0;
+    while words < WORDS {
+        part += 1;
+        let _ = write!(text, "## Part {part} {{#sec-big-{n}-{part}}}\n\n");
+        for paragraph in 0..4 {
+            for sentence in 0..8 {
+                let _ = write!(
+                    text,
+                    "The weights of layer {sentence} keep their scale while *every* channel has a step of its own, so that nothing is lost. "
+                );
+            }
+            let _ = write!(
+                text,
+                "See @sec-big-{n}-{part} and $w_{{{n}}} = s_{{{part}}} q_{{{paragraph}}}$ [@jacob2018, p. {part}].\n\n"
+            );
+            words += 8 * 21 + 10;
+        }
+        let _ = write!(text, "$$\n\\hat w_{{{n}}} = s\\,(q_{{{part}}} - z)\n$$ {{#eq-big-{n}-{part}}}\n\n");
+        let _ =
+            write!(text, "| a | b |\n|---|---|\n| {n} | $x_{part}$ |\n\n: Table {part}. {{#tbl-big-{n}-{part}}}\n\n");
+        let _ = write!(text, "> [!NOTE] Note {part}\n> See @tbl-big-{n}-{part}.\n\n");
+    }
+    for listing in 0..2 {
+        let _ = write!(text, "```rust\n");
+        for line in 0..20 {
+            let _ = writeln!(
+                text,
+                "    let value_{n}_{listing}_{line}: f32 = quantize(&weights[{line}], \"text {n}\"); // line {line}"
+            );
+        }
+        let _ = write!(text, "```\n\n");
+    }
+    let _ = write!(
+        text,
+        "```quiz\nid = \"quiz-{n}\"\nquestion = \"Why?\"\nanswer = {n}\ntolerance = 0\nfeedback = \"Yes.\"\nwrong = \"No.\"\n```\n"
+    );
+    text
+}
+
+fn project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    common::copy(&common::fixture(), folder.path());
+    let src = folder.path().join("book/src");
+    let mut summary = "# Summary\n\n[Glossary](glossary.md)\n\n".to_owned();
+    for n in 0..CHAPTERS {
+        write(&src, &format!("big{n}.md"), &chapter(n));
+        let _ = writeln!(summary, "- [Chapter {n}](big{n}.md)");
+    }
+    summary.push_str("\n[Bibliography](bibliography.md)\n");
+    write(&src, "SUMMARY.md", &summary);
+    folder
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join(name), text).expect("writes");
+}
+
+#[test]
+fn a_large_book_is_preprocessed_within_five_times_the_limit() {
+    let project = project();
+    let textbook = Textbook::new(project.path());
+    let start = Instant::now();
+    common::preprocess(project.path(), &textbook).expect("no problems");
+    let cold_s = start.elapsed().as_secs_f64();
+    let src = project.path().join("book/src");
+    write(&src, "big7.md", &chapter(7).replace("nothing is lost", "little is lost"));
+    let start = Instant::now();
+    common::preprocess(project.path(), &textbook).expect("no problems");
+    let warm_s = start.elapsed().as_secs_f64();
+    println!(
+        "{CHAPTERS} chapters of {WORDS} words: {cold_s:.3} s, again after an edit {warm_s:.3} s (limit {LIMIT_S} s, optimized)"
+    );
+    assert!(cold_s < 5.0 * LIMIT_S, "{cold_s} s, limit {LIMIT_S} s");
+    assert!(warm_s < 5.0 * LIMIT_S, "{warm_s} s after an edit, limit {LIMIT_S} s");
+}
