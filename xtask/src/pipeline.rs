@@ -136,21 +136,32 @@ pub(crate) fn has_wasm_target(workspace: &Workspace) -> anyhow::Result<bool> {
     Ok(output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// The builder of the book, compiled. Optimized: it runs on every keystroke's save.
+/// The builder of the book, compiled.
 pub(crate) fn site_builder(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<PathBuf> {
-    tool(workspace, steps, "site-builder", true)
+    tool(workspace, steps, "site-builder")
 }
 
-/// Compiles a binary of the workspace and says where it is.
-pub(crate) fn tool(workspace: &Workspace, steps: &mut Steps, name: &str, optimized: bool) -> anyhow::Result<PathBuf> {
-    let mut words = vec!["build", "--quiet", "--package", name];
-    if optimized {
-        words.push("--release");
-    }
-    let label = format!("{name} ({})", if optimized { "optimized" } else { "development" });
-    steps.run_if_long(&label, &mut workspace.cargo(&words))?;
-    let folder = workspace.target.join(if optimized { "release" } else { "debug" });
-    Ok(folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+/// Compiles a binary of the workspace, optimized, and says where it is.
+fn tool(workspace: &Workspace, steps: &mut Steps, name: &str) -> anyhow::Result<PathBuf> {
+    steps.run_if_long(name, &mut workspace.cargo(&["build", "--quiet", "--release", "--package", name]))?;
+    Ok(workspace.target.join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Packages around Burn, and how their tests want them.
+pub(crate) const LABS: [&str; 8] =
+    ["--package", "lab-kit", "--package", "labs", "--package", "lab-cli", "--features", "labs/schema"];
+
+/// The labs' command line with overflow checks, as the checks and tests use it. It is compiled along with the tests: alone,
+/// cargo would choose other features for what both depend on, and compile Burn twice.
+pub(crate) fn checked_lab_cli(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<PathBuf> {
+    let words = [&["build", "--quiet", "--bins", "--tests"], &LABS[..]].concat();
+    steps.run_if_long("labs and their tests", &mut workspace.cargo(&words))?;
+    Ok(checked_lab_cli_path(workspace))
+}
+
+/// Where [`checked_lab_cli`] is, once it is built.
+pub(crate) fn checked_lab_cli_path(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("debug").join(format!("lab-cli{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Compiles one artifact and, if it changed, turns it into a bundle in `pkg`.
@@ -164,7 +175,7 @@ pub(crate) fn build_bundle(
     let (words, artifact) = bundle.build(workspace, grade);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     steps.run(bundle.label(), &mut workspace.cargo(&words))?;
-    let bundler = tool(workspace, steps, "wasm-bundle", true)?;
+    let bundler = tool(workspace, steps, "wasm-bundle")?;
     let stamp = format!("{}\n{}\n", fingerprint(&artifact)?, fingerprint(&bundler)?);
     let stamp_file = pkg.join(format!(".{}.stamp", bundle.name()));
     let description = pkg.join(format!("{}.json", bundle.name()));
@@ -207,7 +218,7 @@ fn fingerprint(file: &Path) -> anyhow::Result<String> {
 
 /// `cargo xtask lab|reference|train|bench`: the command line of the labs, optimized, with its own exit code.
 pub(crate) fn lab_cli(workspace: &Workspace, first: &[&str], args: Args) -> anyhow::Result<ExitCode> {
-    let program = tool(workspace, &mut Steps::new(workspace), "lab-cli", true)?;
+    let program = tool(workspace, &mut Steps::new(workspace), "lab-cli")?;
     let status = Command::new(program).args(first).args(args.rest()).current_dir(&workspace.root).status()?;
     Ok(exit_code(status))
 }

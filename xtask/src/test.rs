@@ -20,19 +20,23 @@ const AXE: &str = "4.14.1";
 /// Packages tested together, so that each dependency is compiled once.
 struct Group {
     name: &'static str,
-    packages: &'static [&'static str],
-    features: &'static [&'static str],
+    /// As cargo wants them named.
+    words: &'static [&'static str],
     /// The book's tools are needed optimized anyway (a build of the site runs them); the labs' tests keep overflow checks.
     optimized: bool,
 }
 
 const GROUPS: &[Group] = &[
-    Group { name: "commands", packages: &["xtask"], features: &[], optimized: false },
-    Group { name: "contract", packages: &["lab-api"], features: &["lab-api/schema"], optimized: false },
-    Group { name: "labs", packages: &["lab-kit", "labs", "lab-cli"], features: &[], optimized: false },
-    Group { name: "book", packages: &["lab-charts", "textbook", "site-builder"], features: &[], optimized: true },
-    Group { name: "bundler", packages: &["wasm-bundle"], features: &[], optimized: true },
-    Group { name: "widget", packages: &["lab-ui"], features: &[], optimized: false },
+    Group { name: "commands", words: &["--package", "xtask"], optimized: false },
+    Group { name: "contract", words: &["--package", "lab-api", "--features", "lab-api/schema"], optimized: false },
+    Group { name: "labs", words: &pipeline::LABS, optimized: false },
+    Group {
+        name: "book",
+        words: &["--package", "lab-charts", "--package", "textbook", "--package", "site-builder"],
+        optimized: true,
+    },
+    Group { name: "bundler", words: &["--package", "wasm-bundle"], optimized: true },
+    Group { name: "widget", words: &["--package", "lab-ui"], optimized: false },
 ];
 
 /// Passed and failed tests.
@@ -52,8 +56,7 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
     let mut total = Tally::default();
     for group in GROUPS {
         let mut words = vec!["test", "--quiet", "--no-fail-fast"];
-        words.extend(group.packages.iter().flat_map(|package| ["--package", package]));
-        words.extend(group.features.iter().flat_map(|feature| ["--features", feature]));
+        words.extend(group.words);
         if group.optimized {
             words.push("--release");
         }
@@ -111,7 +114,7 @@ fn browser_tests(workspace: &Workspace, suite: &str, filter: Option<&str>) -> Co
     let mut command = workspace.cargo(&words);
     command
         .env("DIST", workspace.root.join("dist"))
-        .env("LAB_CLI", workspace.target.join("debug").join(format!("lab-cli{}", std::env::consts::EXE_SUFFIX)))
+        .env("LAB_CLI", pipeline::checked_lab_cli_path(workspace))
         .env("AXE", axe_file(workspace))
         // A failed expectation of a page says in words what is wrong; a Rust stack adds nothing.
         .env("RUST_BACKTRACE", "0");
@@ -121,7 +124,7 @@ fn browser_tests(workspace: &Workspace, suite: &str, filter: Option<&str>) -> Co
 /// The built site, a browser with its driver, axe-core, and the native engine to compare with.
 fn prepare_browser(workspace: &Workspace, steps: &mut Steps, gpu: bool) -> anyhow::Result<()> {
     pipeline::build_site(workspace, steps, &workspace.root.join("dist"), gpu, None)?;
-    pipeline::tool(workspace, steps, "lab-cli", false)?;
+    pipeline::checked_lab_cli(workspace, steps)?;
     if std::env::var_os("CHROME").is_none() && !CHROMIUM.iter().any(|name| doctor::has(name)) {
         install(workspace, steps, &["chromium", "chromium-driver"])?;
     }

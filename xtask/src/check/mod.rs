@@ -82,7 +82,7 @@ fn unformatted(root: &str, output: &str) -> Vec<String> {
 
 /// Registry, parameter specifications and the sources behind reference results.
 fn generated(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<String>> {
-    let cli = pipeline::tool(workspace, steps, "lab-cli", false)?.display().to_string();
+    let cli = pipeline::checked_lab_cli(workspace, steps)?.display().to_string();
     let mut failures = Vec::new();
     for (what, remedy) in [("registry", "cargo xtask lab registry"), ("reference", "cargo xtask reference")] {
         let output = steps.observe(what, &mut workspace.program(&cli, &[what, "--check"]), false)?;
