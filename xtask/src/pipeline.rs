@@ -141,10 +141,11 @@ pub(crate) fn site_builder(workspace: &Workspace, steps: &mut Steps) -> anyhow::
     tool(workspace, steps, "site-builder")
 }
 
-/// Compiles a binary of the workspace, optimized, and says where it is.
+/// Compiles a binary of the workspace and says where it is. In the development profile, which optimizes what is hot
+/// (see Cargo.toml): one profile for tools and tests means that each dependency is compiled once.
 fn tool(workspace: &Workspace, steps: &mut Steps, name: &str) -> anyhow::Result<PathBuf> {
-    steps.run_if_long(name, &mut workspace.cargo(&["build", "--quiet", "--release", "--package", name]))?;
-    Ok(workspace.target.join("release").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+    steps.run_if_long(name, &mut workspace.cargo(&["build", "--quiet", "--package", name]))?;
+    Ok(workspace.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// Packages around Burn, and how their tests want them.
@@ -216,7 +217,7 @@ fn fingerprint(file: &Path) -> anyhow::Result<String> {
     Ok(format!("{} {} {}", file.display(), facts.len(), changed.as_nanos()))
 }
 
-/// `cargo xtask lab|reference|train|bench`: the command line of the labs, optimized, with its own exit code.
+/// `cargo xtask lab|reference|train|bench`: the command line of the labs, with its own exit code.
 pub(crate) fn lab_cli(workspace: &Workspace, first: &[&str], args: Args) -> anyhow::Result<ExitCode> {
     let program = tool(workspace, &mut Steps::new(workspace), "lab-cli")?;
     let status = Command::new(program).args(first).args(args.rest()).current_dir(&workspace.root).status()?;

@@ -22,21 +22,15 @@ struct Group {
     name: &'static str,
     /// As cargo wants them named.
     words: &'static [&'static str],
-    /// The book's tools are needed optimized anyway (a build of the site runs them); the labs' tests keep overflow checks.
-    optimized: bool,
 }
 
 const GROUPS: &[Group] = &[
-    Group { name: "commands", words: &["--package", "xtask"], optimized: false },
-    Group { name: "contract", words: &["--package", "lab-api", "--features", "lab-api/schema"], optimized: false },
-    Group { name: "labs", words: &pipeline::LABS, optimized: false },
-    Group {
-        name: "book",
-        words: &["--package", "lab-charts", "--package", "textbook", "--package", "site-builder"],
-        optimized: true,
-    },
-    Group { name: "bundler", words: &["--package", "wasm-bundle"], optimized: true },
-    Group { name: "widget", words: &["--package", "lab-ui"], optimized: false },
+    Group { name: "commands", words: &["--package", "xtask"] },
+    Group { name: "contract", words: &["--package", "lab-api", "--features", "lab-api/schema"] },
+    Group { name: "labs", words: &pipeline::LABS },
+    Group { name: "book", words: &["--package", "lab-charts", "--package", "textbook", "--package", "site-builder"] },
+    Group { name: "bundler", words: &["--package", "wasm-bundle"] },
+    Group { name: "widget", words: &["--package", "lab-ui"] },
 ];
 
 /// Passed and failed tests.
@@ -57,9 +51,6 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
     for group in GROUPS {
         let mut words = vec!["test", "--quiet", "--no-fail-fast"];
         words.extend(group.words);
-        if group.optimized {
-            words.push("--release");
-        }
         words.extend(filter.as_deref());
         total.add(&mut steps, &format!("tests of the {}", group.name), &mut workspace.cargo(&words))?;
     }
