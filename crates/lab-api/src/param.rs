@@ -126,7 +126,11 @@ pub struct Validated {
 /// Checks raw `name=value` pairs against a lab's parameters. Never fails: what is unknown or out of range is reported
 /// and replaced by its default; the caller decides whether a problem stops it (command line, engine) or is shown (page).
 pub fn validate<'a>(specs: &[ParamSpec], raw: impl IntoIterator<Item = (&'a str, &'a str)>) -> Validated {
-    let mut values: Values = specs.iter().map(|spec| (spec.name.clone(), spec.default_value())).collect();
+    let mut values = Values::new();
+    // One by one: collecting would carry a sort into the page's WASM.
+    for spec in specs {
+        values.insert(spec.name.clone(), spec.default_value());
+    }
     let mut problems = Vec::new();
     for (name, text) in raw {
         match specs.iter().find(|spec| spec.name == name) {

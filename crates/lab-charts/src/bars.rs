@@ -116,18 +116,17 @@ pub(crate) fn draw_histogram<DB: DrawingBackend>(
 
 /// Vertical lines with a word above them; words that would collide are left to the table.
 fn marked<DB: DrawingBackend>(pen: &mut Pen<DB>, markers: &[Marker], x: &Map, plot: &Plot) -> Result<(), ChartError> {
-    let mut free = f64::NEG_INFINITY;
-    let mut sorted: Vec<&Marker> = markers.iter().collect();
-    sorted.sort_by(|a, b| a.at.total_cmp(&b.at));
-    for marker in sorted {
+    let mut taken: Vec<(f64, f64)> = Vec::new();
+    for marker in markers {
         let Some(at) = x.at(marker.at) else { continue };
         pen.dashed(&[(at, plot.top), (at, plot.bottom)], Ink::Text, 1.25, (3.0, 3.0))?;
         let words = fit(&marker.label, SMALL, 150.0);
         let half = text_width(&words, SMALL) / 2.0;
         let centre = at.clamp(plot.left + half, (plot.right - half).max(plot.left + half));
-        if centre - half > free {
+        let (from, to) = (centre - half - 3.0, centre + half + 3.0);
+        if taken.iter().all(|other| to < other.0 || from > other.1) {
             pen.text((centre, plot.top - 9.0), &words, Ink::Text, SMALL, Hang::Middle)?;
-            free = centre + half + 6.0;
+            taken.push((from, to));
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use lab_api::Chart;
 use crate::{escape, natural_height, table_html};
 
 /// Width charts are designed for, in logical pixels: half a wide text column, or a phone.
-pub const WIDTH: u32 = 440;
+pub const WIDTH: u32 = 380;
 
 /// What takes the place of the picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

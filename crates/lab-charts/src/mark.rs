@@ -70,6 +70,8 @@ pub(crate) fn bar<DB: DrawingBackend>(
     if pattern == 1 {
         return pen.fill(from, to, colour, 1.0);
     }
+    // The grid must not show through.
+    pen.fill(from, to, Ink::Surface, 1.0)?;
     pen.fill(from, to, colour, if pattern == 0 { 0.35 } else { 0.18 })?;
     let (x0, x1) = (from.0.min(to.0), from.0.max(to.0));
     let (y0, y1) = (from.1.min(to.1), from.1.max(to.1));

@@ -36,7 +36,7 @@ pub fn svg_with_id(chart: &Chart, id: &str, width_px: u32, height_px: u32) -> Re
     let marks = drawn.split_once('>').map_or("", |(_, rest)| rest).trim();
     let marks = marks.strip_suffix("</svg>").unwrap_or(marks);
     // What browsers take for granted, on thousands of marks.
-    let marks = [" opacity=\"1\"", " stroke=\"none\"", " font-family=\"inherit\"", " dy=\"0.5ex\""]
+    let marks = [" opacity=\"1\"", " stroke=\"none\"", " font-family=\"inherit\""]
         .iter()
         .fold(themed(marks), |text, noise| text.replace(noise, ""));
     let (id, title, caption) = (escape(id), escape(&chart.title), escape(&chart.caption));

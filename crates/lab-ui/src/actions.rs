@@ -1,10 +1,9 @@
 //! One lab in one page: carries out what its [`Course`] decides.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use lab_api::{Chart, DeviceChoice, DeviceKind, Link, ParamSpec, Report, Request, RunRecord, RunRequest};
+use lab_api::{Chart, DeviceChoice, DeviceKind, Link, Report, Request, RunRecord, RunRequest};
 use lab_charts::{ChartMode, compare_html, partial_html, run_html};
 use leptos::html;
 use leptos::prelude::*;
@@ -38,7 +37,7 @@ pub(crate) struct Inner {
     section: HtmlElement,
     root: String,
     course: RefCell<Course>,
-    engines: RefCell<BTreeMap<&'static str, Engine>>,
+    engines: RefCell<[Option<Engine>; 2]>,
     manifest: RefCell<Option<Manifest>>,
     wish: Cell<Wish>,
     /// What stands on the canvases.
@@ -54,7 +53,7 @@ pub(crate) struct Lab {
     pub(crate) inner: StoredValue<Rc<Inner>, LocalStorage>,
     pub(crate) view: RwSignal<View>,
     pub(crate) setting: RwSignal<Setting>,
-    pub(crate) problems: RwSignal<BTreeMap<String, String>>,
+    pub(crate) problems: RwSignal<Vec<(String, String)>>,
     /// `None` until the browser has answered.
     pub(crate) adapter: RwSignal<Option<Adapter>>,
     /// The setting of the result that is shown.
@@ -62,10 +61,11 @@ pub(crate) struct Lab {
     pub(crate) results: NodeRef<html::Div>,
 }
 
-fn key(kind: DeviceKind) -> &'static str {
+/// The place of an engine.
+fn place(kind: DeviceKind) -> usize {
     match kind {
-        DeviceKind::Cpu => "cpu",
-        DeviceKind::Webgpu => "webgpu",
+        DeviceKind::Cpu => 0,
+        DeviceKind::Webgpu => 1,
     }
 }
 
@@ -107,15 +107,17 @@ impl Lab {
     // Controls.
 
     /// Takes a value from a control, or says beside it why not.
-    pub(crate) fn set_param(self, spec: &ParamSpec, text: &str) {
+    pub(crate) fn set_param(self, name: &str, text: &str) {
+        let inner = self.inner();
+        let Some(spec) = inner.data.params.iter().find(|spec| spec.name == name) else { return };
         match spec.parse(text) {
             Ok(value) => {
                 self.setting.update(|setting| {
                     setting.values.insert(spec.name.clone(), value);
                 });
-                self.accepted(&spec.name);
+                self.accepted(name);
             }
-            Err(why) => self.refused(&spec.name, &why),
+            Err(why) => self.refused(name, &why),
         }
     }
 
@@ -136,19 +138,9 @@ impl Lab {
         self.accepted("device");
     }
 
-    /// The value of a control as text.
-    pub(crate) fn text(self, name: &str) -> String {
-        self.setting.with(|setting| match name {
-            "seed" => setting.seed.to_string(),
-            _ => setting.text(name),
-        })
-    }
-
     fn accepted(self, name: &str) {
-        if self.problems.with_untracked(|problems| problems.contains_key(name)) {
-            self.problems.update(|problems| {
-                problems.remove(name);
-            });
+        if self.problems.with_untracked(|problems| problems.iter().any(|(of, _)| of == name)) {
+            self.problems.update(|problems| problems.retain(|(of, _)| of != name));
         }
         if let Some(address) = self.address(false) {
             page::replace_address(&address);
@@ -156,12 +148,10 @@ impl Lab {
     }
 
     fn refused(self, name: &str, why: &str) {
-        let kept = self.setting.with_untracked(|setting| match name {
-            "seed" => setting.seed.to_string(),
-            _ => setting.text(name),
-        });
+        let kept = self.setting.with_untracked(|setting| setting.text(name));
         self.problems.update(|problems| {
-            problems.insert(name.to_owned(), format!("{why}; {kept} is used instead"));
+            problems.retain(|(of, _)| of != name);
+            problems.push((name.to_owned(), format!("{why}; {kept} is used instead")));
         });
     }
 
@@ -192,7 +182,7 @@ impl Lab {
     pub(crate) fn reset(self) {
         let inner = self.inner();
         self.setting.set(Setting::default_of(&inner.data.params));
-        self.problems.set(BTreeMap::new());
+        self.problems.set(Vec::new());
         self.accepted("");
         self.step(Input::Reset);
     }
@@ -235,7 +225,7 @@ impl Lab {
                 }
             }
             Effect::AskToStop { run_id, kind } => {
-                if let Some(engine) = inner.engines.borrow().get(key(kind)) {
+                if let Some(engine) = &inner.engines.borrow()[place(kind)] {
                     // A worker that cannot be told is terminated below.
                     let _ = engine.send(&Request::Cancel);
                 }
@@ -245,7 +235,7 @@ impl Lab {
                 });
             }
             Effect::Terminate(kind) => {
-                let engine = inner.engines.borrow_mut().remove(key(kind));
+                let engine = inner.engines.borrow_mut()[place(kind)].take();
                 // Dropping it drops the closure that may be calling us just now: let it return first.
                 spawn_local(async move { drop(engine) });
             }
@@ -265,7 +255,7 @@ impl Lab {
             (Wish::Cpu, _) | (Wish::Chosen, DeviceChoice::Cpu) => Adapter::None,
             _ => page::adapter().await,
         };
-        let lives = |kind| inner.engines.borrow().contains_key(key(kind));
+        let lives = |kind| inner.engines.borrow()[place(kind)].is_some();
         let all = [DeviceKind::Cpu, DeviceKind::Webgpu];
         // What is already here is not asked for again, so that a second run works without a network.
         if !(lives(DeviceKind::Cpu) && (adapter == Adapter::None || lives(DeviceKind::Webgpu))) {
@@ -291,7 +281,7 @@ impl Lab {
         let failed = |why: String| {
             Trouble::new(format!("The engine could not be started: {why}. Press Run to try again."), on_gpu)
         };
-        if !inner.engines.borrow().contains_key(key(kind)) {
+        if inner.engines.borrow()[place(kind)].is_none() {
             let entry = inner.manifest.borrow().as_ref().and_then(|m| m.bundle(kind)).map(|b| b.entry.clone());
             let entry = entry.ok_or_else(|| failed("it is not built".to_owned()))?;
             let hear = Rc::new(move |heard| match heard {
@@ -299,7 +289,7 @@ impl Lab {
                 Heard::Broke(why) => self.step(Input::Broke { kind, why }),
             });
             let engine = Engine::start(&format!("{}{entry}", inner.root), hear).map_err(failed)?;
-            inner.engines.borrow_mut().insert(key(kind), engine);
+            inner.engines.borrow_mut()[place(kind)] = Some(engine);
         }
         let request = self.setting.with_untracked(|setting| RunRequest {
             run_id,
@@ -311,7 +301,7 @@ impl Lab {
             root: inner.root.clone(),
         });
         self.ran.set(Some(self.setting.get_untracked()));
-        match inner.engines.borrow().get(key(kind)) {
+        match &inner.engines.borrow()[place(kind)] {
             Some(engine) => engine.send(&Request::Run(request)).map_err(failed),
             None => Err(failed("it is gone".to_owned())),
         }
@@ -372,5 +362,5 @@ async fn fetch_manifest(root: &str) -> Result<Manifest, Trouble> {
         Trouble::new(words, false)
     };
     let text = page::fetch_text(&format!("{root}pkg/manifest.json")).await.map_err(trouble)?;
-    serde_json::from_str(&text).map_err(|error| trouble(format!("pkg/manifest.json: {error}")))
+    Manifest::from_json(&text).map_err(|error| trouble(format!("pkg/manifest.json: {error}")))
 }

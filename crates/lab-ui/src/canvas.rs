@@ -51,7 +51,11 @@ fn palette(property: &dyn Fn(&str) -> String) -> Option<Palette> {
     let probe: HtmlCanvasElement = document.create_element("canvas").ok()?.dyn_into().ok()?;
     probe.set_width(1);
     probe.set_height(1);
-    let context: CanvasRenderingContext2d = probe.get_context("2d").ok()??.dyn_into().ok()?;
+    // Kept in memory: the pixel is read back at once.
+    let options = js_sys::Object::new();
+    js_sys::Reflect::set(&options, &"willReadFrequently".into(), &true.into()).ok()?;
+    let context = probe.get_context_with_context_options("2d", &options).ok()??;
+    let context: CanvasRenderingContext2d = context.dyn_into().ok()?;
     Some(Palette::read(|name| resolve(&context, property(name).trim())))
 }
 

@@ -7,6 +7,7 @@ use lab_api::{Event, Request};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
+use crate::decode::from_json;
 use crate::page;
 
 /// What comes from a worker.
@@ -36,7 +37,7 @@ impl Engine {
         let (told, known) = (Rc::clone(&hear), Rc::clone(&loaded));
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
             let text = message.data().as_string().unwrap_or_default();
-            match serde_json::from_str(&text) {
+            match from_json(&text) {
                 Ok(event) => {
                     known.set(true);
                     told(Heard::Said(event));
@@ -52,7 +53,7 @@ impl Engine {
             // A worker whose script cannot be fetched sends a plain event, without words.
             let words = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|m| m.as_string());
             told(Heard::Broke(match words.filter(|words| !words.is_empty()) {
-                Some(words) => words,
+                Some(words) => words.trim_start_matches("Uncaught ").to_owned(),
                 None if !loaded.get() => "it could not be fetched; is the network there?".to_owned(),
                 None => "it gave no reason".to_owned(),
             }));

@@ -6,6 +6,8 @@
 
 mod course;
 mod data;
+mod decode;
+mod markup;
 mod plan;
 mod setting;
 

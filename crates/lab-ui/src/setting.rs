@@ -1,7 +1,5 @@
 //! What the reader has set, and how it stands in a link.
 
-use std::collections::BTreeMap;
-
 use lab_api::{DeviceChoice, Link, ParamSpec, Values};
 use serde_json::Value;
 
@@ -30,9 +28,9 @@ impl Setting {
     /// What the page's query asks of this lab, and what of it was refused, by name. A query that names another lab, or
     /// none, asks nothing.
     #[must_use]
-    pub fn from_query(lab: &str, specs: &[ParamSpec], pairs: &[(String, String)]) -> (Self, BTreeMap<String, String>) {
+    pub fn from_query(lab: &str, specs: &[ParamSpec], pairs: &[(String, String)]) -> (Self, Vec<(String, String)>) {
         if !pairs.iter().any(|(name, value)| name == "lab" && value == lab) {
-            return (Self::default_of(specs), BTreeMap::new());
+            return (Self::default_of(specs), Vec::new());
         }
         let link = Link::read(specs, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let problems = link.problems.iter().map(|p| (p.name.clone(), with_default(specs, &p.name, &p.why))).collect();
@@ -54,6 +52,9 @@ impl Setting {
     /// A value as its control and a link write it.
     #[must_use]
     pub fn text(&self, name: &str) -> String {
+        if name == "seed" {
+            return self.seed.to_string();
+        }
         match self.values.get(name) {
             Some(Value::String(text)) => text.clone(),
             Some(other) => other.to_string(),
@@ -116,9 +117,10 @@ mod tests {
     fn a_refused_value_is_reported_with_what_replaces_it() {
         let pairs = query(&[("lab", "q"), ("bits", "5"), ("group_size", "64"), ("device", "gpu"), ("bitz", "4")]);
         let (setting, problems) = Setting::from_query("q", &specs(), &pairs);
-        assert_eq!(problems["bits"], "“5” is not one of 8, 4; 8 is used instead");
-        assert!(problems["device"].ends_with("auto is used instead"));
-        assert!(problems["bitz"].contains("did you mean “bits”"));
+        let why = |name: &str| &problems.iter().find(|(of, _)| of == name).expect("reported").1;
+        assert_eq!(why("bits"), "“5” is not one of 8, 4; 8 is used instead");
+        assert!(why("device").ends_with("auto is used instead"));
+        assert!(why("bitz").contains("did you mean “bits”"));
         assert_eq!((setting.text("bits"), setting.text("group_size")), ("8".into(), "64".into()));
     }
 
