@@ -31,6 +31,7 @@ const GROUPS: &[Group] = &[
     Group { name: "book", words: &["--package", "lab-charts", "--package", "textbook", "--package", "site-builder"] },
     Group { name: "bundler", words: &["--package", "wasm-bundle"] },
     Group { name: "widget", words: &["--package", "lab-ui"] },
+    Group { name: "diagrams", words: &["--package", "diagram"] },
 ];
 
 /// Passed and failed tests.
