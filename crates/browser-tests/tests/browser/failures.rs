@@ -128,6 +128,8 @@ async fn a_page_whose_widgets_do_not_arrive_still_shows_its_reference() -> anyho
             anyhow::ensure!(lab.message(tab).await?.len() > 20, "no word about {part}");
             anyhow::ensure!(!lab.metrics(tab, "reference").await?.is_empty(), "the reference is gone");
             tab.server.heal();
+            lab.press(tab, "retry").await?;
+            lab.wake(tab).await?;
         }
         Ok(())
     })

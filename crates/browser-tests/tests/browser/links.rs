@@ -49,6 +49,10 @@ async fn a_link_to_a_lab_that_is_not_here_is_told() -> anyhow::Result<()> {
                 .await?;
             let injected = tab.script("return document.querySelectorAll('img[src=x]').length", &[]).await?;
             anyhow::ensure!(injected == json!(0), "the link's text became part of the page");
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            let words = tab.script("return document.querySelector('[data-page-message]').textContent", &[]).await?;
+            let elsewhere = words.as_str().is_some_and(|words| words.contains("another page"));
+            anyhow::ensure!(!elsewhere, "“{name}” is no lab, yet the page says it stands elsewhere: {words}");
             lab.wake(tab).await?;
             let problems = tab.problems().await?;
             anyhow::ensure!(problems.is_empty(), "{problems:?}");
