@@ -72,7 +72,7 @@ const showProgress = () => {
   }
   const done = links.filter((link) => read.has(link.dataset.to)).length;
   let place = $('.toc-progress', nav);
-  if (!place) $('.toc-home', nav).after((place = make('p', { class: 'toc-progress' })));
+  if (!place) nav.prepend((place = make('p', { class: 'toc-progress' })));
   const words = `${done} of ${links.length} chapters read`;
   place.replaceChildren(words, make('progress', { max: links.length, value: done, 'aria-label': words }));
 };
