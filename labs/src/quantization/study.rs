@@ -23,122 +23,154 @@ const ACTIVATIONS: [(Option<Calibration>, &str); 3] = [
     (Some(Calibration::Percentile { percent: 99.9 }), "percentile"),
     (None, "none"),
 ];
+/// The activations of the default run.
+const DEFAULT_ACTIVATIONS: &str = "min_max";
 /// Draws of the calibration images.
 const SEEDS: u64 = 20;
+
+/// One combination of settings, with the words for it.
+#[derive(Debug, Clone, Copy)]
+struct Arm {
+    settings: Settings,
+    scheme: &'static str,
+    granularity: &'static str,
+    activations: &'static str,
+}
+
+impl Arm {
+    fn all() -> Vec<Self> {
+        let mut arms = Vec::new();
+        for (scheme, scheme_word) in SCHEMES {
+            for (granularity, granularity_word) in GRANULARITIES {
+                for bits in [2, 3, 4, 8] {
+                    for (activations, activations_word) in ACTIVATIONS {
+                        arms.push(Self {
+                            settings: Settings { bits, scheme, granularity, activations },
+                            scheme: scheme_word,
+                            granularity: granularity_word,
+                            activations: activations_word,
+                        });
+                    }
+                }
+            }
+        }
+        arms
+    }
+
+    /// Part of metric names: the activations of the default run go without saying.
+    fn id(&self) -> String {
+        let plain = format!("{}_{}_{}", self.settings.bits, self.scheme, self.granularity);
+        if self.activations == DEFAULT_ACTIVATIONS { plain } else { format!("{plain}_{}", self.activations) }
+    }
+
+    fn words(&self) -> String {
+        let activations = self.activations.replace('_', "-");
+        format!("{} bits, {}, per {}, activations {activations}", self.settings.bits, self.scheme, self.granularity)
+    }
+
+    /// Its line in the chart.
+    fn line(&self) -> String {
+        format!("{}, per {}", self.scheme, self.granularity)
+    }
+}
 
 /// 72 arms, and what the choice of calibration images changes.
 pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
     let subject = Subject::load(cx).await?;
     let baseline = subject.baseline(cx).await?;
+    let fp32_bytes = subject.network(0).bytes() as f64;
     let mut report = Report::default();
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     let mut lines: Vec<Series> = Vec::new();
-    let fp32_bytes = subject.network(0).bytes() as f64;
-    let mut done = 0.0;
-    for (scheme, scheme_word) in SCHEMES {
-        for (granularity, granularity_word) in GRANULARITIES {
-            let (mut points, mut band) = (Vec::new(), Vec::new());
-            for bits in [2, 3, 4, 8] {
-                for (activations, activations_word) in ACTIVATIONS {
-                    let settings = Settings { bits, scheme, granularity, activations };
-                    let networks = quantize(&subject, &settings, cx).await?;
-                    let outcome = Outcome::of(&subject, networks, cx).await?;
-                    let bytes = outcome.summary(&subject).bytes as f64;
-                    let compared = compare(&subject, &baseline, &outcome);
-                    let Compared { images, before, after, gained, lost, flips } = compared;
-                    let percent = |count: usize| 100.0 * count as f64 / images as f64;
-                    let accuracy = scaled(proportion(after, images, 0.95), 100.0);
-                    let change = scaled(paired_difference(gained, lost, images, 0.95), 100.0);
-                    rows.push(vec![
-                        f64::from(bits).into(),
-                        scheme_word.into(),
-                        granularity_word.into(),
-                        activations_word.into(),
-                        bytes.into(),
-                        (fp32_bytes / bytes).into(),
-                        percent(after).into(),
-                        (percent(after) - percent(before)).into(),
-                        change.low.into(),
-                        change.high.into(),
-                        (flips as f64).into(),
-                    ]);
-                    // The plain name is the default's activations; the others say theirs.
-                    let arm = match activations_word {
-                        "min_max" => format!("{bits}_{scheme_word}_{granularity_word}"),
-                        other => format!("{bits}_{scheme_word}_{granularity_word}_{other}"),
-                    };
-                    let words = format!(
-                        "{bits} bits, {scheme_word}, per {granularity_word}, activations {}",
-                        activations_word.replace('_', "-")
-                    );
-                    report.metrics.push(
-                        metric(Family::Quality, &format!("accuracy_{arm}"), &words, percent(after), "%")
-                            .higher()
-                            .baseline(percent(before))
-                            .interval(accuracy),
-                    );
-                    let label = format!("Change of accuracy: {words}");
-                    report.metrics.push(
-                        metric(
-                            Family::Quality,
-                            &format!("change_{arm}"),
-                            &label,
-                            percent(after) - percent(before),
-                            "points",
-                        )
-                        .higher()
-                        .interval(change),
-                    );
-                    if activations_word == "min_max" {
-                        let label = format!("Compression: {bits} bits, {scheme_word}, per {granularity_word}");
-                        report.metrics.push(
-                            metric(Family::Memory, &format!("compression_{arm}"), &label, fp32_bytes / bytes, "×")
-                                .higher()
-                                .baseline(1.0),
-                        );
-                        points.push([bytes, percent(after)]);
-                        band.push([accuracy.low, accuracy.high]);
-                    }
-                    done += 1.0;
-                    cx.progress("Every arm", 0.9 * done / 72.0);
-                }
-            }
-            lines.push(Series { name: format!("{scheme_word}, per {granularity_word}"), points, band });
+    let arms = Arm::all();
+    for (i, arm) in arms.iter().enumerate() {
+        cx.progress("Every arm", 0.9 * i as f64 / arms.len() as f64);
+        let outcome = Outcome::of(&subject, quantize(&subject, &arm.settings, cx).await?, cx).await?;
+        let bytes = outcome.summary(&subject).bytes as f64;
+        let Compared { images, before, after, gained, lost, flips } = compare(&subject, &baseline, &outcome);
+        let percent = |count: usize| 100.0 * count as f64 / images as f64;
+        let accuracy = scaled(proportion(after, images, 0.95), 100.0);
+        let change = scaled(paired_difference(gained, lost, images, 0.95), 100.0);
+        let points = percent(after) - percent(before);
+        let mut row = vec![Cell::from(f64::from(arm.settings.bits))];
+        row.extend([arm.scheme, arm.granularity, arm.activations].map(Cell::from));
+        let numbers = [bytes, fp32_bytes / bytes, percent(after), points, change.low, change.high, flips as f64];
+        row.extend(numbers.map(Cell::from));
+        rows.push(row);
+
+        let (id, words) = (arm.id(), arm.words());
+        report.metrics.push(
+            metric(Family::Quality, &format!("accuracy_{id}"), &format!("Accuracy: {words}"), percent(after), "%")
+                .higher()
+                .baseline(percent(before))
+                .interval(accuracy),
+        );
+        report.metrics.push(
+            metric(Family::Quality, &format!("change_{id}"), &format!("Change of accuracy: {words}"), points, "points")
+                .higher()
+                .interval(change),
+        );
+        if arm.activations != DEFAULT_ACTIVATIONS {
+            continue;
+        }
+        report.metrics.push(
+            metric(
+                Family::Memory,
+                &format!("compression_{id}"),
+                &format!("Compression: {words}"),
+                fp32_bytes / bytes,
+                "×",
+            )
+            .higher()
+            .baseline(1.0),
+        );
+        if lines.last().is_none_or(|line| line.name != arm.line()) {
+            lines.push(Series { name: arm.line(), points: Vec::new(), band: Vec::new() });
+        }
+        if let Some(line) = lines.last_mut() {
+            line.points.push([bytes, percent(after)]);
+            line.band.push([accuracy.low, accuracy.high]);
         }
     }
-    report.tables.push(Table {
-        id: "arms".into(),
-        title: "Every arm".into(),
-        columns: [
-            "Bits",
-            "Grid",
-            "Scales",
-            "Activations",
-            "Weights (bytes)",
-            "Compression (×)",
-            "Accuracy (%)",
-            "Change (points)",
-            "95 % from",
-            "95 % to",
-            "Flips (images)",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        rows,
-    });
     let fp32 = 100.0 * subject.right(&baseline.answers) as f64 / subject.digits.len() as f64;
-    let least = lines.iter().flat_map(|line| &line.points).map(|point| point[0]).fold(fp32_bytes, f64::min);
-    lines.insert(0, Series { name: "FP32".into(), points: vec![[least, fp32], [fp32_bytes, fp32]], band: vec![] });
-    report.charts.push(Chart {
+    report.tables.push(table(rows));
+    report.charts.push(chart(lines, (fp32_bytes, fp32)));
+    calibration(cx, &mut report).await?;
+    Ok(report)
+}
+
+fn table(rows: Vec<Vec<Cell>>) -> Table {
+    let columns = [
+        "Bits",
+        "Grid",
+        "Scales",
+        "Activations",
+        "Weights (bytes)",
+        "Compression (×)",
+        "Accuracy (%)",
+        "Change (points)",
+        "95 % from",
+        "95 % to",
+        "Flips (images)",
+    ];
+    Table { id: "arms".into(), title: "Every arm".into(), columns: columns.map(str::to_owned).to_vec(), rows }
+}
+
+fn chart(mut lines: Vec<Series>, (bytes, accuracy): (f64, f64)) -> Chart {
+    let least = lines.iter().flat_map(|line| &line.points).map(|point| point[0]).fold(bytes, f64::min);
+    let fp32 = vec![[least, accuracy], [bytes, accuracy]];
+    lines.insert(0, Series { name: "FP32".into(), points: fp32, band: vec![] });
+    Chart {
         id: "arms".into(),
         title: "Which setting is worth its bytes?".into(),
-        caption: "Accuracy against bytes for 2, 3, 4 and 8 bits, activations at 8 bits calibrated by min-max. Bands are 95 % intervals.".into(),
+        caption:
+            "Accuracy against bytes for 2, 3, 4 and 8 bits, activations at 8 bits calibrated by min-max. Bands are \
+                  95 % intervals."
+                .into(),
         x: Axis::log("Weights (bytes)"),
         y: Axis::linear("Accuracy (%)"),
         body: ChartBody::Line { series: lines },
-    });
-    calibration(cx, &mut report).await?;
-    Ok(report)
+    }
 }
 
 /// What the draw of the calibration images changes, at the default setting.

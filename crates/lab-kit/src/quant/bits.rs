@@ -38,8 +38,13 @@ pub fn unpack(bytes: &[u8], bits: u32, count: usize) -> Vec<u8> {
 
 /// Reads `codes.len()` codes, the first one `skip` codes into the buffer. Reads zeros beyond its end.
 pub fn unpack_into(bytes: &[u8], bits: u32, skip: usize, codes: &mut [u8]) {
-    let mask = code_mask(bits);
     let first_bit = skip * bits as usize;
+    if bits == 8 && skip + codes.len() <= bytes.len() {
+        // Whole bytes need no shifting.
+        codes.copy_from_slice(&bytes[skip..skip + codes.len()]);
+        return;
+    }
+    let mask = code_mask(bits);
     let mut rest = bytes.iter().skip(first_bit / 8);
     let mut next = || u32::from(rest.next().copied().unwrap_or(0));
     let offset = (first_bit % 8) as u32;
