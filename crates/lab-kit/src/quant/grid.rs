@@ -46,8 +46,19 @@ impl Grid {
     /// The code nearest to a value; what lies outside takes the end.
     #[must_use]
     pub fn code(&self, value: f32) -> u8 {
-        let code = (value / self.scale).round_ties_even() + f32::from(self.zero_point);
-        code.clamp(f32::from(self.lowest), f32::from(self.highest)) as u8
+        (i32::from(self.centred(value)) + i32::from(self.zero_point)) as u8
+    }
+
+    /// The same, counted from the code of zero: from -255 to 255.
+    #[must_use]
+    pub fn centred(&self, value: f32) -> i16 {
+        // At 1.5 * 2^23 FP32 has no bits left for a fraction: adding it rounds to the nearest whole number, ties to
+        // even, and leaves that number in the low bits. Unlike a call to round, vector units of any age can do it.
+        const SHIFT: f32 = 12_582_912.0;
+        let zero_point = f32::from(self.zero_point);
+        let (least, most) = (f32::from(self.lowest) - zero_point, f32::from(self.highest) - zero_point);
+        let steps = (value / self.scale).max(least).min(most);
+        (steps + SHIFT).to_bits().wrapping_sub(SHIFT.to_bits()) as i16
     }
 
     /// The value of a code.
@@ -87,6 +98,23 @@ mod tests {
                 prop_assert!(error <= bound * 1.0001, "{} errs by {} with {:?}", value, error, grid);
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn codes_are_those_of_rounding_to_even(value in -20.0_f32..20.0, scale in 0.01_f32..1.0, zero_point in 0_u8..=15) {
+            let grid = Grid { scale, zero_point, lowest: 0, highest: 15 };
+            let plain = ((value / scale).round_ties_even() + f32::from(zero_point)).clamp(0.0, 15.0) as u8;
+            prop_assert_eq!(grid.code(value), plain);
+        }
+    }
+
+    #[test]
+    fn ties_go_to_even_and_strangers_to_an_end() {
+        let grid = Grid { scale: 1.0, zero_point: 4, lowest: 0, highest: 15 };
+        assert_eq!([0.5, 1.5, -0.5, -1.5, 2.5].map(|value| grid.centred(value)), [0, 2, 0, -2, 2]);
+        assert_eq!([f32::INFINITY, f32::NEG_INFINITY].map(|value| grid.code(value)), [15, 0]);
+        assert!(grid.code(f32::NAN) <= 15);
     }
 
     #[test]

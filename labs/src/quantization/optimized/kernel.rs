@@ -17,19 +17,23 @@ pub fn integer_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[i16], input
     let (mut codes, mut w) = (vec![0; weight.columns], vec![0; weight.columns]);
     for row in 0..weight.rows {
         weight.decode_row(row, &mut codes, &mut w);
+        let scales = weight.row_scales(row);
         for (x, outputs) in inputs.chunks_exact(weight.columns).zip(outputs.chunks_exact_mut(weight.rows)) {
-            let groups = w.chunks(weight.group_size).zip(x.chunks(weight.group_size)).enumerate();
-            outputs[row] = groups.fold(bias[row], |sum, (group, (w, x))| {
-                sum + input_scale * weight.scale(row, group) * integer_dot(w, x) as f32
-            });
+            let (mut sum, mut start) = (bias[row], 0);
+            for scale in scales {
+                let end = (start + weight.group_size).min(weight.columns);
+                sum += input_scale * scale * integer_dot(&w[start..end], &x[start..end]) as f32;
+                start = end;
+            }
+            outputs[row] = sum;
         }
     }
     outputs
 }
 
-/// Sum of products. Products stay below 2^16, so 2^15 of them fit.
+/// Sum of products. Each is below 2^16, so 2^15 of them fit and nothing wraps; the word lets checked builds use vectors.
 fn integer_dot(w: &[i16], x: &[i16]) -> i32 {
-    w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).sum()
+    w.iter().zip(x).map(|(w, x)| i32::from(*w) * i32::from(*x)).fold(0, i32::wrapping_add)
 }
 // ANCHOR_END: integer_linear
 
@@ -37,8 +41,7 @@ fn integer_dot(w: &[i16], x: &[i16]) -> i32 {
 /// Activations to centred 8-bit codes: `code - zero_point`.
 #[must_use]
 pub fn quantize_activations(grid: &Grid, activations: &[f32]) -> Vec<i16> {
-    let centre = |x: &f32| i16::from(grid.code(*x)) - i16::from(grid.zero_point);
-    activations.iter().map(centre).collect()
+    activations.iter().map(|x| grid.centred(*x)).collect()
 }
 // ANCHOR_END: quantize_activations
 

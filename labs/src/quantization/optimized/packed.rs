@@ -105,6 +105,14 @@ impl PackedMatrix {
         weight
     }
 
+    /// The scales of a row, one for each group of columns.
+    #[must_use]
+    pub fn row_scales(&self, row: usize) -> &[f32] {
+        let first = self.grid_index(row, 0);
+        let groups = if self.scales.len() == 1 { 1 } else { self.columns.div_ceil(self.group_size) };
+        &self.scales[first..first + groups]
+    }
+
     /// The scale of a group of columns in a row.
     #[must_use]
     pub fn scale(&self, row: usize, group: usize) -> f32 {
