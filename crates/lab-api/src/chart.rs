@@ -319,7 +319,8 @@ mod tests {
 
     #[test]
     fn a_chart_and_its_table_hold_the_same_numbers() {
-        let bar = |name: &str, values: &[f64]| BarSeries { name: name.into(), values: values.into(), intervals: vec![] };
+        let bar =
+            |name: &str, values: &[f64]| BarSeries { name: name.into(), values: values.into(), intervals: vec![] };
         let chart = Chart {
             id: "sqnr".into(),
             title: "Error".into(),

@@ -24,7 +24,9 @@ pub use link::{DeviceChoice, Link, RESERVED};
 pub use message::{Event, Request, RunRequest};
 pub use meta::{LabMeta, Level};
 pub use nearest::nearest;
-pub use param::{BadParam, ChoiceOption, Condition, ParamKind, ParamSpec, Params, Validated, Values, validate};
+pub use param::{
+    BadParam, ChoiceOption, Condition, ParamKind, ParamSpec, Params, Validated, Values, validate, value_text,
+};
 pub use reference::Reference;
 pub use report::{
     Better, Cell, DeviceInfo, DeviceKind, Environment, Family, Inapplicable, Interval, Kind, Metric, Report, RunRecord,

@@ -39,10 +39,12 @@ impl DeviceChoice {
     /// # Errors
     /// Names the offending text and the three words.
     pub fn parse(text: &str) -> Result<Self, BadParam> {
-        Self::ALL.into_iter().find(|choice| choice.word() == text).ok_or_else(|| BadParam {
-            name: "device".into(),
-            why: format!("“{text}” is not one of auto, webgpu, cpu"),
-        })
+        Self::ALL
+            .into_iter()
+            .find(|choice| choice.word() == text)
+            .ok_or_else(|| BadParam {
+                name: "device".into(), why: format!("“{text}” is not one of auto, webgpu, cpu")
+            })
     }
 }
 

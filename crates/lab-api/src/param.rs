@@ -193,8 +193,8 @@ impl ParamSpec {
             }
             ParamKind::Number { min, max, .. } => {
                 let allowed = || format!("a number from {min} to {max}{}", self.in_unit());
-                let number: f64 = text.parse().map_err(|_| format!("“{text}” is not {}", allowed()))?;
-                // NaN fails this comparison too.
+                // As JSON reads it: finite, and without a second reader of numbers in the page's WASM.
+                let number: f64 = serde_json::from_str(text).map_err(|_| format!("“{text}” is not {}", allowed()))?;
                 if !(number >= *min && number <= *max) {
                     return Err(format!("{text} is not {}", allowed()));
                 }
@@ -217,11 +217,20 @@ impl ParamSpec {
     }
 }
 
-/// A value as links and `--set` write it.
-pub(crate) fn value_text(value: &Value) -> String {
+/// A value as links and `--set` write it. Not by its `Display`, which would carry a second way of printing numbers into the
+/// page's WASM.
+#[must_use]
+pub fn value_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Bool(on) => on.to_string(),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(whole), _) => whole.to_string(),
+            (None, Some(real)) => real.to_string(),
+            (None, None) => String::new(),
+        },
+        // Not values of a parameter.
+        Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
     }
 }
 
@@ -280,7 +289,7 @@ mod tests {
         assert_eq!(why.len(), raw.len());
         assert_eq!(why[0], "bits: “5” is not one of 8, 4");
         assert_eq!(why[1], "group_size: 12 is not a whole number from 8 to 128 in steps of 8");
-        assert_eq!(why[2], "percentile: NaN is not a number from 90 to 100");
+        assert_eq!(why[2], "percentile: “NaN” is not a number from 90 to 100");
         assert_eq!(why[3], "bias: “perhaps” is neither true nor false");
         assert_eq!(why[4], "bitz: the lab has no such parameter; did you mean “bits”?");
         assert!(why[5].contains("reserved"));

@@ -41,7 +41,8 @@ fn spec(name: &str, field: &Value, default: &Value) -> Result<ParamSpec, SchemaE
     if RESERVED.contains(&name) {
         return Err(fail("this name is reserved in links; choose another"));
     }
-    let (label, help) = words(field).ok_or_else(|| fail("give the field a doc comment: it becomes the control's label"))?;
+    let (label, help) =
+        words(field).ok_or_else(|| fail("give the field a doc comment: it becomes the control's label"))?;
     let kind = kind(field, default).map_err(|why| fail(&why))?;
     let enabled_when: Option<Condition> = match field.get("x-enabled-when") {
         None => None,

@@ -18,10 +18,12 @@ pub(crate) struct Map {
 
 impl Map {
     /// An axis that shows all `values` with about `count` ticks. `from_zero`: lengths are compared, so 0 is shown.
-    pub(crate) fn fit(axis: &Axis, values: impl IntoIterator<Item = f64>, from_zero: bool, count: f64) -> Self {
+    pub(crate) fn fit(axis: &Axis, values: &[f64], from_zero: bool, count: f64) -> Self {
         let log = axis.scale == Scale::Log;
-        let seen = values.into_iter().filter(|v| v.is_finite() && (!log || *v > 0.0));
-        let (mut low, mut high) = seen.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.iter().copied().filter(|v| v.is_finite() && (!log || *v > 0.0)) {
+            (low, high) = (low.min(value), high.max(value));
+        }
         if from_zero && !log {
             (low, high) = (low.min(0.0), high.max(0.0));
         }
@@ -142,18 +144,18 @@ mod tests {
 
     #[test]
     fn ticks_are_round_and_hold_the_data() {
-        let map = Map::fit(&Axis::linear(""), [0.13, 0.87], false, 5.0);
+        let map = Map::fit(&Axis::linear(""), &[0.13, 0.87], false, 5.0);
         assert_eq!(map.labels(), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
-        let bytes = Map::fit(&Axis::linear(""), [106_496.0, 27_000.0], true, 4.0);
+        let bytes = Map::fit(&Axis::linear(""), &[106_496.0, 27_000.0], true, 4.0);
         assert_eq!(bytes.labels().last().map(String::as_str), Some("100\u{202f}k"));
         assert_eq!(bytes.domain.0, 0.0);
         let fixed = Axis { min: Some(0.0), max: Some(100.0), ..Axis::linear("") };
-        assert_eq!(Map::fit(&fixed, [97.0], false, 4.0).domain, (0.0, 100.0));
+        assert_eq!(Map::fit(&fixed, &[97.0], false, 4.0).domain, (0.0, 100.0));
     }
 
     #[test]
     fn logarithmic_axes_step_by_ratios() {
-        let map = Map::fit(&Axis::log(""), [1.0, 10_000.0], false, 5.0);
+        let map = Map::fit(&Axis::log(""), &[1.0, 10_000.0], false, 5.0);
         assert_eq!(map.labels(), ["1", "10", "100", "1\u{202f}k", "10\u{202f}k"]);
         assert_eq!(map.at(0.0), None);
         assert!((map.at(100.0).expect("positive") - 0.5).abs() < 1e-9);
@@ -163,7 +165,7 @@ mod tests {
     #[test]
     fn no_data_and_one_value_have_an_axis_too() {
         for values in [vec![], vec![3.0], vec![0.0]] {
-            let map = Map::fit(&Axis::linear(""), values.iter().copied(), false, 5.0);
+            let map = Map::fit(&Axis::linear(""), &values, false, 5.0);
             assert!(map.domain.0 < map.domain.1, "{values:?}");
             assert!(map.ticks.len() > 1);
         }

@@ -14,8 +14,15 @@ pub(crate) fn legend(series: &[BarSeries], width: f64) -> Legend<'_> {
     Legend::new(series.iter().map(|s| s.name.as_str()), Sign::Bar, width)
 }
 
-fn heights(series: &[BarSeries]) -> impl Iterator<Item = f64> {
-    series.iter().flat_map(|s| s.values.iter().copied().chain(s.intervals.iter().flatten().copied()))
+fn heights(series: &[BarSeries]) -> Vec<f64> {
+    let mut all = Vec::new();
+    for one in series {
+        all.extend_from_slice(&one.values);
+        for ends in &one.intervals {
+            all.extend_from_slice(ends);
+        }
+    }
+    all
 }
 
 /// Position of the foot of a bar: zero, or the lower edge of a logarithmic axis.
@@ -35,7 +42,7 @@ pub(crate) fn draw<DB: DrawingBackend>(
 ) -> Result<(), ChartError> {
     let legend = legend(series, pen.size().0);
     let mut x = Map::slots(categories.len());
-    let mut y = Map::fit(&chart.y, heights(series), true, 5.0);
+    let mut y = Map::fit(&chart.y, &heights(series), true, 5.0);
     legend.draw(pen)?;
     let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories };
     let plot = axes(pen, &mut x, &mut y, &labels, legend.height())?;
@@ -76,8 +83,8 @@ pub(crate) fn draw_histogram<DB: DrawingBackend>(
         axis.min = axis.min.or(Some(low));
         axis.max = axis.max.or(Some(high));
     }
-    let mut x = Map::fit(&axis, edges.iter().copied(), false, 6.0);
-    let mut y = Map::fit(&chart.y, heights(series), true, 4.0);
+    let mut x = Map::fit(&axis, edges, false, 6.0);
+    let mut y = Map::fit(&chart.y, &heights(series), true, 4.0);
     legend.draw(pen)?;
     let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[] };
     let room = if markers.is_empty() { 0.0 } else { 16.0 };

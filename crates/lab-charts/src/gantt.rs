@@ -28,7 +28,11 @@ pub(crate) fn draw<DB: DrawingBackend>(
     if plot.bottom - plot.top < 12.0 || plot.right - plot.left < 40.0 {
         return Err(ChartError::TooSmall { width: width as u32, height: height as u32 });
     }
-    let mut x = Map::fit(&chart.x, spans.iter().flat_map(|s| [s.start, s.end]), true, 6.0);
+    let mut ends = Vec::with_capacity(2 * spans.len());
+    for span in spans {
+        ends.extend_from_slice(&[span.start, span.end]);
+    }
+    let mut x = Map::fit(&chart.x, &ends, true, 6.0);
     x.range = (plot.left, plot.right);
     let lane_height = (plot.bottom - plot.top) / lanes.len().max(1) as f64;
     for tick in &x.ticks {

@@ -21,10 +21,18 @@ pub(crate) fn draw<DB: DrawingBackend>(
 ) -> Result<(), ChartError> {
     let sign = if joined { Sign::Line } else { Sign::Point };
     let legend = legend(series, sign, pen.size().0);
-    let xs = series.iter().flat_map(|s| s.points.iter().map(|p| p[0]));
-    let ys = series.iter().flat_map(|s| s.points.iter().map(|p| p[1]).chain(s.band.iter().flatten().copied()));
-    let mut x = Map::fit(&tight(&chart.x, xs.clone(), joined), xs, false, 6.0);
-    let mut y = Map::fit(&chart.y, ys, false, 5.0);
+    let (mut xs, mut ys) = (Vec::new(), Vec::new());
+    for one in series {
+        for [x, y] in &one.points {
+            xs.push(*x);
+            ys.push(*y);
+        }
+        for ends in &one.band {
+            ys.extend_from_slice(ends);
+        }
+    }
+    let mut x = Map::fit(&tight(&chart.x, &xs, joined), &xs, false, 6.0);
+    let mut y = Map::fit(&chart.y, &ys, false, 5.0);
     legend.draw(pen)?;
     let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[] };
     axes(pen, &mut x, &mut y, &labels, legend.height())?;
@@ -54,9 +62,9 @@ pub(crate) fn legend(series: &[Series], sign: Sign, width: f64) -> Legend<'_> {
 }
 
 /// A line fills the width: its horizontal axis ends where the data end, unless they are few.
-fn tight(axis: &Axis, values: impl Iterator<Item = f64>, joined: bool) -> Axis {
+fn tight(axis: &Axis, values: &[f64], joined: bool) -> Axis {
     let mut axis = axis.clone();
-    let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(v), h.max(v)));
+    let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
     if joined && low < high {
         axis.min = axis.min.or(Some(low));
         axis.max = axis.max.or(Some(high));
@@ -115,8 +123,8 @@ pub(crate) fn draw_stack<DB: DrawingBackend>(
         let above = below.iter().zip(&layer.values).map(|(a, b)| a + b).collect();
         sums.push(above);
     }
-    let mut x = Map::fit(&tight(&chart.x, positions.iter().copied(), true), positions.iter().copied(), false, 6.0);
-    let mut y = Map::fit(&chart.y, sums.iter().flatten().copied(), true, 5.0);
+    let mut x = Map::fit(&tight(&chart.x, positions, true), positions, false, 6.0);
+    let mut y = Map::fit(&chart.y, &sums.concat(), true, 5.0);
     legend.draw(pen)?;
     let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[] };
     axes(pen, &mut x, &mut y, &labels, legend.height())?;

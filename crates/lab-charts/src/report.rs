@@ -291,11 +291,8 @@ pub fn environment_html(record: &RunRecord) -> String {
         DeviceKind::Webgpu => "webgpu",
     };
     let software = if environment.device.software_adapter { " (software adapter: correct, and slow)" } else { "" };
-    let setting: Vec<String> = record
-        .params
-        .iter()
-        .map(|(name, value)| format!("{name} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        .collect();
+    let setting: Vec<String> =
+        record.params.iter().map(|(name, value)| format!("{name} {}", lab_api::value_text(value))).collect();
     let place = match environment.host.as_str() {
         "browser" => "in the browser".to_owned(),
         "native" => format!("natively on {}", environment.platform),

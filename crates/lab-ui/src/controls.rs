@@ -88,7 +88,7 @@ fn show_one(area: &HtmlElement, name: &str, text: &str, enabled: bool, problems:
                         _ => input.remove_attribute("aria-invalid"),
                     };
                     // What is being typed stays as it is until it is left; see `changed`. "1e2" and "100" are one number.
-                    let typing = problem.is_some() || input.value().parse() == text.parse::<f64>();
+                    let typing = problem.is_some() || input.value_as_number() == js_sys::parse_float(text);
                     if !(kind == "number" && typing && is_active(input)) {
                         input.set_value(text);
                     }

@@ -8,7 +8,7 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use crate::decode::from_json;
-use crate::page;
+use crate::{encode, page};
 
 /// What comes from a worker.
 pub(crate) enum Heard {
@@ -70,8 +70,7 @@ impl Engine {
 
     /// Sends a request. What arrives before the engine is loaded is kept by `worker.js`.
     pub(crate) fn send(&self, request: &Request) -> Result<(), String> {
-        let text = serde_json::to_string(request).map_err(|error| error.to_string())?;
-        self.worker.post_message(&JsValue::from_str(&text)).map_err(|error| page::words(&error))
+        self.worker.post_message(&JsValue::from_str(&encode::request(request))).map_err(|error| page::words(&error))
     }
 }
 

@@ -3,10 +3,12 @@
 //!
 //! What decides (the course of a run, the choice of an engine, links) is plain data and tested natively; what touches the
 //! page is compiled for WASM alone.
+#![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "natively the tests alone use it"))]
 
 mod course;
 mod data;
 mod decode;
+mod encode;
 mod markup;
 mod plan;
 mod setting;

@@ -1,7 +1,6 @@
 //! What the reader has set, and how it stands in a link.
 
-use lab_api::{DeviceChoice, Link, ParamSpec, Values};
-use serde_json::Value;
+use lab_api::{DeviceChoice, Link, ParamSpec, Values, value_text};
 
 /// The controls' values.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,11 +54,7 @@ impl Setting {
         if name == "seed" {
             return self.seed.to_string();
         }
-        match self.values.get(name) {
-            Some(Value::String(text)) => text.clone(),
-            Some(other) => other.to_string(),
-            None => String::new(),
-        }
+        self.values.get(name).map(value_text).unwrap_or_default()
     }
 }
 
@@ -67,10 +62,7 @@ impl Setting {
 fn with_default(specs: &[ParamSpec], name: &str, why: &str) -> String {
     let spec = specs.iter().find(|spec| spec.name == name);
     let default = match (spec, name) {
-        (Some(spec), _) => match spec.default_value() {
-            Value::String(text) => text,
-            other => other.to_string(),
-        },
+        (Some(spec), _) => value_text(&spec.default_value()),
         (None, "seed") => "0".to_owned(),
         (None, "device") => DeviceChoice::Auto.word().to_owned(),
         (None, _) => return why.to_owned(),
