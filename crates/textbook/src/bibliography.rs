@@ -8,13 +8,14 @@ use hayagriva::{
     citationberg::{IndependentStyle, Style},
 };
 
-/// Used where book.toml names no `citation-style`: author and year say more in a text than a number.
-pub(crate) const DEFAULT_STYLE: &str = "chicago-author-date";
+/// Used where book.toml names no `citation-style`: author and year say more in a text than a number. (Chicago and Turabian come out with
+/// “Special issue” before the proceedings of a conference.)
+pub(crate) const DEFAULT_STYLE: &str = "harvard-cite-them-right";
 
 /// One work as the book shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Work {
-    /// `Jacob et al. 2018`.
+    /// `Jacob et al., 2018`.
     pub(crate) short: String,
     /// The full reference as HTML, links included.
     pub(crate) full: String,
@@ -100,7 +101,7 @@ impl Bibliography {
     }
 }
 
-/// Chicago prints no arXiv number; a reader wants the free text, so it follows the reference.
+/// Where a work has no address of its own, none is printed; a reader wants the free text, so it follows the reference.
 fn add_arxiv(work: &mut Work, entry: Option<&Entry>) {
     let Some(id) = entry.and_then(Entry::arxiv) else { return };
     let id = id.trim_start_matches("arXiv:");
@@ -159,11 +160,11 @@ mod tests {
         let bibliography = Bibliography::parse(BIB).expect("parses");
         let keys = ["jacob2018", "a2020", "b2020"].map(str::to_owned);
         let works = bibliography.works(&keys, DEFAULT_STYLE).expect("formats");
-        assert_eq!(works["jacob2018"].short, "Jacob et al. 2018");
-        assert_eq!(works["a2020"].short, "Doe 2020a");
-        assert_eq!(works["b2020"].short, "Doe 2020b");
+        assert_eq!(works["jacob2018"].short, "Jacob et al., 2018");
+        assert_eq!(works["a2020"].short, "Doe, 2020a");
+        assert_eq!(works["b2020"].short, "Doe, 2020b");
         assert!(works["jacob2018"].full.contains("https://arxiv.org/abs/1712.05877"), "{}", works["jacob2018"].full);
-        assert!(works["jacob2018"].full.contains("Kligys"));
+        assert!(works["a2020"].full.contains("One"));
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! What stands within a line: references, citations, values, terms.
 
-use std::{collections::BTreeSet, fmt::Write as _, ops::Range, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    ops::Range,
+    sync::LazyLock,
+};
 
 use pulldown_cmark::{Event, Tag, TagEnd};
-use regex::Regex;
+use regex::{Captures, Regex};
 
 use crate::{
     bibliography::{self, Cited},
     book::CitedAt,
     html::{escape, inline_safe, text_of},
-    labels::Kind,
+    labels::{Kind, Label},
     outline::{Block, BlockKind, DIRECTIVE},
     page::Page,
     problem::near,
@@ -20,6 +25,8 @@ static BRACKETS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\[([^\[\]]*@[^\[\]]*)\]").expect("a constant pattern"));
 static BARE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"@([A-Za-z][\w:+-]*\w|[A-Za-z])").expect("a constant pattern"));
+/// What looks like mathematics and is not: an unclosed formula, or one whose braces do not match.
+static DOLLARS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$\$|\$\\[A-Za-z]").expect("a constant pattern"));
 static STRAY: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{#[A-Za-z][^{}\n]*\}").expect("a constant pattern"));
 
 /// Directives that make a paragraph of their own.
@@ -105,6 +112,16 @@ pub(crate) fn edits(page: &Page<'_>, source: &Source, zones: &Zones, terms: bool
         {
             source.report(page.book.reporter, at, "this label labels nothing", found.as_str(), None);
         }
+    }
+    if let Some(found) = DOLLARS.find_iter(text).find(|m| source.is_live(m.start()) && !zones.is_taken(m.start())) {
+        let line = text[found.start()..].lines().find(|line| line.trim() != "$$").unwrap_or_default();
+        source.report(
+            page.book.reporter,
+            found.start(),
+            "this formula is not closed, or its braces do not match",
+            line,
+            None,
+        );
     }
     if terms {
         edits.extend(term_edits(page, source, zones, &done));
@@ -310,6 +327,14 @@ impl Page<'_> {
         let href = self.book.register.address(self.chapter, page, &format!("term-{key}"));
         Some(format!("<a class=\"term\" href=\"{href}\" title=\"{}\">{}</a>", escape(&definition), escape(words)))
     }
+}
+
+/// Text with the words of references in place of their labels.
+pub(crate) fn with_reference_words(text: &str, labels: &BTreeMap<String, Label>) -> String {
+    let words = BARE.replace_all(text, |found: &Captures<'_>| {
+        labels.get(&found[1]).map_or_else(|| found[0].to_owned(), Label::words)
+    });
+    words.into_owned()
 }
 
 /// The labels that some text refers to.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::LazyLock};
 
-use pulldown_cmark::{Event, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, Event, Tag, TagEnd};
 use regex::Regex;
 
 use crate::{
@@ -121,7 +121,7 @@ pub(crate) fn outline(source: &Source, to: &Reporter) -> Vec<Block> {
             Event::Start(Tag::Heading { .. }) => blocks.push(heading(source, i, &mut slugs)),
             Event::Start(Tag::Paragraph) => paragraph(source, i, &mut last_table, &mut blocks, to),
             Event::Start(Tag::Table(_)) => last_table = Some(range.clone()),
-            Event::Start(Tag::CodeBlock(_)) => blocks.push(fence(source, i, to)),
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) => blocks.push(fence(source, i, to)),
             Event::Start(Tag::BlockQuote(_)) => blocks.extend(callout(source, range)),
             Event::Start(Tag::Link { dest_url, .. }) => {
                 blocks.push(Block {

@@ -5,10 +5,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use pulldown_cmark::Event;
+
 use crate::{
     book::Book,
     catalogue,
-    html::{escape, one_line, text_of},
+    html::{escape, one_line},
     inline::{self, Zones, labels_in},
     labels::{Kind, Label, normal},
     outline::{Block, BlockKind, Given, outline},
@@ -103,20 +105,34 @@ impl<'a> Page<'a> {
         inner.filter(|inner| !inner.contains("<p>")).unwrap_or(&html).to_owned()
     }
 
-    /// The words of some Markdown, for attributes.
+    /// The words of some Markdown, for attributes: references as their words, formulas as TeX.
     pub(crate) fn plain(&self, text: &str) -> String {
-        let mut html = String::new();
-        pulldown_cmark::html::push_html(&mut html, pulldown_cmark::Parser::new_ext(text, html_options()));
-        text_of(&html)
+        let source = Source::new("", 1, text);
+        let mut words = String::new();
+        for (event, _) in &source.events {
+            match event {
+                Event::Text(text) | Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
+                    words.push_str(text)
+                }
+                Event::SoftBreak | Event::HardBreak => words.push(' '),
+                _ => {}
+            }
+        }
+        let words = inline::with_reference_words(&words, &self.book.register.labels);
+        words.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// What hovering over a reference shows.
     pub(crate) fn title_of(&self, label: &str, target: &Label) -> String {
-        if target.kind == Kind::Lab {
-            let id = label.trim_start_matches("lab-");
-            return self.book.places.labs.title(id).unwrap_or_else(|| id.to_owned());
+        match target.kind {
+            Kind::Lab => {
+                let id = label.trim_start_matches("lab-");
+                self.book.places.labs.title(id).unwrap_or_else(|| id.to_owned())
+            }
+            Kind::Equation => target.title.clone(),
+            _ if target.title.is_empty() => label.to_owned(),
+            _ => self.plain(&target.title),
         }
-        if target.title.is_empty() { label.to_owned() } else { self.plain(&target.title) }
     }
 
     /// An edit that puts a block of HTML in place of a block, whatever it stands in.

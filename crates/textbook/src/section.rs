@@ -58,6 +58,7 @@ impl Page<'_> {
         let lab = labs.lab(id).map_err(plain)?;
         let assets = labs.assets(&lab.meta.assets).map_err(plain)?;
         let (before, after) = self.lab_words(id, &lab);
+        let after = if after.is_empty() { after } else { format!("<div class=\"lab-words\">{after}</div>") };
         let meta = &lab.meta;
         let data = json!({
             "lab": id,
@@ -78,7 +79,7 @@ impl Page<'_> {
              <div class=\"lab-words\">{before}</div>\
              <div class=\"lab-widget\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript><div class=\"lab-controls\" aria-hidden=\"true\">{skeleton}</div><div class=\"lab-actions-skeleton\" aria-hidden=\"true\"></div></div>\
              <div class=\"lab-reference\" data-source=\"reference\"><h4>Reference result</h4>{report}</div>\
-             <div class=\"lab-words\">{after}</div>\
+             {after}\
              <script type=\"application/json\" data-lab-data>{data}</script></section>",
             title = escape(&meta.title),
             level = level_word(meta.level),

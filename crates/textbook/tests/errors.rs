@@ -41,7 +41,9 @@ const SLIPS: &[Slip] = &[
     slip("As @jakob2018 says.\n", 1, "bibliography has no such key", "@jakob2018", Some("@jacob2018")),
     slip("Both [@jacob2018; doe2020a].\n", 1, "names a key with @", "[@jacob2018; doe2020a]", None),
     slip("\n\n$\\nosuch x$\n", 3, "does not parse", "$\\nosuch x$", None),
-    slip("$$\n\\frac{a\n$$\n", 1, "does not parse", "\\frac{a", None),
+    slip("$$\n\\frac{a\n$$\n", 1, "not closed, or its braces do not match", "\\frac{a", None),
+    slip("$$\n\\frac{a}\n$$\n", 1, "does not parse", "\\frac{a}", None),
+    slip("$$\nx\n", 1, "not closed", "x", None),
     slip("Text $$x$$ in a line.\n", 1, "lines of its own", "x", None),
     slip("![c](../figures/line.svg){#fig-other}\n", 1, "needs fig-alt", "../figures/line.svg", None),
     slip(

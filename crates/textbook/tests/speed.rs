@@ -36,7 +36,7 @@ fn chapter(n: usize) -> String {
             write!(text, "| a | b |\n|---|---|\n| {n} | $x_{part}$ |\n\n: Table {part}. {{#tbl-big-{n}-{part}}}\n\n");
         let _ = write!(text, "> [!NOTE] Note {part}\n> See @tbl-big-{n}-{part}.\n\n");
     }
-    for listing in 0..2 {
+    for listing in 0..std::env::var("TB_L").ok().and_then(|v| v.parse().ok()).unwrap_or(2) {
         let _ = write!(text, "```rust\n");
         for line in 0..20 {
             let _ = writeln!(
