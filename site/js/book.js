@@ -71,10 +71,8 @@ const showProgress = () => {
     if (read.has(link.dataset.to)) link.append(make('span', { class: 'toc-read' }, make('span', { 'aria-hidden': 'true' }, '✓'), make('span', { class: 'hidden' }, ' read')));
   }
   const done = links.filter((link) => read.has(link.dataset.to)).length;
-  let place = $('.toc-progress', nav);
-  if (!place) nav.prepend((place = make('p', { class: 'toc-progress' })));
   const words = `${done} of ${links.length} chapters read`;
-  place.replaceChildren(words, make('progress', { max: links.length, value: done, 'aria-label': words }));
+  $('.toc-progress', nav)?.replaceChildren(words, make('progress', { max: links.length, value: done, 'aria-label': words }));
 };
 if (nav?.childElementCount) {
   showProgress();
@@ -112,6 +110,19 @@ if (onPage && headings.length > 2) {
   mark();
 }
 
+// What scrolls sideways must be reachable from the keyboard.
+const reachable = () => {
+  for (const box of all('.table-wrapper:not([tabindex]), pre:not([tabindex])', main)) {
+    if (box.scrollWidth <= box.clientWidth) continue;
+    const name = $('figcaption', box.closest('figure') ?? box)?.textContent.trim() || (box.tagName === 'PRE' ? 'Code' : 'Table');
+    box.setAttribute('tabindex', '0');
+    box.setAttribute('role', 'region');
+    box.setAttribute('aria-label', name.slice(0, 80));
+  }
+};
+reachable();
+addEventListener('resize', reachable);
+
 // Copy buttons.
 if (navigator.clipboard) {
   for (const listing of all('figure.listing')) {
@@ -127,7 +138,6 @@ if (navigator.clipboard) {
       }
       setTimeout(() => { button.textContent = 'Copy'; }, 1800);
     });
-    button.style.top = `${code.offsetTop + 6}px`;
     listing.append(button);
   }
 }
