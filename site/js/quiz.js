@@ -12,8 +12,7 @@ function enhance(form, storage) {
   actions.hidden = false;
   actions.after(says);
   result.classList.add('quiz-result');
-  const fields = [...form.elements[form.dataset.quiz ? `quiz-${form.dataset.quiz}` : '']?.length !== undefined
-    ? form.elements[`quiz-${form.dataset.quiz}`] : [form.elements[`quiz-${form.dataset.quiz}`]]].filter(Boolean);
+  const fields = [...form.querySelectorAll(`[name="quiz-${CSS.escape(form.dataset.quiz)}"]`)];
   const key = `quiz:${location.pathname}#${form.id}`;
 
   const check = (remember) => {
@@ -27,7 +26,7 @@ function enhance(form, storage) {
       const box = document.createElement('div');
       box.className = 'quiz-says';
       box.dataset.right = right;
-      box.append(...[...item.children].map((child) => child.cloneNode(true)));
+      box.append(...[...item.children].filter((child) => !(form.dataset.kind === 'number' && child.className === 'quiz-verdict')).map((child) => child.cloneNode(true)));
       return box;
     }));
     if (remember) storage.write(key, JSON.stringify(fields.filter((field) => field.checked || field.type === 'number').map((field) => field.value)));

@@ -62,14 +62,16 @@ function update() {
   const state = dialog.querySelector('.search-state');
   if (!dialog.find) return;
   if (words.length < 2) { list.replaceChildren(); state.textContent = 'Type one word or several; all must occur.'; return; }
-  const found = dialog.find(words);
-  state.textContent = found.length ? `${found.length} ${found.length === 1 ? 'place' : 'places'}` : `Nothing for “${words}”.`;
-  list.replaceChildren(...found);
+  const { total, items } = dialog.find(words);
+  const places = total === 1 ? '1 place' : `${total} places`;
+  state.textContent = total > items.length ? `The best ${items.length} of ${places}` : total ? places : `Nothing for “${words}”.`;
+  list.replaceChildren(...items);
 }
 
 function find(words, searcher, root) {
   const { search_options: options, results_options: limits, doc_urls: urls } = window.search;
-  return searcher.search(words, options).slice(0, limits.limit_results).map(({ ref, doc }) => {
+  const all = searcher.search(words, options);
+  const items = all.slice(0, limits.limit_results).map(({ ref, doc }) => {
     const item = document.createElement('li');
     const link = document.createElement('a');
     link.href = new URL(urls[ref], root);
@@ -83,6 +85,7 @@ function find(words, searcher, root) {
     item.append(link);
     return item;
   });
+  return { total: all.length, items };
 }
 
 /** The part of `body` around the first hit, with the hits marked. */
