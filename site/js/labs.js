@@ -79,8 +79,9 @@ async function checkLink({ root, message }, sections) {
   const onPage = labs.length ? `Labs on this page: ${labs.join(', ')}.` : 'There is no lab on this page.';
   let elsewhere = '';
   try {
-    const page = (await (await fetch(new URL('labs.json', root))).json())[wanted];
-    if (page) {
+    const pages = await (await fetch(new URL('labs.json', root))).json();
+    if (Object.hasOwn(pages, wanted)) {
+      const page = pages[wanted];
       const target = new URL(page, root);
       target.search = location.search;
       elsewhere = ` It stands on <a href="${escape(target.href)}">another page</a>.`;

@@ -184,6 +184,15 @@ impl Tab {
         self.devtools("Emulation.setEmulatedMedia", feature).await.map(drop)
     }
 
+    /// From now on, requests reach the server even where the site's service worker has an answer.
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub async fn bypass_service_worker(&self) -> anyhow::Result<()> {
+        self.devtools("Network.enable", json!({})).await?;
+        self.devtools("Network.setBypassServiceWorker", json!({"bypass": true})).await.map(drop)
+    }
+
     /// From now on, every page runs this before its own scripts.
     ///
     /// # Errors

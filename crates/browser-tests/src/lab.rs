@@ -98,8 +98,7 @@ impl LabOnPage {
     /// # Errors
     /// They cannot within 20 s.
     pub async fn wake(&self, tab: &Tab) -> anyhow::Result<()> {
-        let scroll =
-            "document.querySelector(arguments[0]).querySelector('.lab-widget').scrollIntoView({block: 'center'})";
+        let scroll = "document.querySelector(arguments[0]).querySelector('.lab-widget').scrollIntoView({block: 'center', behavior: 'instant'})";
         tab.script(scroll, &[json!(self.selector())]).await?;
         let selector = self.selector();
         let usable = format!(
@@ -135,8 +134,14 @@ impl LabOnPage {
     /// It is not there or cannot be pressed.
     pub async fn press(&self, tab: &Tab, action: &str) -> anyhow::Result<()> {
         let button = tab.driver.find(By::Css(format!("{} [data-action={action}]", self.selector()))).await?;
-        button.scroll_into_view().await?;
-        button.click().await.with_context(|| format!("the button {action} of lab {} cannot be pressed", self.id))
+        // Pages scroll smoothly; a click must not hit what passes by.
+        let scroll = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})";
+        tab.script(scroll, &[button.to_json()?]).await?;
+        button.click().await.map_err(|error| {
+            let words = error.to_string();
+            let words = words.split("Stacktrace").next().unwrap_or_default().trim();
+            anyhow::anyhow!("the button {action} of lab {} cannot be pressed: {words}", self.id)
+        })
     }
 
     /// Runs it and waits for the result.

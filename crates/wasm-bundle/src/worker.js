@@ -7,8 +7,12 @@ const early = [];
 const keep = (event) => early.push(event.data);
 self.addEventListener('message', keep);
 
+// Bundles are cached for ever. Should a damaged copy have been kept, it is fetched past every cache, once.
+const load = () => init().catch(() =>
+  init({ module_or_path: fetch(new URL('./{name}_bg.wasm', import.meta.url), { cache: 'reload' }) }));
+
 try {
-  await init();
+  await load();
   self.removeEventListener('message', keep);
   engine.start();
   for (const data of early) self.dispatchEvent(new MessageEvent('message', { data }));

@@ -79,6 +79,7 @@ async fn a_device_lost_in_mid_run_is_told() -> anyhow::Result<()> {
             return Ok(());
         }
         let lab = labs_of(&tab.site)?.remove(0);
+        tab.bypass_service_worker().await?;
         tab.server.break_files("worker.js", Fault::Prepended(LOSE.to_owned()));
         tab.open(&lab.link(&[], 0, "webgpu")).await?;
         lab.wake(tab).await?;
