@@ -194,7 +194,10 @@ impl ParamSpec {
             ParamKind::Number { min, max, .. } => {
                 let allowed = || format!("a number from {min} to {max}{}", self.in_unit());
                 // As JSON reads it: finite, and without a second reader of numbers in the page's WASM.
-                let number: f64 = serde_json::from_str(text).map_err(|_| format!("“{text}” is not {}", allowed()))?;
+                let number: f64 = serde_json::from_str::<Value>(text)
+                    .ok()
+                    .and_then(|value| value.as_f64())
+                    .ok_or_else(|| format!("“{text}” is not {}", allowed()))?;
                 if !(number >= *min && number <= *max) {
                     return Err(format!("{text} is not {}", allowed()));
                 }

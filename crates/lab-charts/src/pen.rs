@@ -2,7 +2,7 @@
 
 use plotters::prelude::DrawingBackend;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, IntoFont, RGBColor, ShapeStyle, TextStyle};
+use plotters::style::{Color, FontDesc, FontFamily, FontStyle, RGBColor, ShapeStyle, TextStyle};
 
 use crate::{ChartError, Ink, Palette};
 
@@ -128,9 +128,10 @@ impl<'a, DB: DrawingBackend> Pen<'a, DB> {
         };
         let (r, g, b) = self.palette.colour(ink);
         let colour = RGBColor(r, g, b);
-        let style = TextStyle::from((self.font, size * self.scale * self.font_factor).into_font())
-            .color(&colour)
-            .pos(Pos::new(horizontal, VPos::Center));
+        // Named outright: from a string plotters would guess the family by case, with tables for every script.
+        let family = FontFamily::Name(self.font);
+        let font = FontDesc::new(family, size * self.scale * self.font_factor, FontStyle::Normal);
+        let style = TextStyle::from(font).color(&colour).pos(Pos::new(horizontal, VPos::Center));
         self.backend.draw_text(words, &style, self.at(point)).map_err(ChartError::backend)
     }
 }

@@ -7,6 +7,7 @@ use lab_api::{Chart, DeviceChoice, DeviceKind, Link, Report, Request, RunRecord,
 use lab_charts::{ChartMode, compare_html, partial_html, run_html};
 use leptos::html;
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::HtmlElement;
 
@@ -31,12 +32,19 @@ pub(crate) enum Wish {
     Both,
 }
 
-/// What is not a signal.
+/// What a lab in the page holds. Signals of it would be of many types, and each type is code in the WASM; so it stands in
+/// cells, and two counters tell views and effects when to look again.
 pub(crate) struct Inner {
     pub(crate) data: LabData,
     section: HtmlElement,
     root: String,
     course: RefCell<Course>,
+    setting: RefCell<Setting>,
+    problems: RefCell<Vec<(String, String)>>,
+    /// `None` until the browser has answered.
+    adapter: Cell<Option<Adapter>>,
+    /// The setting of the result that is shown.
+    ran: RefCell<Option<Setting>>,
     engines: RefCell<[Option<Engine>; 2]>,
     manifest: RefCell<Option<Manifest>>,
     wish: Cell<Wish>,
@@ -47,18 +55,16 @@ pub(crate) struct Inner {
     partial_ms: Cell<f64>,
 }
 
-/// A lab in the page: signals, and a handle to the rest.
+/// A lab in the page: a handle that views and effects can hold.
 #[derive(Clone, Copy)]
 pub(crate) struct Lab {
-    pub(crate) inner: StoredValue<Rc<Inner>, LocalStorage>,
-    pub(crate) view: RwSignal<View>,
-    pub(crate) setting: RwSignal<Setting>,
-    pub(crate) problems: RwSignal<Vec<(String, String)>>,
-    /// `None` until the browser has answered.
-    pub(crate) adapter: RwSignal<Option<Adapter>>,
-    /// The setting of the result that is shown.
-    pub(crate) ran: RwSignal<Option<Setting>>,
-    pub(crate) results: NodeRef<html::Div>,
+    inner: StoredValue<Rc<Inner>, LocalStorage>,
+    /// The course of the run went on.
+    moved: RwSignal<u32>,
+    /// The setting, its problems or the adapter changed.
+    changed: RwSignal<u32>,
+    /// The element that holds the widget.
+    pub(crate) root: NodeRef<html::Div>,
 }
 
 /// The place of an engine.
@@ -72,13 +78,15 @@ fn place(kind: DeviceKind) -> usize {
 impl Lab {
     pub(crate) fn new(data: LabData, section: HtmlElement) -> Self {
         let (setting, problems) = Setting::from_query(&data.lab, &data.params, &page::query());
-        let course = Course::default();
-        let view = RwSignal::new(course.view().clone());
         let inner = Inner {
             data,
             section,
             root: page::root().unwrap_or_default(),
-            course: RefCell::new(course),
+            course: RefCell::default(),
+            setting: RefCell::new(setting),
+            problems: RefCell::new(problems),
+            adapter: Cell::new(None),
+            ran: RefCell::default(),
             engines: RefCell::default(),
             manifest: RefCell::default(),
             wish: Cell::new(Wish::Chosen),
@@ -88,16 +96,39 @@ impl Lab {
         };
         let lab = Self {
             inner: StoredValue::new_local(Rc::new(inner)),
-            view,
-            setting: RwSignal::new(setting),
-            problems: RwSignal::new(problems),
-            adapter: RwSignal::new(None),
-            ran: RwSignal::new(None),
-            results: NodeRef::new(),
+            moved: RwSignal::new(0),
+            changed: RwSignal::new(0),
+            root: NodeRef::new(),
         };
         lab.sync();
-        spawn_local(async move { lab.adapter.set(Some(page::adapter().await)) });
+        spawn_local(async move {
+            lab.inner().adapter.set(Some(page::adapter().await));
+            lab.tell(lab.changed);
+        });
         lab
+    }
+
+    fn tell(self, counter: RwSignal<u32>) {
+        counter.set(counter.get_untracked().wrapping_add(1));
+    }
+
+    /// Reads the course; the caller is called again when it goes on.
+    pub(crate) fn view<T>(self, read: impl FnOnce(&View) -> T) -> T {
+        self.moved.track();
+        read(self.inner().course.borrow().view())
+    }
+
+    /// Reads setting, problems and adapter; the caller is called again when one changes.
+    pub(crate) fn controls<T>(self, read: impl FnOnce(&Setting, &[(String, String)], Option<Adapter>) -> T) -> T {
+        self.changed.track();
+        let inner = self.inner();
+        read(&inner.setting.borrow(), &inner.problems.borrow(), inner.adapter.get())
+    }
+
+    /// Whether the result shown is of another setting than the present one.
+    pub(crate) fn is_stale(self) -> bool {
+        self.moved.track();
+        self.controls(|setting, _, _| self.inner().ran.borrow().as_ref().is_some_and(|ran| ran != setting))
     }
 
     pub(crate) fn inner(self) -> Rc<Inner> {
@@ -112,9 +143,7 @@ impl Lab {
         let Some(spec) = inner.data.params.iter().find(|spec| spec.name == name) else { return };
         match spec.parse(text) {
             Ok(value) => {
-                self.setting.update(|setting| {
-                    setting.values.insert(spec.name.clone(), value);
-                });
+                inner.setting.borrow_mut().values.insert(spec.name.clone(), value);
                 self.accepted(name);
             }
             Err(why) => self.refused(name, &why),
@@ -126,7 +155,7 @@ impl Lab {
         let link = Link::read(&[], [("seed", text)]);
         match link.problems.first() {
             None => {
-                self.setting.update(|setting| setting.seed = link.seed);
+                self.inner().setting.borrow_mut().seed = link.seed;
                 self.accepted("seed");
             }
             Some(problem) => self.refused("seed", &problem.why),
@@ -134,31 +163,35 @@ impl Lab {
     }
 
     pub(crate) fn set_device(self, device: DeviceChoice) {
-        self.setting.update(|setting| setting.device = device);
+        self.inner().setting.borrow_mut().device = device;
         self.accepted("device");
     }
 
+    /// The value of a control as text.
+    pub(crate) fn text(self, name: &str) -> String {
+        self.inner().setting.borrow().text(name)
+    }
+
     fn accepted(self, name: &str) {
-        if self.problems.with_untracked(|problems| problems.iter().any(|(of, _)| of == name)) {
-            self.problems.update(|problems| problems.retain(|(of, _)| of != name));
-        }
+        self.inner().problems.borrow_mut().retain(|(of, _)| of != name);
+        self.tell(self.changed);
         if let Some(address) = self.address(false) {
             page::replace_address(&address);
         }
     }
 
     fn refused(self, name: &str, why: &str) {
-        let kept = self.setting.with_untracked(|setting| setting.text(name));
-        self.problems.update(|problems| {
-            problems.retain(|(of, _)| of != name);
-            problems.push((name.to_owned(), format!("{why}; {kept} is used instead")));
-        });
+        let why = format!("{why}; {} is used instead", self.text(name));
+        let inner = self.inner();
+        inner.problems.borrow_mut().retain(|(of, _)| of != name);
+        inner.problems.borrow_mut().push((name.to_owned(), why));
+        self.tell(self.changed);
     }
 
     /// The address of this setting. Where everything is at its default it needs no query, unless it is `explicit`.
     pub(crate) fn address(self, explicit: bool) -> Option<String> {
         let inner = self.inner();
-        let mut pairs = self.setting.with_untracked(|setting| setting.pairs(&inner.data.lab, &inner.data.params));
+        let mut pairs = inner.setting.borrow().pairs(&inner.data.lab, &inner.data.params);
         if pairs.len() == 1 && !explicit {
             pairs.clear();
         }
@@ -181,8 +214,8 @@ impl Lab {
 
     pub(crate) fn reset(self) {
         let inner = self.inner();
-        self.setting.set(Setting::default_of(&inner.data.params));
-        self.problems.set(Vec::new());
+        *inner.setting.borrow_mut() = Setting::default_of(&inner.data.params);
+        inner.problems.borrow_mut().clear();
         self.accepted("");
         self.step(Input::Reset);
     }
@@ -199,18 +232,16 @@ impl Lab {
     /// Shows the reader where the course is.
     fn sync(self) {
         let inner = self.inner();
-        let view = inner.course.borrow().view().clone();
-        let _ = inner.section.set_attribute("data-state", view.phase.word());
-        if self.view.with_untracked(|old| *old != view) {
-            self.view.set(view);
-        }
+        let word = inner.course.borrow().view().phase.word();
+        let _ = inner.section.set_attribute("data-state", word);
+        self.tell(self.moved);
     }
 
     fn perform(self, effect: Effect) {
         let inner = self.inner();
         match effect {
             Effect::Clear => {
-                self.ran.set(None);
+                inner.ran.replace(None);
                 self.show("", Vec::new());
             }
             Effect::Plan { run_id } => spawn_local(async move {
@@ -249,7 +280,7 @@ impl Lab {
         let inner = self.inner();
         let choice = match wish {
             Wish::Cpu => DeviceChoice::Cpu,
-            Wish::Chosen | Wish::Both => self.setting.with_untracked(|setting| setting.device),
+            Wish::Chosen | Wish::Both => inner.setting.borrow().device,
         };
         let adapter = match (wish, choice) {
             (Wish::Cpu, _) | (Wish::Chosen, DeviceChoice::Cpu) => Adapter::None,
@@ -291,16 +322,17 @@ impl Lab {
             let engine = Engine::start(&format!("{}{entry}", inner.root), hear).map_err(failed)?;
             inner.engines.borrow_mut()[place(kind)] = Some(engine);
         }
-        let request = self.setting.with_untracked(|setting| RunRequest {
+        let setting = inner.setting.borrow().clone();
+        let request = RunRequest {
             run_id,
             lab: inner.data.lab.clone(),
-            values: setting.values.clone(),
+            values: setting.values,
             seed: setting.seed,
             device: if on_gpu { DeviceChoice::Webgpu } else { DeviceChoice::Cpu },
             assets: inner.data.assets.clone(),
             root: inner.root.clone(),
-        });
-        self.ran.set(Some(self.setting.get_untracked()));
+        };
+        inner.ran.replace(Some(inner.setting.borrow().clone()));
         match &inner.engines.borrow()[place(kind)] {
             Some(engine) => engine.send(&Request::Run(request)).map_err(failed),
             None => Err(failed("it is gone".to_owned())),
@@ -335,21 +367,26 @@ impl Lab {
     fn show(self, html: &str, charts: Vec<Chart>) {
         let inner = self.inner();
         *inner.charts.borrow_mut() = Rc::new(charts);
-        if let Some(area) = self.results.get_untracked() {
+        if let Some(area) = self.results() {
             area.set_inner_html(html);
         }
         self.repaint();
     }
 
+    /// Where results stand.
+    pub(crate) fn results(self) -> Option<HtmlElement> {
+        let found = self.root.get_untracked()?.query_selector(".lab-results-body").ok()??;
+        Some(found.unchecked_into())
+    }
+
     /// Draws all canvases anew: after new results, in another theme, at another width.
     pub(crate) fn repaint(self) {
         let inner = self.inner();
-        let Some(area) = self.results.get_untracked() else { return };
+        let Some(area) = self.results() else { return };
         let mine = inner.shown.get().wrapping_add(1);
         inner.shown.set(mine);
         let charts = Rc::clone(&inner.charts.borrow());
         spawn_local(async move {
-            let area: HtmlElement = area.into();
             paint(area, &charts, || inner.shown.get() == mine).await;
         });
     }

@@ -1,12 +1,11 @@
 //! Keeps the controls in the page and the setting the same, both ways.
 
 use lab_api::{DeviceChoice, ParamSpec};
-use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 use web_sys::{Element, Event, HtmlElement, HtmlInputElement, HtmlSelectElement};
 
 use crate::actions::Lab;
-use crate::{Adapter, Setting, markup};
+use crate::{Adapter, Setting, markup, page};
 
 /// Takes what the reader did to a control. Listens at the form, for all of them.
 pub(crate) fn changed(lab: Lab, event: &Event) {
@@ -37,7 +36,7 @@ pub(crate) fn changed(lab: Lab, event: &Event) {
         && let Some(input) = target.dyn_ref::<HtmlInputElement>()
         && input.type_() == "number"
     {
-        input.set_value(&lab.setting.with_untracked(|setting| setting.text(&name)));
+        input.set_value(&lab.text(&name));
     }
 }
 
@@ -60,6 +59,24 @@ pub(crate) fn show(
     };
     show_one(area, "device", setting.device.word(), true, problems, device);
     show_one(area, "seed", &setting.seed.to_string(), true, problems, "any whole number");
+    unknown(area, specs, problems);
+    let found = adapter.is_some_and(|adapter| adapter != Adapter::None);
+    page::set_hidden(area, "[data-action=compare]", !found);
+}
+
+/// What a link asked for that the lab does not have.
+fn unknown(area: &HtmlElement, specs: &[ParamSpec], problems: &[(String, String)]) {
+    let mut items = String::new();
+    for (name, why) in problems {
+        if name != "seed" && name != "device" && specs.iter().all(|spec| spec.name != *name) {
+            let (name, why) = (lab_charts::escape(name), lab_charts::escape(why));
+            items.push_str("<li class=\"control-problem\" data-problem=\"");
+            items.push_str(&format!("{name}\">“{name}” in the link: {why}</li>"));
+        }
+    }
+    if let Ok(Some(list)) = area.query_selector(".lab-problems") {
+        list.set_inner_html(&items);
+    }
 }
 
 fn show_one(area: &HtmlElement, name: &str, text: &str, enabled: bool, problems: &[(String, String)], hint: &str) {

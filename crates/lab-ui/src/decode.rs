@@ -2,116 +2,192 @@
 //!
 //! The page's WASM is small before it is fast. The derived deserializers of these types weigh about 250 KB in it (each
 //! tagged or flattened type buffers and dispatches at compile time, for each source it may come from); the functions below
-//! weigh a tenth. They are held to the derived ones by a test, and a field that is added to a type does not compile here
+//! weigh a fraction. They are held to the derived ones by a test, and a field that is added to a type does not compile here
 //! until it is read.
-
-use std::collections::BTreeMap;
+//!
+//! A reader that finds something wrong says so to [`Wrong`] and goes on with any value: the whole is thrown away at the end.
+//! Leaving at once would cost code at every field, to drop what was already read.
 
 use lab_api::*;
 use serde_json::Value;
 
 use crate::data::{Bundle, Engines, LabData, Manifest};
 
-/// What is wrong, innermost first.
-type Result<T> = std::result::Result<T, String>;
+/// The first thing that was wrong.
+#[derive(Default)]
+pub(crate) struct Wrong {
+    /// The field that is being read.
+    field: &'static str,
+    error: Option<String>,
+}
+
+impl Wrong {
+    fn say(&mut self, what: &str) {
+        if self.error.is_none() {
+            self.error = Some(format!("{}: {what}", self.field));
+        }
+    }
+
+    /// A word that is none of those known.
+    fn unknown(&mut self, value: &Value) {
+        self.say(&format!("unknown word `{}`", value.as_str().unwrap_or_default()));
+    }
+}
 
 /// Reads a value out of parsed JSON.
 pub(crate) trait Decode: Sized {
-    fn decode(value: &Value) -> Result<Self>;
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self;
 }
 
 /// Reads a value out of JSON text.
-pub(crate) fn from_json<T: Decode>(text: &str) -> Result<T> {
+pub(crate) fn from_json<T: Decode>(text: &str) -> Result<T, String> {
     let value = serde_json::from_str::<Value>(text).map_err(|error| error.to_string())?;
-    T::decode(&value)
+    let mut wrong = Wrong::default();
+    let read = T::decode(&value, &mut wrong);
+    wrong.error.map_or(Ok(read), Err)
 }
 
-fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    value.get(name).filter(|member| !member.is_null())
+fn member<'a>(value: &'a Value, name: &'static str, wrong: &mut Wrong) -> &'a Value {
+    wrong.field = name;
+    value.get(name).unwrap_or(&Value::Null)
 }
 
-fn required<T: Decode>(value: &Value, name: &str) -> Result<T> {
-    let member = value.get(name).ok_or_else(|| format!("missing field `{name}`"))?;
-    T::decode(member).map_err(|error| format!("{name}: {error}"))
+fn required<T: Decode>(value: &Value, name: &'static str, wrong: &mut Wrong) -> T {
+    T::decode(member(value, name, wrong), wrong)
 }
 
-fn optional<T: Decode>(value: &Value, name: &str) -> Result<Option<T>> {
-    member(value, name).map(T::decode).transpose().map_err(|error| format!("{name}: {error}"))
+fn optional<T: Decode>(value: &Value, name: &'static str, wrong: &mut Wrong) -> Option<T> {
+    let member = member(value, name, wrong);
+    if member.is_null() { None } else { Some(T::decode(member, wrong)) }
 }
 
-fn tag<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
-    value.get(name).and_then(Value::as_str).ok_or_else(|| format!("missing field `{name}`"))
+fn defaulted<T: Decode + Default>(value: &Value, name: &'static str, wrong: &mut Wrong) -> T {
+    optional(value, name, wrong).unwrap_or_default()
 }
 
-fn unknown<T>(what: &str, word: &str) -> Result<T> {
-    Err(format!("unknown {what} `{word}`"))
+impl Decode for bool {
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        value.as_bool().unwrap_or_else(|| {
+            wrong.say("expected true or false");
+            false
+        })
+    }
 }
 
-macro_rules! scalars {
-    ($($type:ty: $read:expr, $name:literal;)*) => {$(
+impl Decode for f64 {
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        value.as_f64().unwrap_or_else(|| {
+            wrong.say("expected a number");
+            0.0
+        })
+    }
+}
+
+impl Decode for i64 {
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        value.as_i64().unwrap_or_else(|| {
+            wrong.say("expected a whole number");
+            0
+        })
+    }
+}
+
+impl Decode for u64 {
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        value.as_u64().unwrap_or_else(|| {
+            wrong.say("expected a whole number that is not negative");
+            0
+        })
+    }
+}
+
+macro_rules! narrow {
+    ($($type:ty)*) => {$(
         impl Decode for $type {
-            fn decode(value: &Value) -> Result<Self> {
-                #[allow(clippy::redundant_closure_call, reason = "one form for all")]
-                ($read)(value).ok_or_else(|| concat!("expected ", $name).to_owned())
+            fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+                Self::try_from(u64::decode(value, wrong)).unwrap_or_else(|_| {
+                    wrong.say("the number is too large");
+                    0
+                })
             }
         }
     )*};
 }
 
-scalars! {
-    bool: Value::as_bool, "true or false";
-    f64: Value::as_f64, "a number";
-    i64: Value::as_i64, "a whole number";
-    u64: Value::as_u64, "a whole number";
-    u32: |v: &Value| v.as_u64().and_then(|n| n.try_into().ok()), "a small whole number";
-    u8: |v: &Value| v.as_u64().and_then(|n| n.try_into().ok()), "a byte";
-    usize: |v: &Value| v.as_u64().and_then(|n| n.try_into().ok()), "a whole number";
-    String: |v: &Value| v.as_str().map(str::to_owned), "words";
+narrow! { u32 u8 usize }
+
+impl Decode for String {
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        if !value.is_string() {
+            wrong.say("expected words");
+        }
+        value.as_str().unwrap_or_default().to_owned()
+    }
+}
+
+fn items<'a>(value: &'a Value, wrong: &mut Wrong) -> &'a [Value] {
+    if !value.is_array() {
+        wrong.say("expected a list");
+    }
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 impl<T: Decode> Decode for Vec<T> {
-    fn decode(value: &Value) -> Result<Self> {
-        value.as_array().ok_or("expected a list")?.iter().map(T::decode).collect()
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        let items = items(value, wrong);
+        let mut list = Self::with_capacity(items.len());
+        for item in items {
+            list.push(T::decode(item, wrong));
+        }
+        list
     }
 }
 
 impl Decode for [f64; 2] {
-    fn decode(value: &Value) -> Result<Self> {
-        match value.as_array().map(Vec::as_slice) {
-            Some([a, b]) => Ok([f64::decode(a)?, f64::decode(b)?]),
-            _ => Err("expected two numbers".to_owned()),
-        }
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        let [a, b] = items(value, wrong) else {
+            wrong.say("expected two numbers");
+            return [0.0; 2];
+        };
+        [f64::decode(a, wrong), f64::decode(b, wrong)]
     }
 }
 
 impl Decode for Cell {
-    fn decode(value: &Value) -> Result<Self> {
-        match value.as_f64() {
-            Some(number) => Ok(Self::Number(number)),
-            None => String::decode(value).map(Self::Text),
-        }
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        value.as_f64().map_or_else(|| Self::Text(String::decode(value, wrong)), Self::Number)
     }
 }
 
-fn values(value: &Value, name: &str) -> Result<Values> {
-    let object = value.get(name).and_then(Value::as_object).ok_or_else(|| format!("missing field `{name}`"))?;
-    let mut values = BTreeMap::new();
-    for (name, value) in object {
-        values.insert(name.clone(), value.clone());
+impl Decode for Box<RunRecord> {
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        Self::new(RunRecord::decode(value, wrong))
     }
-    Ok(values)
+}
+
+fn values(value: &Value, wrong: &mut Wrong) -> Values {
+    let mut values = Values::new();
+    match member(value, "params", wrong).as_object() {
+        None => wrong.say("expected an object"),
+        Some(object) => {
+            for (name, value) in object {
+                values.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    values
 }
 
 /// Structs: required fields, then those with a default, then optional ones.
 macro_rules! structs {
     ($($type:ident { $($field:ident),* ; $($default:ident),* ; $($option:ident),* })*) => {$(
         impl Decode for $type {
-            fn decode(value: &Value) -> Result<Self> {
-                Ok(Self {
-                    $($field: required(value, stringify!($field))?,)*
-                    $($default: optional(value, stringify!($default))?.unwrap_or_default(),)*
-                    $($option: optional(value, stringify!($option))?,)*
-                })
+            fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+                Self {
+                    $($field: required(value, stringify!($field), wrong),)*
+                    $($default: defaulted(value, stringify!($default), wrong),)*
+                    $($option: optional(value, stringify!($option), wrong),)*
+                }
             }
         }
     )*};
@@ -143,15 +219,17 @@ structs! {
     Bundle { entry; gzip_bytes; }
 }
 
-/// Enums of words.
+/// Enums of words; an unknown one counts as the first.
 macro_rules! words {
-    ($($type:ident { $($word:literal = $variant:ident),* })*) => {$(
+    ($($type:ident { $first:literal = $first_variant:ident $(, $word:literal = $variant:ident)* })*) => {$(
         impl Decode for $type {
-            fn decode(value: &Value) -> Result<Self> {
+            fn decode(value: &Value, wrong: &mut Wrong) -> Self {
                 match value.as_str().unwrap_or_default() {
-                    $($word => Ok(Self::$variant),)*
-                    other => unknown("word", other),
+                    $($word => return Self::$variant,)*
+                    $first => {}
+                    _ => wrong.unknown(value),
                 }
+                Self::$first_variant
             }
         }
     )*};
@@ -167,130 +245,105 @@ words! {
     DeviceKind { "cpu" = Cpu, "webgpu" = Webgpu }
 }
 
-/// Enums whose variant is named by a field beside those of the variant.
+/// Enums whose variant is named by a field beside those of the variant; an unknown one counts as `else`.
 macro_rules! tagged {
-    ($($type:ident by $tag:literal { $($word:literal = $variant:ident {
-        $($field:ident),* ; $($default:ident),* ; $($option:ident),*
-    })* })*) => {$(
+    ($($type:ident by $tag:literal else $other:expr; { $($word:literal = $variant:ident {
+        $($field:ident $(from $key:literal)?),* $(; $($default:ident),* ; $($option:ident),*)?
+    })* $(| $tuple:literal = $inner:ident)? })*) => {$(
         impl Decode for $type {
-            fn decode(value: &Value) -> Result<Self> {
-                match tag(value, $tag)? {
-                    $($word => Ok(Self::$variant {
-                        $($field: required(value, stringify!($field))?,)*
-                        $($default: optional(value, stringify!($default))?.unwrap_or_default(),)*
-                        $($option: optional(value, stringify!($option))?,)*
-                    }),)*
-                    other => unknown($tag, other),
+            fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+                let tag = member(value, $tag, wrong);
+                match tag.as_str().unwrap_or_default() {
+                    $($word => Self::$variant {
+                        $($field: required(value, tagged!(@ $field $($key)?), wrong),)*
+                        $($($default: defaulted(value, stringify!($default), wrong),)*
+                        $($option: optional(value, stringify!($option), wrong),)*)?
+                    },)*
+                    $($tuple => Self::$inner(Decode::decode(value, wrong)),)?
+                    _ => {
+                        wrong.unknown(tag);
+                        $other
+                    }
                 }
             }
         }
     )*};
+    (@ $field:ident) => { stringify!($field) };
+    (@ $field:ident $key:literal) => { $key };
 }
 
 tagged! {
-    ParamKind by "type" {
-        "bool" = Bool { default;; }
-        "integer" = Integer { default, min, max, step;; }
-        "number" = Number { default, min, max, step;; }
-        "choice" = Choice { default, options;; }
+    ParamKind by "type" else Self::Bool { default: false }; {
+        "bool" = Bool { default }
+        "integer" = Integer { default, min, max, step }
+        "number" = Number { default, min, max, step }
+        "choice" = Choice { default, options }
     }
-    Event by "event" {
-        "ready" = Ready {;;}
-        "started" = Started { run_id, device;; }
-        "progress" = Progress { run_id, stage, fraction;; }
-        "partial" = Partial { run_id, report;; }
-        "done" = Done { run_id, record;; }
-        "failed" = Failed { run_id, error;; }
+    Event by "event" else Self::Ready; {
+        "ready" = Ready {}
+        "started" = Started { run_id, device }
+        "progress" = Progress { run_id, stage, fraction }
+        "partial" = Partial { run_id, report }
+        "done" = Done { run_id, record }
+        "failed" = Failed { run_id, error }
     }
-}
-
-impl Decode for ChartBody {
-    fn decode(value: &Value) -> Result<Self> {
-        Ok(match tag(value, "chart")? {
-            "line" => Self::Line { series: required(value, "series")? },
-            "scatter" => Self::Scatter { series: required(value, "series")? },
-            "bar" => Self::Bar { categories: required(value, "categories")?, series: required(value, "series")? },
-            "histogram" => Self::Histogram {
-                edges: required(value, "edges")?,
-                series: required(value, "series")?,
-                markers: optional(value, "markers")?.unwrap_or_default(),
-            },
-            "heatmap" => Self::Heatmap {
-                rows: required(value, "rows")?,
-                columns: required(value, "columns")?,
-                values: required(value, "values")?,
-            },
-            "stacked_area" => {
-                Self::StackedArea { x: required(value, "positions")?, series: required(value, "series")? }
-            }
-            "gantt" => Self::Gantt { lanes: required(value, "lanes")?, spans: required(value, "spans")? },
-            "image_grid" => Self::ImageGrid {
-                width: required(value, "width")?,
-                height: required(value, "height")?,
-                images: required(value, "images")?,
-            },
-            "token_stream" => Self::TokenStream { tokens: required(value, "tokens")? },
-            other => return unknown("chart", other),
-        })
+    ChartBody by "chart" else Self::TokenStream { tokens: Vec::new() }; {
+        "line" = Line { series }
+        "scatter" = Scatter { series }
+        "bar" = Bar { categories, series }
+        "histogram" = Histogram { edges, series; markers; }
+        "heatmap" = Heatmap { rows, columns, values }
+        "stacked_area" = StackedArea { x from "positions", series }
+        "gantt" = Gantt { lanes, spans }
+        "image_grid" = ImageGrid { width, height, images }
+        "token_stream" = TokenStream { tokens }
+    }
+    LabError by "error" else Self::Cancelled; {
+        "unknown_lab" = UnknownLab { name;; nearest }
+        "asset" = Asset { name, why }
+        "device" = Device { why }
+        "cancelled" = Cancelled {}
+        "refused" = Refused { why }
+        "engine" = Engine { why }
+        | "bad_param" = BadParam
     }
 }
 
 impl Decode for Chart {
-    fn decode(value: &Value) -> Result<Self> {
-        Ok(Self {
-            id: required(value, "id")?,
-            title: required(value, "title")?,
-            caption: required(value, "caption")?,
-            x: required(value, "x")?,
-            y: required(value, "y")?,
-            body: ChartBody::decode(value)?,
-        })
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        Self {
+            id: required(value, "id", wrong),
+            title: required(value, "title", wrong),
+            caption: required(value, "caption", wrong),
+            x: required(value, "x", wrong),
+            y: required(value, "y", wrong),
+            body: ChartBody::decode(value, wrong),
+        }
     }
 }
 
 impl Decode for ParamSpec {
-    fn decode(value: &Value) -> Result<Self> {
-        Ok(Self {
-            name: required(value, "name")?,
-            label: required(value, "label")?,
-            help: optional(value, "help")?.unwrap_or_default(),
-            unit: optional(value, "unit")?,
-            kind: ParamKind::decode(value)?,
-            enabled_when: optional(value, "enabled_when")?,
-        })
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        Self {
+            name: required(value, "name", wrong),
+            label: required(value, "label", wrong),
+            help: defaulted(value, "help", wrong),
+            unit: optional(value, "unit", wrong),
+            kind: ParamKind::decode(value, wrong),
+            enabled_when: optional(value, "enabled_when", wrong),
+        }
     }
 }
 
 impl Decode for RunRecord {
-    fn decode(value: &Value) -> Result<Self> {
-        Ok(Self {
-            lab: required(value, "lab")?,
-            params: values(value, "params")?,
-            seed: required(value, "seed")?,
-            environment: required(value, "environment")?,
-            report: Report::decode(value)?,
-        })
-    }
-}
-
-impl Decode for Box<RunRecord> {
-    fn decode(value: &Value) -> Result<Self> {
-        RunRecord::decode(value).map(Box::new)
-    }
-}
-
-impl Decode for LabError {
-    fn decode(value: &Value) -> Result<Self> {
-        Ok(match tag(value, "error")? {
-            "unknown_lab" => Self::UnknownLab { name: required(value, "name")?, nearest: optional(value, "nearest")? },
-            "bad_param" => Self::BadParam(BadParam::decode(value)?),
-            "asset" => Self::Asset { name: required(value, "name")?, why: required(value, "why")? },
-            "device" => Self::Device { why: required(value, "why")? },
-            "cancelled" => Self::Cancelled,
-            "refused" => Self::Refused { why: required(value, "why")? },
-            "engine" => Self::Engine { why: required(value, "why")? },
-            other => return unknown("error", other),
-        })
+    fn decode(value: &Value, wrong: &mut Wrong) -> Self {
+        Self {
+            lab: required(value, "lab", wrong),
+            params: values(value, wrong),
+            seed: required(value, "seed", wrong),
+            environment: required(value, "environment", wrong),
+            report: Report::decode(value, wrong),
+        }
     }
 }
 
@@ -454,7 +507,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let error = from_json::<Event>(r#"{"event": "progress", "run_id": 1, "stage": 5, "fraction": 0}"#);
         assert_eq!(error, Err("stage: expected words".to_owned()));
-        assert_eq!(from_json::<Event>(r#"{"event": "off"}"#), Err("unknown event `off`".to_owned()));
+        assert_eq!(from_json::<Event>(r#"{"event": "off"}"#), Err("event: unknown word `off`".to_owned()));
         assert!(from_json::<Event>("{").is_err());
     }
 }

@@ -24,6 +24,8 @@ mod engine;
 #[cfg(target_family = "wasm")]
 mod page;
 #[cfg(target_family = "wasm")]
+mod status;
+#[cfg(target_family = "wasm")]
 mod widget;
 
 pub use course::{Course, Effect, Input, Phase, View};

@@ -22,8 +22,32 @@ pub(crate) fn hint(spec: &ParamSpec) -> String {
     }
 }
 
+/// The whole widget, idle. What changes later is set by `controls` and `status`.
+pub(crate) fn widget(lab: &str, specs: &[ParamSpec]) -> String {
+    let (controls, title) = (controls(lab, specs), id(lab, "run", "title"));
+    let button = |action: &str, more: &str, words: &str| {
+        format!("<button type=\"button\" data-action=\"{action}\"{more}>{words}</button>")
+    };
+    let actions = button("run", " class=\"primary\"", "Run")
+        + &button("cancel", " disabled", "Cancel")
+        + &button("reset", "", "Reset")
+        + &button("link", "", "Copy link")
+        + &button("compare", " hidden", "Run on both devices");
+    let on_cpu = button("run-cpu", " hidden", "Run on the CPU");
+    format!(
+        "<form class=\"lab-form\" novalidate><div class=\"lab-controls\">{controls}</div><ul class=\"lab-problems\"></ul>\
+         <div class=\"lab-actions\">{actions}</div>\
+         <div class=\"lab-status\"><p class=\"lab-message\" data-lab-message role=\"status\"></p>\
+         <div class=\"lab-progress\" hidden><progress max=\"1\" aria-label=\"Progress of the run\"></progress>\
+         <span class=\"lab-stage\"></span></div>{on_cpu}</div></form>\
+         <section class=\"lab-results\" data-source=\"run\" hidden aria-labelledby=\"{title}\"><div class=\"lab-results-head\">\
+         <h4 id=\"{title}\">Your run</h4><p class=\"lab-stale\" role=\"status\"></p></div>\
+         <div class=\"lab-results-body\"></div></section>"
+    )
+}
+
 /// A cell per parameter, then device and seed.
-pub(crate) fn controls(lab: &str, specs: &[ParamSpec]) -> String {
+fn controls(lab: &str, specs: &[ParamSpec]) -> String {
     let mut html: String = specs.iter().map(|spec| param(lab, spec)).collect();
     let option = |choice: DeviceChoice, label: &str, help: &str| ChoiceOption {
         value: choice.word().to_owned(),
@@ -170,12 +194,15 @@ mod tests {
             spec("real", ParamKind::Number { default: 0.5, min: 0.0, max: 1.0, step: 0.1 }),
             spec("flag", ParamKind::Bool { default: true }),
         ];
-        let html = controls("lab", &specs);
+        let html = widget("lab", &specs);
         assert_eq!(html.matches("type=\"radio\" name=\"few\"").count(), 3);
         assert_eq!(html.matches("type=\"radio\" name=\"device\"").count(), 3);
         assert!(html.contains("<select name=\"many\"") && html.contains("<select name=\"long\""));
         assert!(html.contains("type=\"number\" name=\"whole\" min=\"0\" max=\"9\" step=\"1\""));
         assert!(html.contains("type=\"checkbox\" name=\"flag\""));
+        for action in ["run", "cancel", "reset", "link", "compare", "run-cpu"] {
+            assert_eq!(html.matches(&format!("data-action=\"{action}\"")).count(), 1, "{action}");
+        }
         assert_eq!(html.matches("class=\"control\"").count(), specs.len() + 2);
         // Whatever describes or labels a control is there.
         for part in html.split("aria-labelledby=\"").skip(1) {

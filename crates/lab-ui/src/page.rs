@@ -3,7 +3,7 @@
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{Request, RequestCache, RequestInit, Response, Url, UrlSearchParams, Window};
+use web_sys::{Element, Request, RequestCache, RequestInit, Response, Url, UrlSearchParams, Window};
 
 use crate::Adapter;
 
@@ -127,6 +127,30 @@ async fn request_adapter() -> Option<JsValue> {
     let ask: Function = Reflect::get(&gpu, &"requestAdapter".into()).ok()?.dyn_into().ok()?;
     let promise: Promise = ask.call0(&gpu).ok()?.dyn_into().ok()?;
     JsFuture::from(promise).await.ok()
+}
+
+/// Sets words, if they are others: a live region speaks at every change.
+pub(crate) fn set_text(area: &Element, selector: &str, words: &str) {
+    if let Ok(Some(element)) = area.query_selector(selector)
+        && element.text_content().as_deref() != Some(words)
+    {
+        element.set_text_content(Some(words));
+    }
+}
+
+/// Sets or removes an attribute.
+pub(crate) fn set_attribute(area: &Element, selector: &str, name: &str, value: Option<&str>) {
+    if let Ok(Some(element)) = area.query_selector(selector) {
+        let _ = match value {
+            Some(value) => element.set_attribute(name, value),
+            None => element.remove_attribute(name),
+        };
+    }
+}
+
+/// Hides or shows an element.
+pub(crate) fn set_hidden(area: &Element, selector: &str, hidden: bool) {
+    set_attribute(area, selector, "hidden", hidden.then_some(""));
 }
 
 /// The words of a JavaScript error.
