@@ -3,12 +3,12 @@
 use lab_api::{BarSeries, Chart, Marker, Scale};
 use plotters::prelude::DrawingBackend;
 
+use crate::Ink;
 use crate::axis::Map;
 use crate::frame::{Labels, Legend, Plot, axes};
 use crate::lines::whisker;
 use crate::mark::{self, Sign};
 use crate::pen::{Hang, Pen, Point, SMALL, fit, text_width};
-use crate::{ChartError, Ink};
 
 pub(crate) fn legend(series: &[BarSeries], width: f64) -> Legend<'_> {
     Legend::new(series.iter().map(|s| s.name.as_str()), Sign::Bar, width)
@@ -34,18 +34,13 @@ fn foot(y: &Map, scale: Scale) -> f64 {
 }
 
 /// Bars side by side in each category.
-pub(crate) fn draw<DB: DrawingBackend>(
-    pen: &mut Pen<DB>,
-    chart: &Chart,
-    categories: &[String],
-    series: &[BarSeries],
-) -> Result<(), ChartError> {
+pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, categories: &[String], series: &[BarSeries]) {
     let legend = legend(series, pen.size().0);
     let mut x = Map::slots(categories.len());
     let mut y = Map::fit(&chart.y, &heights(series), true, 5.0);
-    legend.draw(pen)?;
+    legend.draw(pen);
     let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories };
-    let plot = axes(pen, &mut x, &mut y, &labels, legend.height())?;
+    let Some(plot) = axes(pen, &mut x, &mut y, &labels, legend.height()) else { return };
     let foot = foot(&y, chart.y.scale);
     let slot = (plot.right - plot.left) / categories.len().max(1) as f64;
     let count = series.len().max(1) as f64;
@@ -56,11 +51,11 @@ pub(crate) fn draw<DB: DrawingBackend>(
             let Some(top) = y.at(*value) else { continue };
             let centre = plot.left + (k as f64 + 0.5) * slot + (i as f64 - (count - 1.0) / 2.0) * width;
             let half = (width / 2.0 - if width > 6.0 { 1.0 } else { 0.0 }).max(0.5);
-            mark::bar(pen, (centre - half, top), (centre + half, foot), i, series.len())?;
+            mark::bar(pen, (centre - half, top), (centre + half, foot), i, series.len());
             if let Some([low, high]) = one.intervals.get(k)
                 && let (Some(low), Some(high)) = (y.at(*low), y.at(*high))
             {
-                whisker(pen, centre, low, high, Ink::Text)?;
+                whisker(pen, centre, low, high, Ink::Text);
             }
         }
     }
@@ -74,7 +69,7 @@ pub(crate) fn draw_histogram<DB: DrawingBackend>(
     edges: &[f64],
     series: &[BarSeries],
     markers: &[Marker],
-) -> Result<(), ChartError> {
+) {
     let legend = legend(series, pen.size().0);
     let mut axis = chart.x.clone();
     let ends = edges.iter().chain(markers.iter().map(|m| &m.at));
@@ -85,10 +80,10 @@ pub(crate) fn draw_histogram<DB: DrawingBackend>(
     }
     let mut x = Map::fit(&axis, edges, false, 6.0);
     let mut y = Map::fit(&chart.y, &heights(series), true, 4.0);
-    legend.draw(pen)?;
+    legend.draw(pen);
     let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[] };
     let room = if markers.is_empty() { 0.0 } else { 16.0 };
-    let plot = axes(pen, &mut x, &mut y, &labels, legend.height() + room)?;
+    let Some(plot) = axes(pen, &mut x, &mut y, &labels, legend.height() + room) else { return };
     let foot = foot(&y, chart.y.scale);
     for (i, one) in series.iter().enumerate() {
         let mut outline: Vec<Point> = Vec::new();
@@ -110,31 +105,30 @@ pub(crate) fn draw_histogram<DB: DrawingBackend>(
         } else {
             0.12
         };
-        pen.polygon(&outline, mark::ink(i, count), alpha)?;
+        pen.polygon(&outline, mark::ink(i, count), alpha);
         if i == 0 {
-            pen.path(&outline, mark::ink(i, count), 1.0)?;
+            pen.path(&outline, mark::ink(i, count), 1.0);
         } else {
-            mark::stroke(pen, &outline, i, count)?;
+            mark::stroke(pen, &outline, i, count);
         }
     }
-    pen.path(&[(plot.left, foot), (plot.right, foot)], Ink::Muted, 1.0)?;
-    marked(pen, markers, &x, &plot)
+    pen.path(&[(plot.left, foot), (plot.right, foot)], Ink::Muted, 1.0);
+    marked(pen, markers, &x, &plot);
 }
 
 /// Vertical lines with a word above them; words that would collide are left to the table.
-fn marked<DB: DrawingBackend>(pen: &mut Pen<DB>, markers: &[Marker], x: &Map, plot: &Plot) -> Result<(), ChartError> {
+fn marked<DB: DrawingBackend>(pen: &mut Pen<DB>, markers: &[Marker], x: &Map, plot: &Plot) {
     let mut taken: Vec<(f64, f64)> = Vec::new();
     for marker in markers {
         let Some(at) = x.at(marker.at) else { continue };
-        pen.dashed(&[(at, plot.top), (at, plot.bottom)], Ink::Text, 1.25, (3.0, 3.0))?;
+        pen.dashed(&[(at, plot.top), (at, plot.bottom)], Ink::Text, 1.25, (3.0, 3.0));
         let words = fit(&marker.label, SMALL, 150.0);
         let half = text_width(&words, SMALL) / 2.0;
         let centre = at.clamp(plot.left + half, (plot.right - half).max(plot.left + half));
         let (from, to) = (centre - half - 3.0, centre + half + 3.0);
         if taken.iter().all(|other| to < other.0 || from > other.1) {
-            pen.text((centre, plot.top - 9.0), &words, Ink::Text, SMALL, Hang::Middle)?;
+            pen.text((centre, plot.top - 9.0), &words, Ink::Text, SMALL, Hang::Middle);
             taken.push((from, to));
         }
     }
-    Ok(())
 }

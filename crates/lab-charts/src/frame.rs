@@ -2,10 +2,10 @@
 
 use plotters::prelude::DrawingBackend;
 
+use crate::Ink;
 use crate::axis::Map;
 use crate::mark::{Sign, sample};
 use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
-use crate::{ChartError, Ink};
 
 const ROW: f64 = 20.0;
 /// Room around everything.
@@ -52,15 +52,14 @@ impl<'a> Legend<'a> {
         self.places.last().map_or(0.0, |(_, row)| (*row as f64 + 1.0) * ROW + 4.0)
     }
 
-    pub(crate) fn draw<DB: DrawingBackend>(&self, pen: &mut Pen<DB>) -> Result<(), ChartError> {
+    pub(crate) fn draw<DB: DrawingBackend>(&self, pen: &mut Pen<DB>) {
         let width = pen.size().0;
         for (i, (name, (x, row))) in self.names.iter().zip(&self.places).enumerate() {
             let y = EDGE + (*row as f64 + 0.5) * ROW;
-            sample(pen, (x + 9.0, y), i, self.names.len(), self.sign)?;
+            sample(pen, (x + 9.0, y), i, self.names.len(), self.sign);
             let room = width - x - 24.0 - EDGE;
-            pen.text((x + 24.0, y), &fit(name, TEXT, room), Ink::Text, TEXT, Hang::Left)?;
+            pen.text((x + 24.0, y), &fit(name, TEXT, room), Ink::Text, TEXT, Hang::Left);
         }
-        Ok(())
     }
 }
 
@@ -79,7 +78,7 @@ pub(crate) fn axes<DB: DrawingBackend>(
     y: &mut Map,
     labels: &Labels,
     legend_height: f64,
-) -> Result<Plot, ChartError> {
+) -> Option<Plot> {
     let (width, height) = pen.size();
     let y_labels = y.labels();
     let widest = y_labels.iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max);
@@ -94,7 +93,8 @@ pub(crate) fn axes<DB: DrawingBackend>(
     let x_label_height = if labels.x.is_empty() { 0.0 } else { ROW - 2.0 };
     let bottom = height - EDGE - x_label_height - lines * 14.0 - 6.0;
     if bottom - top < 30.0 || right - left < 60.0 {
-        return Err(ChartError::TooSmall { width: width as u32, height: height as u32 });
+        pen.too_small();
+        return None;
     }
     let plot = Plot { left, top, right, bottom };
     x.range = (left, right);
@@ -102,15 +102,15 @@ pub(crate) fn axes<DB: DrawingBackend>(
 
     if !labels.y.is_empty() {
         let at = (EDGE, EDGE + legend_height + ROW / 2.0);
-        pen.text(at, &fit(labels.y, TEXT, width - 2.0 * EDGE), Ink::Muted, TEXT, Hang::Left)?;
+        pen.text(at, &fit(labels.y, TEXT, width - 2.0 * EDGE), Ink::Muted, TEXT, Hang::Left);
     }
     for (tick, words) in y.ticks.clone().into_iter().zip(y_labels) {
         let Some(at) = y.at(tick) else { continue };
-        pen.path(&[(left, at), (right, at)], Ink::Line, 1.0)?;
-        pen.text((left - 8.0, at), &words, Ink::Muted, SMALL, Hang::Right)?;
+        pen.path(&[(left, at), (right, at)], Ink::Line, 1.0);
+        pen.text((left - 8.0, at), &words, Ink::Muted, SMALL, Hang::Right);
     }
     if labels.categories.is_empty() {
-        x_ticks(pen, x, &plot)?;
+        x_ticks(pen, x, &plot);
     } else {
         let every = category_stride(labels.categories, slot);
         for (i, lines) in wrapped.iter().enumerate().step_by(every) {
@@ -119,30 +119,29 @@ pub(crate) fn axes<DB: DrawingBackend>(
             let lines = if every > 1 { &single[..] } else { lines };
             for (row, line) in lines.iter().enumerate() {
                 let at = (centre, bottom + 12.0 + row as f64 * 14.0);
-                pen.text(at, line, Ink::Muted, SMALL, Hang::Middle)?;
+                pen.text(at, line, Ink::Muted, SMALL, Hang::Middle);
             }
         }
     }
     if !labels.x.is_empty() {
         let at = ((left + right) / 2.0, height - EDGE - 6.0);
-        pen.text(at, &fit(labels.x, TEXT, width - 2.0 * EDGE), Ink::Muted, TEXT, Hang::Middle)?;
+        pen.text(at, &fit(labels.x, TEXT, width - 2.0 * EDGE), Ink::Muted, TEXT, Hang::Middle);
     }
-    Ok(plot)
+    Some(plot)
 }
 
 /// Tick labels under the plot, each with a short tick; those that would collide are left out.
-pub(crate) fn x_ticks<DB: DrawingBackend>(pen: &mut Pen<DB>, x: &Map, plot: &Plot) -> Result<(), ChartError> {
+pub(crate) fn x_ticks<DB: DrawingBackend>(pen: &mut Pen<DB>, x: &Map, plot: &Plot) {
     let mut free = f64::NEG_INFINITY;
     for (tick, words) in x.ticks.iter().zip(x.labels()) {
         let Some(at) = x.at(*tick) else { continue };
-        pen.path(&[(at, plot.bottom), (at, plot.bottom + 4.0)], Ink::Line, 1.0)?;
+        pen.path(&[(at, plot.bottom), (at, plot.bottom + 4.0)], Ink::Line, 1.0);
         let half = text_width(&words, SMALL) / 2.0;
         if at - half > free {
-            pen.text((at, plot.bottom + 13.0), &words, Ink::Muted, SMALL, Hang::Middle)?;
+            pen.text((at, plot.bottom + 13.0), &words, Ink::Muted, SMALL, Hang::Middle);
             free = at + half + 8.0;
         }
     }
-    Ok(())
 }
 
 /// How many categories share one label, where not all fit even when wrapped.

@@ -3,10 +3,10 @@
 use lab_api::{Chart, Span};
 use plotters::prelude::DrawingBackend;
 
+use crate::Ink;
 use crate::axis::Map;
 use crate::frame::{EDGE, Plot, x_ticks};
 use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
-use crate::{ChartError, Ink};
 
 const LANE: f64 = 30.0;
 const FOOT: f64 = 42.0;
@@ -16,17 +16,12 @@ pub(crate) fn height(lanes: usize) -> f64 {
 }
 
 /// Spans are pale with a full edge on the left, and named, so that neighbours of one colour stay apart.
-pub(crate) fn draw<DB: DrawingBackend>(
-    pen: &mut Pen<DB>,
-    chart: &Chart,
-    lanes: &[String],
-    spans: &[Span],
-) -> Result<(), ChartError> {
+pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, lanes: &[String], spans: &[Span]) {
     let (width, height) = pen.size();
     let widest = lanes.iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max).min(width * 0.3);
     let plot = Plot { left: EDGE + widest + 8.0, top: EDGE, right: width - EDGE - 12.0, bottom: height - EDGE - FOOT };
     if plot.bottom - plot.top < 12.0 || plot.right - plot.left < 40.0 {
-        return Err(ChartError::TooSmall { width: width as u32, height: height as u32 });
+        return pen.too_small();
     }
     let mut ends = Vec::with_capacity(2 * spans.len());
     for span in spans {
@@ -37,27 +32,27 @@ pub(crate) fn draw<DB: DrawingBackend>(
     let lane_height = (plot.bottom - plot.top) / lanes.len().max(1) as f64;
     for tick in &x.ticks {
         if let Some(at) = x.at(*tick) {
-            pen.path(&[(at, plot.top), (at, plot.bottom)], Ink::Line, 1.0)?;
+            pen.path(&[(at, plot.top), (at, plot.bottom)], Ink::Line, 1.0);
         }
     }
     for (i, lane) in lanes.iter().enumerate() {
         let at = (plot.left - 8.0, plot.top + (i as f64 + 0.5) * lane_height);
-        pen.text(at, &fit(lane, SMALL, widest + 2.0), Ink::Muted, SMALL, Hang::Right)?;
+        pen.text(at, &fit(lane, SMALL, widest + 2.0), Ink::Muted, SMALL, Hang::Right);
     }
     for span in spans {
         let (Some(from), Some(to)) = (x.at(span.start), x.at(span.end)) else { continue };
         let top = plot.top + span.lane as f64 * lane_height + 4.0;
         let bottom = top + lane_height - 8.0;
         let ink = Ink::Series(span.colour);
-        pen.fill((from, top), (to.max(from + 1.0), bottom), ink, 0.3)?;
-        pen.fill((from, top), ((from + 2.5).min(to.max(from + 1.0)), bottom), ink, 1.0)?;
+        pen.fill((from, top), (to.max(from + 1.0), bottom), ink, 0.3);
+        pen.fill((from, top), ((from + 2.5).min(to.max(from + 1.0)), bottom), ink, 1.0);
         let room = to - from - 8.0;
         let words = fit(&span.label, SMALL, room);
         if room > 12.0 && words.chars().count() > 1 {
-            pen.text((from + 6.0, (top + bottom) / 2.0), &words, Ink::Text, SMALL, Hang::Left)?;
+            pen.text((from + 6.0, (top + bottom) / 2.0), &words, Ink::Text, SMALL, Hang::Left);
         }
     }
-    x_ticks(pen, &x, &plot)?;
+    x_ticks(pen, &x, &plot);
     let centre = (plot.left + plot.right) / 2.0;
     pen.text((centre, height - EDGE - 7.0), &chart.x.label, Ink::Muted, TEXT, Hang::Middle)
 }

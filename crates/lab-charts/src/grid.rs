@@ -3,9 +3,9 @@
 use lab_api::Image;
 use plotters::prelude::DrawingBackend;
 
+use crate::Ink;
 use crate::frame::EDGE;
 use crate::pen::{Hang, Pen, SMALL, fit};
-use crate::{ChartError, Ink};
 
 const LABEL: f64 = 18.0;
 const GAP: f64 = 10.0;
@@ -32,11 +32,7 @@ pub(crate) fn height(width: f64, size: (u32, u32), count: usize) -> f64 {
 }
 
 /// Pictures in rows with their labels; marked ones outlined twice, and their label in the warning colour with a cross.
-pub(crate) fn draw<DB: DrawingBackend>(
-    pen: &mut Pen<DB>,
-    (w, h): (u32, u32),
-    images: &[Image],
-) -> Result<(), ChartError> {
+pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, (w, h): (u32, u32), images: &[Image]) {
     let width = pen.size().0;
     let grid = layout(width, (w, h), images.len());
     let (wide, high) = (f64::from(w) * grid.pixel, f64::from(h) * grid.pixel);
@@ -46,19 +42,18 @@ pub(crate) fn draw<DB: DrawingBackend>(
         for block in blocks(&image.pixels, w as usize) {
             let from = (left + block.x as f64 * grid.pixel, top + block.y as f64 * grid.pixel);
             let to = (from.0 + block.w as f64 * grid.pixel, from.1 + block.h as f64 * grid.pixel);
-            pen.fill(from, to, Ink::Grey(block.level), 1.0)?;
+            pen.fill(from, to, Ink::Grey(block.level), 1.0);
         }
         let (ink, words) = if image.marked {
-            pen.outline((left - 1.5, top - 1.5), (left + wide + 1.5, top + high + 1.5), Ink::Bad, 2.0)?;
+            pen.outline((left - 1.5, top - 1.5), (left + wide + 1.5, top + high + 1.5), Ink::Bad, 2.0);
             (Ink::Bad, format!("✕ {}", image.label))
         } else {
-            pen.outline((left, top), (left + wide, top + high), Ink::Line, 1.0)?;
+            pen.outline((left, top), (left + wide, top + high), Ink::Line, 1.0);
             (Ink::Muted, image.label.clone())
         };
         let at = (left + wide / 2.0, top + high + LABEL / 2.0 + 2.0);
-        pen.text(at, &fit(&words, SMALL, wide + GAP - 2.0), ink, SMALL, Hang::Middle)?;
+        pen.text(at, &fit(&words, SMALL, wide + GAP - 2.0), ink, SMALL, Hang::Middle);
     }
-    Ok(())
 }
 
 /// A rectangle of one grey.

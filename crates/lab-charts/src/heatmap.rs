@@ -3,11 +3,11 @@
 use lab_api::Chart;
 use plotters::prelude::DrawingBackend;
 
+use crate::Ink;
 use crate::axis::labels;
 use crate::frame::EDGE;
 use crate::number::{format_number, grouped};
 use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
-use crate::{ChartError, Ink};
 
 /// Height of the scale above the cells.
 const KEY: f64 = 30.0;
@@ -26,7 +26,7 @@ pub(crate) fn draw<DB: DrawingBackend>(
     rows: &[String],
     columns: &[String],
     values: &[Vec<f64>],
-) -> Result<(), ChartError> {
+) {
     let (width, height) = pen.size();
     let all = values.iter().flatten();
     let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
@@ -34,7 +34,7 @@ pub(crate) fn draw<DB: DrawingBackend>(
     let (left, right) = (EDGE + widest + 8.0, width - EDGE);
     let (top, bottom) = (EDGE + KEY, height - EDGE - FOOT);
     if bottom - top < 20.0 || right - left < 40.0 {
-        return Err(ChartError::TooSmall { width: width as u32, height: height as u32 });
+        return pen.too_small();
     }
     let cell = ((right - left) / columns.len().max(1) as f64, (bottom - top) / rows.len().max(1) as f64);
     // Never from the surface itself, so that the lowest cell is seen as a cell.
@@ -52,40 +52,35 @@ pub(crate) fn draw<DB: DrawingBackend>(
             let from = (left + c as f64 * cell.0, top + r as f64 * cell.1);
             let to = (from.0 + cell.0 - gap, from.1 + cell.1 - gap);
             let level = heat(*value);
-            pen.fill((from.0 + gap, from.1 + gap), to, Ink::Heat(level), 1.0)?;
+            pen.fill((from.0 + gap, from.1 + gap), to, Ink::Heat(level), 1.0);
             if written {
                 let ink = if level > 55 { Ink::Surface } else { Ink::Text };
                 let centre = (from.0 + cell.0 / 2.0, from.1 + cell.1 / 2.0);
-                pen.text(centre, &write(*value), ink, SMALL, Hang::Middle)?;
+                pen.text(centre, &write(*value), ink, SMALL, Hang::Middle);
             }
         }
     }
     let every = |cell: f64, needed: f64| ((needed / cell).ceil() as usize).max(1);
     for (r, name) in rows.iter().enumerate().step_by(every(cell.1, 14.0)) {
         let at = (left - 8.0, top + (r as f64 + 0.5) * cell.1);
-        pen.text(at, &fit(name, SMALL, widest + 2.0), Ink::Muted, SMALL, Hang::Right)?;
+        pen.text(at, &fit(name, SMALL, widest + 2.0), Ink::Muted, SMALL, Hang::Right);
     }
     let name_width = columns.iter().map(|c| text_width(c, SMALL)).fold(0.0, f64::max).min(70.0);
     let stride = every(cell.0, name_width + 4.0);
     for (c, name) in columns.iter().enumerate().step_by(stride) {
         let at = (left + (c as f64 + 0.5) * cell.0, bottom + 11.0);
-        pen.text(at, &fit(name, SMALL, cell.0 * stride as f64), Ink::Muted, SMALL, Hang::Middle)?;
+        pen.text(at, &fit(name, SMALL, cell.0 * stride as f64), Ink::Muted, SMALL, Hang::Middle);
     }
-    pen.text(((left + right) / 2.0, height - EDGE - 7.0), &chart.x.label, Ink::Muted, TEXT, Hang::Middle)?;
+    pen.text(((left + right) / 2.0, height - EDGE - 7.0), &chart.x.label, Ink::Muted, TEXT, Hang::Middle);
     key(pen, chart, (low, high), right)
 }
 
 /// Row label on the left, scale from lowest to highest on the right.
-fn key<DB: DrawingBackend>(
-    pen: &mut Pen<DB>,
-    chart: &Chart,
-    (low, high): (f64, f64),
-    right: f64,
-) -> Result<(), ChartError> {
+fn key<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, (low, high): (f64, f64), right: f64) {
     let y = EDGE + 9.0;
-    pen.text((EDGE, y), &fit(&chart.y.label, TEXT, right * 0.5), Ink::Muted, TEXT, Hang::Left)?;
+    pen.text((EDGE, y), &fit(&chart.y.label, TEXT, right * 0.5), Ink::Muted, TEXT, Hang::Left);
     if low >= high {
-        return Ok(());
+        return;
     }
     let ends = labels(&[low, high]);
     let short = |label: &str, value: f64| if label.len() > 7 { format_number(value, "") } else { label.to_owned() };
@@ -95,8 +90,8 @@ fn key<DB: DrawingBackend>(
     for step in 0..16_u8 {
         let from = bar_left + f64::from(step) * 5.0;
         let level = (8.0 + 92.0 / 15.0 * f64::from(step)) as u8;
-        pen.fill((from, y - 5.0), (from + 5.0, y + 5.0), Ink::Heat(level), 1.0)?;
+        pen.fill((from, y - 5.0), (from + 5.0, y + 5.0), Ink::Heat(level), 1.0);
     }
-    pen.text((bar_left - 6.0, y), &least, Ink::Muted, SMALL, Hang::Right)?;
+    pen.text((bar_left - 6.0, y), &least, Ink::Muted, SMALL, Hang::Right);
     pen.text((right, y), &most, Ink::Muted, SMALL, Hang::Right)
 }

@@ -3,22 +3,17 @@
 use lab_api::{Axis, Chart, Series, StackSeries};
 use plotters::prelude::DrawingBackend;
 
+use crate::Ink;
 use crate::axis::Map;
 use crate::frame::{Labels, Legend, axes};
 use crate::mark::{self, Sign};
 use crate::pen::{Hang, Pen, Point, SMALL, fit, text_width};
-use crate::{ChartError, Ink};
 
 /// Up to this many points of a line bear a marker each; beyond, about this many do.
 const MARKERS: usize = 12;
 
 /// Lines (`joined`) or points, with their bands.
-pub(crate) fn draw<DB: DrawingBackend>(
-    pen: &mut Pen<DB>,
-    chart: &Chart,
-    series: &[Series],
-    joined: bool,
-) -> Result<(), ChartError> {
+pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, series: &[Series], joined: bool) {
     let sign = if joined { Sign::Line } else { Sign::Point };
     let legend = legend(series, sign, pen.size().0);
     let (mut xs, mut ys) = (Vec::new(), Vec::new());
@@ -33,15 +28,17 @@ pub(crate) fn draw<DB: DrawingBackend>(
     }
     let mut x = Map::fit(&tight(&chart.x, &xs, joined), &xs, false, 6.0);
     let mut y = Map::fit(&chart.y, &ys, false, 5.0);
-    legend.draw(pen)?;
+    legend.draw(pen);
     let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[] };
-    axes(pen, &mut x, &mut y, &labels, legend.height())?;
+    if axes(pen, &mut x, &mut y, &labels, legend.height()).is_none() {
+        return;
+    }
     let count = series.len();
     for (i, one) in series.iter().enumerate() {
-        intervals(pen, one, &x, &y, mark::ink(i, count), joined)?;
+        intervals(pen, one, &x, &y, mark::ink(i, count), joined);
         let points: Vec<Point> = one.points.iter().filter_map(|p| Some((x.at(p[0])?, y.at(p[1])?))).collect();
         if joined {
-            mark::stroke(pen, &points, i, count)?;
+            mark::stroke(pen, &points, i, count);
         }
         let every = if joined { points.len().div_ceil(MARKERS).max(1) } else { 1 };
         // A long line alone needs no markers: there is nothing to tell it from.
@@ -51,10 +48,9 @@ pub(crate) fn draw<DB: DrawingBackend>(
         // Staggered, so that lines that lie on each other stay visible.
         let offset = if every > 1 { (i * every / count.max(1)) % every } else { 0 };
         for point in points.iter().skip(offset).step_by(every) {
-            mark::point(pen, *point, i, count)?;
+            mark::point(pen, *point, i, count);
         }
     }
-    Ok(())
 }
 
 pub(crate) fn legend(series: &[Series], sign: Sign, width: f64) -> Legend<'_> {
@@ -73,14 +69,7 @@ fn tight(axis: &Axis, values: &[f64], joined: bool) -> Axis {
 }
 
 /// A band behind a line, whiskers at single points.
-fn intervals<DB: DrawingBackend>(
-    pen: &mut Pen<DB>,
-    series: &Series,
-    x: &Map,
-    y: &Map,
-    ink: Ink,
-    joined: bool,
-) -> Result<(), ChartError> {
+fn intervals<DB: DrawingBackend>(pen: &mut Pen<DB>, series: &Series, x: &Map, y: &Map, ink: Ink, joined: bool) {
     let ends: Vec<(f64, f64, f64)> = series
         .points
         .iter()
@@ -93,19 +82,15 @@ fn intervals<DB: DrawingBackend>(
         let outline: Vec<Point> = there.chain(back).collect();
         return pen.polygon(&outline, ink, 0.18);
     }
-    ends.into_iter().try_for_each(|(x, low, high)| whisker(pen, x, low, high, ink))
+    for (x, low, high) in ends {
+        whisker(pen, x, low, high, ink);
+    }
 }
 
 /// An upright interval with short caps.
-pub(crate) fn whisker<DB: DrawingBackend>(
-    pen: &mut Pen<DB>,
-    x: f64,
-    low: f64,
-    high: f64,
-    ink: Ink,
-) -> Result<(), ChartError> {
-    pen.path(&[(x, low), (x, high)], ink, 1.25)?;
-    pen.path(&[(x - 3.0, low), (x + 3.0, low)], ink, 1.25)?;
+pub(crate) fn whisker<DB: DrawingBackend>(pen: &mut Pen<DB>, x: f64, low: f64, high: f64, ink: Ink) {
+    pen.path(&[(x, low), (x, high)], ink, 1.25);
+    pen.path(&[(x - 3.0, low), (x + 3.0, low)], ink, 1.25);
     pen.path(&[(x - 3.0, high), (x + 3.0, high)], ink, 1.25)
 }
 
@@ -115,7 +100,7 @@ pub(crate) fn draw_stack<DB: DrawingBackend>(
     chart: &Chart,
     positions: &[f64],
     series: &[StackSeries],
-) -> Result<(), ChartError> {
+) {
     let legend = stack_legend(series, pen.size().0);
     let mut sums = vec![vec![0.0; positions.len()]];
     for layer in series {
@@ -125,17 +110,19 @@ pub(crate) fn draw_stack<DB: DrawingBackend>(
     }
     let mut x = Map::fit(&tight(&chart.x, positions, true), positions, false, 6.0);
     let mut y = Map::fit(&chart.y, &sums.concat(), true, 5.0);
-    legend.draw(pen)?;
+    legend.draw(pen);
     let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[] };
-    axes(pen, &mut x, &mut y, &labels, legend.height())?;
+    if axes(pen, &mut x, &mut y, &labels, legend.height()).is_none() {
+        return;
+    }
     for (i, (pair, layer)) in sums.windows(2).zip(series).enumerate() {
         let along = |values: &[f64]| -> Vec<Point> {
             positions.iter().zip(values).filter_map(|(at, v)| Some((x.at(*at)?, y.at(*v)?))).collect()
         };
         let (below, above) = (along(&pair[0]), along(&pair[1]));
         let outline: Vec<Point> = above.iter().chain(below.iter().rev()).copied().collect();
-        pen.polygon(&outline, Ink::Series(i), 0.45)?;
-        pen.path(&above, Ink::Series(i), 1.75)?;
+        pen.polygon(&outline, Ink::Series(i), 0.45);
+        pen.path(&above, Ink::Series(i), 1.75);
         // The name, where the layer is thickest.
         let thickest = above.iter().zip(&below).max_by(|a, b| (a.1.1 - a.0.1).total_cmp(&(b.1.1 - b.0.1)));
         if let Some((top, bottom)) = thickest
@@ -144,10 +131,9 @@ pub(crate) fn draw_stack<DB: DrawingBackend>(
             let name = fit(&layer.name, SMALL, 120.0);
             let half = text_width(&name, SMALL) / 2.0 + 4.0;
             let centre = top.0.clamp(x.range.0 + half, (x.range.1 - half).max(x.range.0 + half));
-            pen.text((centre, (top.1 + bottom.1) / 2.0), &name, Ink::Text, SMALL, Hang::Middle)?;
+            pen.text((centre, (top.1 + bottom.1) / 2.0), &name, Ink::Text, SMALL, Hang::Middle);
         }
     }
-    Ok(())
 }
 
 pub(crate) fn stack_legend(series: &[StackSeries], width: f64) -> Legend<'_> {

@@ -30,11 +30,13 @@ pub(crate) struct Pen<'a, DB: DrawingBackend> {
     scale: f64,
     /// The SVG backend divides font sizes by 1.24; this undoes it.
     font_factor: f64,
+    /// The first thing that went wrong. Kept here instead of being handed up from every stroke: that is half of the code.
+    failed: Option<ChartError>,
 }
 
 impl<'a, DB: DrawingBackend> Pen<'a, DB> {
     pub(crate) fn new(backend: &'a mut DB, palette: &'a Palette, font: &'a str, scale: f64, font_factor: f64) -> Self {
-        Self { backend, palette, font, scale, font_factor }
+        Self { backend, palette, font, scale, font_factor, failed: None }
     }
 
     /// Width and height in logical pixels.
@@ -43,9 +45,28 @@ impl<'a, DB: DrawingBackend> Pen<'a, DB> {
         (f64::from(width) / self.scale, f64::from(height) / self.scale)
     }
 
+    fn note<E: std::fmt::Display>(&mut self, drawn: Result<(), E>) {
+        if let Err(error) = drawn {
+            self.fail(ChartError::Backend(error.to_string()));
+        }
+    }
+
+    /// Notes that there is nothing good to draw.
+    pub(crate) fn fail(&mut self, error: ChartError) {
+        self.failed.get_or_insert(error);
+    }
+
+    /// Notes that there is no room for the chart.
+    pub(crate) fn too_small(&mut self) {
+        let (width, height) = self.size();
+        self.fail(ChartError::TooSmall { width: width as u32, height: height as u32 });
+    }
+
     /// Finishes the picture.
-    pub(crate) fn present(&mut self) -> Result<(), ChartError> {
-        self.backend.present().map_err(ChartError::backend)
+    pub(crate) fn finish(&mut self) -> Result<(), ChartError> {
+        let drawn = self.backend.present();
+        self.note(drawn);
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     fn at(&self, (x, y): Point) -> (i32, i32) {
@@ -59,7 +80,7 @@ impl<'a, DB: DrawingBackend> Pen<'a, DB> {
     }
 
     /// A line through points.
-    pub(crate) fn path(&mut self, points: &[Point], ink: Ink, width: f64) -> Result<(), ChartError> {
+    pub(crate) fn path(&mut self, points: &[Point], ink: Ink, width: f64) {
         let style = self.style(ink, 1.0, width, false);
         let points: Vec<_> = points.iter().map(|&point| self.at(point)).collect();
         let drawn = match points.as_slice() {
@@ -68,59 +89,48 @@ impl<'a, DB: DrawingBackend> Pen<'a, DB> {
             &[from, to] => self.backend.draw_line(from, to, &style),
             _ => self.backend.draw_path(points, &style),
         };
-        drawn.map_err(ChartError::backend)
+        self.note(drawn);
     }
 
     /// A line through points, in dashes of the given lengths (drawn, left out).
-    pub(crate) fn dashed(
-        &mut self,
-        points: &[Point],
-        ink: Ink,
-        width: f64,
-        dash: (f64, f64),
-    ) -> Result<(), ChartError> {
+    pub(crate) fn dashed(&mut self, points: &[Point], ink: Ink, width: f64, dash: (f64, f64)) {
         for piece in dashes(points, dash) {
-            self.path(&piece, ink, width)?;
+            self.path(&piece, ink, width);
         }
-        Ok(())
     }
 
     /// A filled rectangle.
-    pub(crate) fn fill(&mut self, from: Point, to: Point, ink: Ink, alpha: f64) -> Result<(), ChartError> {
+    pub(crate) fn fill(&mut self, from: Point, to: Point, ink: Ink, alpha: f64) {
         let low = (from.0.min(to.0), from.1.min(to.1));
         let high = (from.0.max(to.0), from.1.max(to.1));
         let style = self.style(ink, alpha, 1.0, true);
-        self.backend.draw_rect(self.at(low), self.at(high), &style, true).map_err(ChartError::backend)
+        let drawn = self.backend.draw_rect(self.at(low), self.at(high), &style, true);
+        self.note(drawn);
     }
 
     /// The outline of a rectangle. Drawn as a path: the SVG backend gives rectangles no line width.
-    pub(crate) fn outline(&mut self, from: Point, to: Point, ink: Ink, width: f64) -> Result<(), ChartError> {
-        self.path(&[from, (to.0, from.1), to, (from.0, to.1), from, (to.0, from.1)], ink, width)
+    pub(crate) fn outline(&mut self, from: Point, to: Point, ink: Ink, width: f64) {
+        self.path(&[from, (to.0, from.1), to, (from.0, to.1), from, (to.0, from.1)], ink, width);
     }
 
     /// A filled polygon.
-    pub(crate) fn polygon(&mut self, points: &[Point], ink: Ink, alpha: f64) -> Result<(), ChartError> {
+    pub(crate) fn polygon(&mut self, points: &[Point], ink: Ink, alpha: f64) {
         let style = self.style(ink, alpha, 1.0, true);
         let points: Vec<_> = points.iter().map(|&point| self.at(point)).collect();
-        self.backend.fill_polygon(points, &style).map_err(ChartError::backend)
+        let drawn = self.backend.fill_polygon(points, &style);
+        self.note(drawn);
     }
 
     /// A disc.
-    pub(crate) fn disc(&mut self, centre: Point, radius: f64, ink: Ink) -> Result<(), ChartError> {
+    pub(crate) fn disc(&mut self, centre: Point, radius: f64, ink: Ink) {
         let style = self.style(ink, 1.0, 1.0, true);
         let radius = (radius * self.scale).round() as u32;
-        self.backend.draw_circle(self.at(centre), radius, &style, true).map_err(ChartError::backend)
+        let drawn = self.backend.draw_circle(self.at(centre), radius, &style, true);
+        self.note(drawn);
     }
 
     /// Words, centred vertically on their point.
-    pub(crate) fn text(
-        &mut self,
-        point: Point,
-        words: &str,
-        ink: Ink,
-        size: f64,
-        hang: Hang,
-    ) -> Result<(), ChartError> {
+    pub(crate) fn text(&mut self, point: Point, words: &str, ink: Ink, size: f64, hang: Hang) {
         let horizontal = match hang {
             Hang::Left => HPos::Left,
             Hang::Middle => HPos::Center,
@@ -132,7 +142,8 @@ impl<'a, DB: DrawingBackend> Pen<'a, DB> {
         let family = FontFamily::Name(self.font);
         let font = FontDesc::new(family, size * self.scale * self.font_factor, FontStyle::Normal);
         let style = TextStyle::from(font).color(&colour).pos(Pos::new(horizontal, VPos::Center));
-        self.backend.draw_text(words, &style, self.at(point)).map_err(ChartError::backend)
+        let drawn = self.backend.draw_text(words, &style, self.at(point));
+        self.note(drawn);
     }
 }
 

@@ -3,9 +3,9 @@
 use lab_api::Token;
 use plotters::prelude::DrawingBackend;
 
+use crate::Ink;
 use crate::frame::EDGE;
 use crate::pen::{Hang, Pen, TEXT, text_width};
-use crate::{ChartError, Ink};
 
 const LINE: f64 = 26.0;
 
@@ -40,30 +40,29 @@ pub(crate) fn height(width: f64, tokens: &[Token]) -> f64 {
 }
 
 /// Coloured tokens are washed and underlined in the manner of their colour: once, twice, dashed, dotted.
-pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, tokens: &[Token]) -> Result<(), ChartError> {
+pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, tokens: &[Token]) {
     let width = pen.size().0;
     for ((x, row, wide, shown), token) in places(width, tokens).into_iter().zip(tokens) {
         let top = EDGE + row as f64 * LINE;
         let (from, to) = ((x, top + 2.0), (x + wide, top + LINE - 4.0));
         if token.colour == 0 {
-            pen.fill(from, to, Ink::Line, 0.4)?;
+            pen.fill(from, to, Ink::Line, 0.4);
         } else {
             let ink = Ink::Series(token.colour - 1);
-            pen.fill(from, to, ink, 0.25)?;
+            pen.fill(from, to, ink, 0.25);
             let below = |dy: f64| [(x, top + LINE - 4.0 + dy), (x + wide, top + LINE - 4.0 + dy)];
             match (token.colour - 1) % 6 {
-                0 => pen.path(&below(0.0), ink, 1.5)?,
-                1 => pen.path(&below(0.0), ink, 3.0)?,
-                2 => pen.dashed(&below(0.0), ink, 1.5, (4.0, 3.0))?,
-                3 => pen.dashed(&below(0.0), ink, 2.0, (1.5, 2.0))?,
-                4 => pen.dashed(&below(0.0), ink, 3.0, (6.0, 3.0))?,
+                0 => pen.path(&below(0.0), ink, 1.5),
+                1 => pen.path(&below(0.0), ink, 3.0),
+                2 => pen.dashed(&below(0.0), ink, 1.5, (4.0, 3.0)),
+                3 => pen.dashed(&below(0.0), ink, 2.0, (1.5, 2.0)),
+                4 => pen.dashed(&below(0.0), ink, 3.0, (6.0, 3.0)),
                 _ => {
-                    pen.path(&below(-1.5), ink, 1.0)?;
-                    pen.path(&below(1.0), ink, 1.0)?;
+                    pen.path(&below(-1.5), ink, 1.0);
+                    pen.path(&below(1.0), ink, 1.0);
                 }
             }
         }
-        pen.text((x + 4.0, top + LINE / 2.0 - 1.0), &shown, Ink::Text, TEXT, Hang::Left)?;
+        pen.text((x + 4.0, top + LINE / 2.0 - 1.0), &shown, Ink::Text, TEXT, Hang::Left);
     }
-    Ok(())
 }

@@ -8,7 +8,6 @@ use lab_charts::{ChartMode, compare_html, partial_html, run_html};
 use leptos::html;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::spawn_local;
 use web_sys::HtmlElement;
 
 use crate::canvas::paint;
@@ -101,7 +100,7 @@ impl Lab {
             root: NodeRef::new(),
         };
         lab.sync();
-        spawn_local(async move {
+        page::spawn(async move {
             lab.inner().adapter.set(Some(page::adapter().await));
             lab.tell(lab.changed);
         });
@@ -244,7 +243,7 @@ impl Lab {
                 inner.ran.replace(None);
                 self.show("", Vec::new());
             }
-            Effect::Plan { run_id } => spawn_local(async move {
+            Effect::Plan { run_id } => page::spawn(async move {
                 self.step(match self.plan(inner.wish.get()).await {
                     Ok((targets, remark)) => Input::Planned { run_id, targets, remark },
                     Err(trouble) => Input::Unavailable { run_id, trouble },
@@ -260,7 +259,7 @@ impl Lab {
                     // A worker that cannot be told is terminated below.
                     let _ = engine.send(&Request::Cancel);
                 }
-                spawn_local(async move {
+                page::spawn(async move {
                     page::sleep(PATIENCE_MS).await;
                     self.step(Input::CancelOverdue { run_id });
                 });
@@ -268,7 +267,7 @@ impl Lab {
             Effect::Terminate(kind) => {
                 let engine = inner.engines.borrow_mut()[place(kind)].take();
                 // Dropping it drops the closure that may be calling us just now: let it return first.
-                spawn_local(async move { drop(engine) });
+                page::spawn(async move { drop(engine) });
             }
             Effect::ShowPartial(report) => self.show_partial(report),
             Effect::Show(records) => self.show_result(records),
@@ -386,7 +385,7 @@ impl Lab {
         let mine = inner.shown.get().wrapping_add(1);
         inner.shown.set(mine);
         let charts = Rc::clone(&inner.charts.borrow());
-        spawn_local(async move {
+        page::spawn(async move {
             paint(area, &charts, || inner.shown.get() == mine).await;
         });
     }

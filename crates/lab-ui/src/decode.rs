@@ -504,6 +504,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_number_is_refused() {
+        // The engine refuses it first; JSON would carry it as null.
+        let mut bad = record();
+        bad.report.metrics[0].value = f64::NAN;
+        let text = serde_json::to_string(&bad).expect("serializes");
+        assert_eq!(from_json::<RunRecord>(&text), Err("value: expected a number".to_owned()));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let error = from_json::<Event>(r#"{"event": "progress", "run_id": 1, "stage": 5, "fraction": 0}"#);
         assert_eq!(error, Err("stage: expected words".to_owned()));

@@ -1,5 +1,7 @@
 //! What the widget asks of the browser. Failures become words.
 
+use std::pin::Pin;
+
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -69,6 +71,12 @@ pub(crate) async fn copy(text: &str) -> bool {
         Ok(clipboard) => JsFuture::from(clipboard.write_text(text)).await.is_ok(),
         Err(_) => false,
     }
+}
+
+/// Runs in the background. Boxed, so that there is one such task type in the WASM instead of one per caller.
+pub(crate) fn spawn(task: impl Future<Output = ()> + 'static) {
+    let task: Pin<Box<dyn Future<Output = ()>>> = Box::pin(task);
+    wasm_bindgen_futures::spawn_local(task);
 }
 
 /// Waits.

@@ -1,7 +1,6 @@
 //! Shows where the course of a run is: message, progress, which buttons count.
 
 use wasm_bindgen::JsCast;
-use wasm_bindgen_futures::spawn_local;
 use web_sys::{Element, FocusOptions, HtmlElement};
 
 use crate::page::{self, set_attribute, set_hidden, set_text};
@@ -52,7 +51,7 @@ fn focus(area: &Element, selector: &str) {
         let options = FocusOptions::new();
         options.set_prevent_scroll(true);
         // Later, when no state of the course is borrowed: focus raises events.
-        spawn_local(async move {
+        page::spawn(async move {
             let _ = button.unchecked_into::<HtmlElement>().focus_with_options(&options);
         });
     }

@@ -2,7 +2,6 @@
 
 use leptos::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
-use wasm_bindgen_futures::spawn_local;
 use web_sys::{Element, HtmlElement, MutationObserver, MutationObserverInit, ResizeObserver};
 
 use crate::actions::{Lab, Wish};
@@ -87,7 +86,7 @@ fn pressed(lab: Lab, event: &web_sys::MouseEvent) {
 /// Copies the link to this setting, and says so on the button for a moment.
 fn copy(lab: Lab, button: Element) {
     let Some(address) = lab.address(true) else { return };
-    spawn_local(async move {
+    page::spawn(async move {
         let words = if page::copy(&address).await {
             "Link copied"
         } else {
