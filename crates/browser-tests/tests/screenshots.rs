@@ -66,6 +66,8 @@ async fn states(tab: &Tab, lab: &LabOnPage, name: &str) -> anyhow::Result<()> {
 #[ignore = "takes pictures for people; run it with `cargo xtask screenshots`"]
 async fn screenshots() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
+        // What the service worker keeps intact could not be shown broken.
+        tab.bypass_service_worker().await?;
         for (width, height, wide) in [(1440, 1000, "wide"), (390, 844, "narrow")] {
             tab.resize(width, height).await?;
             for theme in ["light", "dark"] {
