@@ -6,7 +6,12 @@ use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of};
 use browser_tests::server::Fault;
 use serde_json::json;
 
+/// Pictures end here, in CSS pixels: a taller one is scaled down by most viewers until nothing can be read.
+const TALLEST: f64 = 2600.0;
+
 async fn photograph(tab: &Tab, name: &str, selector: Option<&str>) -> anyhow::Result<()> {
+    // What sticks to the window's edge would stand in the middle of the picture.
+    tab.script("window.scrollTo({top: 0, behavior: 'instant'})", &[]).await?;
     // Canvas and fonts settle.
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     let file = env::screenshots()?.join(format!("{name}.png"));
@@ -14,7 +19,7 @@ async fn photograph(tab: &Tab, name: &str, selector: Option<&str>) -> anyhow::Re
                 return [r.x + scrollX, r.y + scrollY, r.width, r.height]";
     let area = tab.script(body, &[json!(selector)]).await?;
     let (x, y, width, height): (f64, f64, f64, f64) = serde_json::from_value(area)?;
-    let clip = json!({"x": x, "y": y, "width": width, "height": height.min(9000.0), "scale": 1});
+    let clip = json!({"x": x, "y": y, "width": width, "height": height.min(TALLEST), "scale": 1});
     let shot = tab.devtools("Page.captureScreenshot", json!({"captureBeyondViewport": true, "clip": clip})).await?;
     let text = shot["data"].as_str().unwrap_or_default();
     std::fs::write(&file, base64(text))?;
@@ -41,7 +46,7 @@ fn base64_is_decoded() {
 }
 
 async fn states(tab: &Tab, lab: &LabOnPage, name: &str) -> anyhow::Result<()> {
-    let section = lab.selector();
+    let section = format!("{} .lab-widget", lab.selector());
     let open = async || -> anyhow::Result<()> {
         tab.open(&lab.link(&[], 0, "cpu")).await?;
         lab.wake(tab).await
