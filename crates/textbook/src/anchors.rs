@@ -31,8 +31,8 @@ pub(crate) fn parts(text: &str) -> Parts {
             let part = dedent(&lines);
             let result = if part.trim().is_empty() { Err("this anchor is empty".to_owned()) } else { Ok(part) };
             done.entry(name).or_insert(result);
-        } else if !done.contains_key(&name) {
-            done.insert(name, Err("this anchor ends before it begins".to_owned()));
+        } else {
+            done.entry(name).or_insert_with(|| Err("this anchor ends before it begins".to_owned()));
         }
     }
     for name in open.into_keys() {

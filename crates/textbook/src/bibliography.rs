@@ -23,12 +23,15 @@ pub(crate) struct Work {
     pub(crate) position: usize,
 }
 
+/// The keys that were asked for, and their works.
+type Formatted = (Vec<String>, BTreeMap<String, Work>);
+
 /// The data file, read.
 #[derive(Debug, Default)]
 pub(crate) struct Bibliography {
     library: Library,
     /// Works of `library` formatted so far, for a set of keys.
-    formatted: Mutex<Option<(Vec<String>, BTreeMap<String, Work>)>>,
+    formatted: Mutex<Option<Formatted>>,
 }
 
 impl Bibliography {

@@ -66,9 +66,12 @@ static CLASSES: LazyLock<Vec<(Scope, &'static str)>> = LazyLock::new(|| {
     table.into_iter().filter_map(|(scope, class)| Some((Scope::new(scope).ok()?, class))).collect()
 });
 
+/// HTML of lines, shared.
+type Lines = Arc<Vec<String>>;
+
 /// Code already coloured, by language and text, line by line.
 #[derive(Debug, Default)]
-pub(crate) struct Highlighter(Mutex<HashMap<(String, String), Arc<Vec<String>>>>);
+pub(crate) struct Highlighter(Mutex<HashMap<(String, String), Lines>>);
 
 /// Whether a fence may name this language.
 pub(crate) fn is_language(name: &str) -> bool {
@@ -81,8 +84,23 @@ pub(crate) fn languages() -> impl Iterator<Item = &'static str> {
 }
 
 impl Highlighter {
+    /// Colours many pieces of code at once, on all processors: it is what a first build spends its time on.
+    pub(crate) fn warm(&self, pieces: &[(&str, &str)]) {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(pieces.len().div_ceil(4)).max(1);
+        std::thread::scope(|scope| {
+            for first in 0..threads {
+                // One in `threads`, so that long chapters are shared out too.
+                scope.spawn(move || {
+                    for (language, code) in pieces.iter().skip(first).step_by(threads) {
+                        self.lines(language, code);
+                    }
+                });
+            }
+        });
+    }
+
     /// HTML of each line, without its line end; every line's spans are closed on it.
-    pub(crate) fn lines(&self, language: &str, code: &str) -> Arc<Vec<String>> {
+    pub(crate) fn lines(&self, language: &str, code: &str) -> Lines {
         let key = (language.to_owned(), code.to_owned());
         if let Ok(known) = self.0.lock()
             && let Some(lines) = known.get(&key)

@@ -47,8 +47,10 @@ pub use problem::{Problem, Problems};
 
 use book::{Book, Caches, Places};
 use diagram::Diagrams;
+use highlight::is_language;
 use labels::{Register, slashes};
 use labs::Labs;
+use outline::BlockKind;
 use page::Page;
 use problem::Reporter;
 
@@ -127,6 +129,7 @@ impl Preprocessor for Textbook {
         for chapter in book.chapters() {
             register.add(chapter, &places.src_name, &reporter);
         }
+        self.caches.highlighter.warm(&fences(&register));
         let rendered = {
             let build = Book::new(&places, &register, &reporter, &self.caches, &settings.citation_style);
             let mut pages: Vec<String> = (0..register.chapters.len()).map(|i| Page::new(&build, i).render()).collect();
@@ -153,4 +156,17 @@ impl Preprocessor for Textbook {
     fn supports_renderer(&self, renderer: &str) -> Result<bool> {
         Ok(renderer == "html")
     }
+}
+
+/// All code blocks of the book: language and text.
+fn fences(register: &Register) -> Vec<(&str, &str)> {
+    let blocks = register.chapters.iter().flat_map(|chapter| &chapter.blocks);
+    blocks
+        .filter_map(|block| match &block.kind {
+            BlockKind::Fence { language, code, .. } if is_language(language) => {
+                Some((language.as_str(), code.as_str()))
+            }
+            _ => None,
+        })
+        .collect()
 }

@@ -65,12 +65,12 @@ impl Quiz {
         if self.question.trim().is_empty() {
             return Err("the question is empty".to_owned());
         }
-        if number == !self.options.is_empty() {
+        if number != self.options.is_empty() {
             return Err("a quiz has either [[options]] or an answer".to_owned());
         }
         if number {
             let tolerance = self.tolerance.ok_or("a number needs its tolerance (0 for exact)")?;
-            if !(tolerance >= 0.0) || !self.answer.is_some_and(f64::is_finite) || !tolerance.is_finite() {
+            if !tolerance.is_finite() || tolerance < 0.0 || !self.answer.is_some_and(f64::is_finite) {
                 return Err("answer and tolerance are finite numbers, the tolerance not negative".to_owned());
             }
             if self.feedback.as_deref().unwrap_or_default().trim().is_empty()

@@ -71,3 +71,33 @@ fn every_picture_of_a_diagram_is_committed_and_in_use() {
     let inventory = textbook::diagram_inventory(&root()).expect("reads");
     assert_eq!(inventory, textbook::DiagramInventory::default());
 }
+
+/// The example that authors are given is a chapter that builds.
+#[test]
+fn the_small_chapter_of_the_directives_page_builds() {
+    let guide = std::fs::read_to_string(root().join("docs/directives.md")).expect("reads");
+    let start = guide.find("````markdown\n# Rounding").expect("the example") + "````markdown\n".len();
+    let end = start + guide[start..].find("\n````\n").expect("its end") + 1;
+    let project = tempfile::tempdir().expect("a folder");
+    for folder in ["book/src", "book/data", "labs/src"] {
+        common::copy(&root().join(folder), &project.path().join(folder));
+    }
+    for file in ["book/book.toml", "assets/manifest.toml"] {
+        std::fs::create_dir_all(project.path().join(file).parent().expect("a folder")).expect("makes");
+        std::fs::copy(root().join(file), project.path().join(file)).expect("copies");
+    }
+    let src = project.path().join("book/src");
+    let edit = |name: &str, from: &str, to: &str| {
+        let text = std::fs::read_to_string(src.join(name)).expect("reads");
+        assert!(text.contains(from), "{name} has no {from}");
+        std::fs::write(src.join(name), text.replacen(from, to, 1)).expect("writes");
+    };
+    std::fs::write(src.join("tactics/rounding.md"), &guide[start..end]).expect("writes");
+    std::fs::write(src.join("figures/rounding.svg"), "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 9 9\"/>").expect("writes");
+    edit("SUMMARY.md", "(tactics/quantization.md)", "(tactics/quantization.md)\n- [Rounding](tactics/rounding.md)");
+    // A lab stands on one page of the book only.
+    edit("tactics/quantization.md", "{{#lab quantization}}", "");
+    let result = common::preprocess(project.path(), &Textbook::new(project.path()).without_drawing());
+    let problems: Vec<String> = result.err().into_iter().flatten().map(|problem| problem.to_string()).collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
