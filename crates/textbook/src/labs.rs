@@ -69,16 +69,25 @@ impl Labs {
     /// Reads a lab.
     ///
     /// # Errors
-    /// As [`Labs::reference`], and the same for `lab.md`.
+    /// As [`Labs::reference`] and [`Labs::words`].
     pub(crate) fn lab(&self, id: &str) -> Result<Lab, String> {
+        let (meta, words, words_line) = self.words(id)?;
+        Ok(Lab { meta, words, words_line, reference: self.reference(id)? })
+    }
+
+    /// Reads `lab.md`: front matter, text, and the line on which the text begins.
+    ///
+    /// # Errors
+    /// The file is missing or broken.
+    pub(crate) fn words(&self, id: &str) -> Result<(LabMeta, String, usize), String> {
         let text = std::fs::read_to_string(self.path(id, "lab.md")).map_err(|error| format!("its lab.md: {error}"))?;
         let text = text.replace("\r\n", "\n");
         let (front, words) =
             LabMeta::split(&text).ok_or("its lab.md does not begin with front matter between +++ lines")?;
         let meta: LabMeta =
             toml::from_str(front).map_err(|error| format!("the front matter of its lab.md: {}", error.message()))?;
-        let words_line = 1 + text[..text.len() - words.len()].matches('\n').count();
-        Ok(Lab { meta, words: words.to_owned(), words_line, reference: self.reference(id)? })
+        let line = 1 + text[..text.len() - words.len()].matches('\n').count();
+        Ok((meta, words.to_owned(), line))
     }
 
     /// The assets a lab names, as the page offers them.

@@ -18,7 +18,7 @@ type Refused = (String, Option<String>);
 impl Labs {
     /// The title of a lab, where its `lab.md` can be read.
     pub(crate) fn title(&self, id: &str) -> Option<String> {
-        self.lab(id).ok().map(|lab| lab.meta.title)
+        self.words(id).ok().map(|(meta, ..)| meta.title)
     }
 }
 

@@ -93,7 +93,8 @@ fn the_small_chapter_of_the_directives_page_builds() {
         std::fs::write(src.join(name), text.replacen(from, to, 1)).expect("writes");
     };
     std::fs::write(src.join("tactics/rounding.md"), &guide[start..end]).expect("writes");
-    std::fs::write(src.join("figures/rounding.svg"), "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 9 9\"/>").expect("writes");
+    std::fs::write(src.join("figures/rounding.svg"), "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 9 9\"/>")
+        .expect("writes");
     edit("SUMMARY.md", "(tactics/quantization.md)", "(tactics/quantization.md)\n- [Rounding](tactics/rounding.md)");
     // A lab stands on one page of the book only.
     edit("tactics/quantization.md", "{{#lab quantization}}", "");

@@ -71,6 +71,25 @@ fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).expect("writes");
 }
 
+/// Seconds since some start: those in which this process was computing, where the system tells; what else the machine does then does not count.
+fn seconds(start: Instant) -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the program's name in brackets: user and system time are fields 12 and 13, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    match (fields.get(11).and_then(|f| f.parse::<f64>().ok()), fields.get(12).and_then(|f| f.parse::<f64>().ok())) {
+        (Some(user), Some(system)) => (user + system) / 100.0,
+        _ => start.elapsed().as_secs_f64(),
+    }
+}
+
+/// How long a build takes, in seconds.
+fn timed(build: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    let before = seconds(start);
+    build();
+    seconds(start) - before
+}
+
 #[test]
 fn a_large_book_is_preprocessed_within_five_times_the_limit() {
     let project = project();
@@ -79,15 +98,12 @@ fn a_large_book_is_preprocessed_within_five_times_the_limit() {
     // The best of three: the machine may be busy with other things.
     for _ in 0..3 {
         textbook = Textbook::new(project.path());
-        let start = Instant::now();
-        common::preprocess(project.path(), &textbook).expect("no problems");
-        cold_s = cold_s.min(start.elapsed().as_secs_f64());
+        let build = || drop(common::preprocess(project.path(), &textbook).expect("no problems"));
+        cold_s = cold_s.min(timed(build));
     }
     let src = project.path().join("book/src");
     write(&src, "big7.md", &chapter(7).replace("nothing is lost", "little is lost"));
-    let start = Instant::now();
-    common::preprocess(project.path(), &textbook).expect("no problems");
-    let warm_s = start.elapsed().as_secs_f64();
+    let warm_s = timed(|| drop(common::preprocess(project.path(), &textbook).expect("no problems")));
     println!(
         "{CHAPTERS} chapters of {WORDS} words: {cold_s:.3} s, again after an edit {warm_s:.3} s (limit {LIMIT_S} s, optimized)"
     );
