@@ -18,6 +18,19 @@ self.addEventListener('fetch', (event) => {
   event.respondWith(hashed(url.pathname) ? cacheFirst(event.request, url) : networkFirst(event.request));
 });
 
+self.addEventListener('message', (event) => {
+  const keepAll = async () => {
+    for (const address of event.data?.keep ?? []) {
+      const url = new URL(address);
+      if (url.origin !== self.location.origin) continue;
+      try {
+        await (hashed(url.pathname) ? cacheFirst(new Request(url), url) : networkFirst(new Request(url)));
+      } catch { /* gone offline meanwhile */ }
+    }
+  };
+  event.waitUntil(keepAll());
+});
+
 async function cacheFirst(request, url) {
   const cache = await caches.open(CACHE);
   const known = request.cache === 'reload' || request.cache === 'no-store' ? undefined : await cache.match(request.url);

@@ -241,5 +241,11 @@ if ($('form.quiz')) load(script.dataset.quiz).then((quiz) => quiz.start(context)
 
 // Offline. Not under `serve`, where a page must never come from a cache.
 if ('serviceWorker' in navigator && !html.hasAttribute('data-print') && !$('script[src$="__reload.js"]')) {
-  navigator.serviceWorker.register(new URL('sw.js', root)).catch(() => { /* no service worker here: online only */ });
+  const first = !navigator.serviceWorker.controller;
+  navigator.serviceWorker.register(new URL('sw.js', root)).then(async () => {
+    if (!first) return;
+    // What this first page was made of came before the service worker: it is asked to keep that too.
+    const { active } = await navigator.serviceWorker.ready;
+    active.postMessage({ keep: [location.href, ...performance.getEntriesByType('resource').map((entry) => entry.name)] });
+  }).catch(() => { /* no service worker here: online only */ });
 }
