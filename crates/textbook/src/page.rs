@@ -11,31 +11,14 @@ use crate::{
     book::Book,
     catalogue,
     html::{escape, one_line},
-    inline::{self, Zones, labels_in},
-    labels::{Kind, Label, normal},
+    inline::{self, Zones},
+    labels::{Kind, Label},
     outline::{Block, BlockKind, Given, outline},
     problem::near,
     quiz::Quiz,
     source::{Edit, Source, apply, html_options},
     svg,
 };
-
-/// Callouts by the word in the source: class, heading.
-const CALLOUTS: [(&str, &str, &str); 13] = [
-    ("TACTICS", "tactics", "Tactics"),
-    ("STRATEGY", "strategy", "Strategy"),
-    ("PREDICT", "predict", "Predict"),
-    ("NOTE", "note", "Note"),
-    ("WARNING", "warning", "Warning"),
-    ("EXAMPLE", "example", "Example"),
-    ("TIP", "tip", "Tip"),
-    ("DEFINITION", "definition", "Definition"),
-    ("PITFALL", "pitfall", "Pitfall"),
-    ("SUMMARY", "summary", "Summary"),
-    ("PREREQUISITES", "prerequisites", "Prerequisites"),
-    ("EXERCISE", "exercise", "Exercise"),
-    ("ANSWER", "answer", "Answer"),
-];
 
 /// Stands where the bibliography will: it is known only when every chapter is done.
 pub(crate) const BIBLIOGRAPHY_MARK: &str = "<div data-textbook=\"bibliography\"></div>";
@@ -252,23 +235,6 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// A local file of `src`, by the path a chapter names.
-    fn file(&self, path: &str) -> Result<std::path::PathBuf, (String, Option<String>)> {
-        if path.contains("://") || path.starts_with("//") {
-            return Err(("a page loads nothing from elsewhere: put the file into src/".into(), None));
-        }
-        let folder = self.book.register.chapters[self.chapter].path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let inside = normal(&format!("{folder}/{path}"));
-        let full = self.book.places.src.join(&inside);
-        if full.is_file() {
-            return Ok(full);
-        }
-        let beside = full.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-        let names: Vec<String> = beside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        let wanted = inside.rsplit('/').next().unwrap_or(&inside);
-        Err(("there is no such file".into(), near(wanted, names.iter().map(String::as_str))))
-    }
-
     fn picture(&self, path: &str, alt: &str, label: Option<&str>) -> Result<String, (String, Option<String>)> {
         let file = self.file(path)?;
         if path.ends_with(".svg") {
@@ -361,155 +327,6 @@ impl<'a> Page<'a> {
         };
         Ok(Some(html))
     }
-
-    /// What the catalogue says exists must exist.
-    fn check_catalogue(&self) -> Result<(), (String, Option<String>)> {
-        for method in &self.book.catalogue.methods {
-            let lab = method.lab.as_ref().map(|lab| format!("lab-{lab}"));
-            for label in method.chapter.iter().chain(&lab) {
-                if !self.book.register.labels.contains_key(label) {
-                    let near = self.book.register.nearest(label);
-                    return Err((
-                        format!(
-                            "book/data/methods.toml: the method “{}” names @{label}, which the book lacks",
-                            method.id
-                        ),
-                        near,
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn link_to(&self, label: &str, words: &str) -> Option<String> {
-        let target = self.book.register.labels.get(label)?;
-        let href = self.book.register.address(self.chapter, target.chapter, &target.anchor);
-        let title = escape(&self.title_of(label, target));
-        Some(format!("<a href=\"{href}\" title=\"{title}\">{}</a>", escape(words)))
-    }
-
-    fn glossary_list(&self) -> String {
-        let mut keys: Vec<(String, &String)> =
-            self.book.glossary.terms.keys().map(|key| (self.book.glossary.title(key), key)).collect();
-        keys.sort_by_key(|(title, _)| title.to_lowercase());
-        let items: Vec<String> = keys
-            .into_iter()
-            .map(|(title, key)| {
-                let definition =
-                    self.book.glossary.terms.get(key).map(|term| term.definition.as_str()).unwrap_or_default();
-                let definition = self.inline(definition, &format!("{}/glossary.toml", self.book.places.data_name), 1);
-                format!("<div><dt id=\"term-{key}\">{}</dt><dd>{definition}</dd></div>", escape(&title))
-            })
-            .collect();
-        format!("<dl class=\"glossary\">{}</dl>", items.concat())
-    }
-
-    fn callout(
-        &self,
-        source: &Source,
-        block: &Block,
-        kind: &str,
-        title: &std::ops::Range<usize>,
-        head_end: usize,
-        edits: &mut Vec<Edit>,
-    ) {
-        let at = block.range.start;
-        let Some((_, class, name)) = CALLOUTS.iter().find(|(word, ..)| *word == kind) else {
-            let nearest = near(kind, CALLOUTS.iter().map(|(word, ..)| *word)).map(|word| format!("[!{word}]"));
-            return source.report(self.book.reporter, at, "there is no such callout", &format!("[!{kind}]"), nearest);
-        };
-        let before = source.before_on_line(at);
-        if before.contains('>') {
-            return source.report(
-                self.book.reporter,
-                at,
-                "a callout cannot stand in a quotation or in another callout",
-                &format!("[!{kind}]"),
-                None,
-            );
-        }
-        let text = &source.text[block.range.clone()];
-        if let Some(part) = ["tactics", "strategy"].into_iter().find(|part| part == class) {
-            let across = labels_in(text).into_iter().filter_map(|label| self.book.register.labels.get(label));
-            let mut across = across.map(|label| self.book.register.chapters[label.chapter].part());
-            if !across.any(|other| other == part) {
-                let message = format!("this callout needs a reference (@sec-…) to a chapter of {part}/");
-                source.report(self.book.reporter, at, &message, &format!("[!{kind}]"), None);
-            }
-        }
-        if text[head_end - at..].lines().all(|line| line.trim_matches([' ', '>', '\t']).is_empty()) {
-            source.report(self.book.reporter, at, "this callout is empty", &format!("[!{kind}]"), None);
-        }
-        let words = self.inline(&source.text[title.clone()], &source.file, source.line(title.start));
-        let gap = if words.is_empty() { "" } else { " " };
-        let head = format!("<span class=\"callout-kind\">{name}</span>{gap}{words}");
-        let (open, close) = if *class == "answer" {
-            (
-                format!("<details class=\"callout callout-answer\"><summary class=\"callout-title\">{head}</summary>"),
-                "</details>",
-            )
-        } else {
-            (
-                format!(
-                    "<aside class=\"callout callout-{class}\" role=\"note\" aria-label=\"{name}\"><p class=\"callout-title\">{head}</p>"
-                ),
-                "</aside>",
-            )
-        };
-        let indent = container_prefix(before, false);
-        edits.push(Edit { range: at..head_end, text: format!("{open}\n") });
-        let mut line_start = head_end;
-        for line in source.text[head_end..block.range.end].split_inclusive('\n') {
-            let blank = line.len() - line.trim_start_matches([' ', '\t']).len();
-            if line_start > head_end && line[blank..].starts_with('>') {
-                let quote = line_start + blank;
-                let wide = usize::from(line[blank + 1..].starts_with(' '));
-                edits.push(Edit { range: quote..quote + 1 + wide, text: String::new() });
-            }
-            line_start += line.len();
-        }
-        edits.push(Edit { range: block.range.end..block.range.end, text: format!("\n\n{indent}{close}\n") });
-    }
-
-    fn check_link(&self, to: &str) -> Result<(), (String, Option<String>)> {
-        let has_scheme = to
-            .split_once(':')
-            .is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c)));
-        if has_scheme || to.starts_with("//") {
-            return Ok(());
-        }
-        let register = self.book.register;
-        let own = &register.chapters[self.chapter];
-        let (path, anchor) = to.split_once('#').unwrap_or((to, ""));
-        let path = path.split('?').next().unwrap_or_default();
-        let target = if path.is_empty() {
-            own
-        } else {
-            let folder = own.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let mut wanted = normal(&format!("{folder}/{path}"));
-            if let Some(stem) = wanted.strip_suffix(".html") {
-                wanted = format!("{stem}.md");
-            }
-            match register.chapters.iter().find(|chapter| chapter.path == wanted) {
-                Some(chapter) => chapter,
-                None if !wanted.ends_with(".md") && self.book.places.src.join(&wanted).exists() => return Ok(()),
-                None => {
-                    let near = near(&wanted, register.chapters.iter().map(|chapter| chapter.path.as_str()));
-                    return Err(("this link leads to no chapter of the book".into(), near));
-                }
-            }
-        };
-        if anchor.is_empty()
-            || target.anchors.contains(anchor)
-            || anchor.starts_with("term-")
-            || anchor.starts_with("ref-")
-        {
-            return Ok(());
-        }
-        let near = near(anchor, target.anchors.iter().map(String::as_str)).map(|near| format!("#{near}"));
-        Err((format!("{} has no such anchor", target.path), near))
-    }
 }
 
 fn id_attr(block: &Block) -> String {
@@ -517,7 +334,7 @@ fn id_attr(block: &Block) -> String {
 }
 
 /// What a following line of the same container begins with.
-fn container_prefix(before: &str, in_callout: bool) -> String {
+pub(crate) fn container_prefix(before: &str, in_callout: bool) -> String {
     let keep = |c: char| if c == '>' && !in_callout { '>' } else { ' ' };
     let prefix: String = before.chars().map(|c| if c == '\t' { '\t' } else { keep(c) }).collect();
     // In a callout the quotation marks are taken away, with one space each.

@@ -145,6 +145,7 @@ const SLIPS: &[Slip] = &[
         "../strategy/choosing.md#sec-rul",
         Some("#sec-rule"),
     ),
+    slip("[a](../glossary.md#term-nosuch)\n", 1, "glossary.md has no such anchor", "../glossary.md#term-nosuch", None),
     slip("[a](#nowhere)\n", 1, "has no such anchor", "#nowhere", None),
 ];
 

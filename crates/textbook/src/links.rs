@@ -1,0 +1,110 @@
+//! Where links and pictures lead: to chapters, anchors and files that exist.
+
+use std::path::PathBuf;
+
+use crate::{html::escape, labels::normal, page::Page, problem::near};
+
+/// What is wrong, and the nearest valid name.
+type Refused = (String, Option<String>);
+
+impl Page<'_> {
+    /// A local file of `src`, by the path a chapter names.
+    pub(crate) fn file(&self, path: &str) -> Result<PathBuf, Refused> {
+        if path.contains("://") || path.starts_with("//") {
+            return Err(("a page loads nothing from elsewhere: put the file into src/".into(), None));
+        }
+        let folder = self.book.register.chapters[self.chapter].path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let inside = normal(&format!("{folder}/{path}"));
+        let full = self.book.places.src.join(&inside);
+        if full.is_file() {
+            return Ok(full);
+        }
+        let beside = full.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        let names: Vec<String> = beside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let wanted = inside.rsplit('/').next().unwrap_or(&inside);
+        Err(("there is no such file".into(), near(wanted, names.iter().map(String::as_str))))
+    }
+
+    /// Checks the address of a link that the author wrote.
+    pub(crate) fn check_link(&self, to: &str) -> Result<(), Refused> {
+        let has_scheme = to
+            .split_once(':')
+            .is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c)));
+        if has_scheme || to.starts_with("//") {
+            return Ok(());
+        }
+        let register = self.book.register;
+        let own = &register.chapters[self.chapter];
+        let (path, anchor) = to.split_once('#').unwrap_or((to, ""));
+        let path = path.split('?').next().unwrap_or_default();
+        let target = if path.is_empty() {
+            own
+        } else {
+            let folder = own.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let mut wanted = normal(&format!("{folder}/{path}"));
+            if let Some(stem) = wanted.strip_suffix(".html") {
+                wanted = format!("{stem}.md");
+            }
+            match register.chapters.iter().find(|chapter| chapter.path == wanted) {
+                Some(chapter) => chapter,
+                None if !wanted.ends_with(".md") && self.book.places.src.join(&wanted).exists() => return Ok(()),
+                None => {
+                    let near = near(&wanted, register.chapters.iter().map(|chapter| chapter.path.as_str()));
+                    return Err(("this link leads to no chapter of the book".into(), near));
+                }
+            }
+        };
+        let term = anchor.strip_prefix("term-").is_some_and(|key| self.book.glossary.terms.contains_key(key));
+        let work = anchor.strip_prefix("ref-").is_some_and(|key| self.book.works.contains_key(key));
+        if anchor.is_empty() || target.anchors.contains(anchor) || term || work {
+            return Ok(());
+        }
+        let near = near(anchor, target.anchors.iter().map(String::as_str)).map(|near| format!("#{near}"));
+        Err((format!("{} has no such anchor", target.path), near))
+    }
+
+    /// What the catalogue says exists must exist.
+    pub(crate) fn check_catalogue(&self) -> Result<(), Refused> {
+        for method in &self.book.catalogue.methods {
+            let lab = method.lab.as_ref().map(|lab| format!("lab-{lab}"));
+            for label in method.chapter.iter().chain(&lab) {
+                if !self.book.register.labels.contains_key(label) {
+                    let near = self.book.register.nearest(label);
+                    return Err((
+                        format!(
+                            "book/data/methods.toml: the method “{}” names @{label}, which the book lacks",
+                            method.id
+                        ),
+                        near,
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A link to a label, in the author's words.
+    pub(crate) fn link_to(&self, label: &str, words: &str) -> Option<String> {
+        let target = self.book.register.labels.get(label)?;
+        let href = self.book.register.address(self.chapter, target.chapter, &target.anchor);
+        let title = escape(&self.title_of(label, target));
+        Some(format!("<a href=\"{href}\" title=\"{title}\">{}</a>", escape(words)))
+    }
+
+    /// `{{#glossary}}`.
+    pub(crate) fn glossary_list(&self) -> String {
+        let mut keys: Vec<(String, &String)> =
+            self.book.glossary.terms.keys().map(|key| (self.book.glossary.title(key), key)).collect();
+        keys.sort_by_key(|(title, _)| title.to_lowercase());
+        let items: Vec<String> = keys
+            .into_iter()
+            .map(|(title, key)| {
+                let definition =
+                    self.book.glossary.terms.get(key).map(|term| term.definition.as_str()).unwrap_or_default();
+                let definition = self.inline(definition, &format!("{}/glossary.toml", self.book.places.data_name), 1);
+                format!("<div><dt id=\"term-{key}\">{}</dt><dd>{definition}</dd></div>", escape(&title))
+            })
+            .collect();
+        format!("<dl class=\"glossary\">{}</dl>", items.concat())
+    }
+}
