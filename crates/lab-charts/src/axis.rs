@@ -78,7 +78,7 @@ impl Map {
             Scale::Log if value > 0.0 => (value / low).ln() / (high / low).ln(),
             Scale::Log => return None,
         };
-        Some(from + share.clamp(-0.02, 1.02) * (to - from))
+        Some(from + within(share, -0.02, 1.02) * (to - from))
     }
 
     /// Labels of the ticks.
@@ -87,12 +87,17 @@ impl Map {
     }
 }
 
+/// `f64::clamp`, without the panic that prints numbers in every form there is, which the page's WASM can do without.
+pub(crate) fn within(value: f64, low: f64, high: f64) -> f64 {
+    value.min(high).max(low)
+}
+
 fn linear_ticks(low: f64, high: f64, count: f64) -> Vec<f64> {
     let raw = (high - low) / count.max(1.0);
-    let power = 10f64.powf(raw.log10().floor());
+    let power = 10f64.powi(raw.log10().floor() as i32);
     let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= raw * 0.999).unwrap_or(raw);
     let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
-    let count = (last - first).clamp(0.0, 50.0) as i32;
+    let count = within(last - first, 0.0, 50.0) as i32;
     // 0.1 + 0.2 shows as 0.30000000000000004 otherwise; adding 0 turns -0 into 0.
     (0..=count).map(|i| (first + f64::from(i)) * step + 0.0).collect()
 }

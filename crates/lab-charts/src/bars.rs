@@ -4,7 +4,7 @@ use lab_api::{BarSeries, Chart, Marker, Scale};
 use plotters::prelude::DrawingBackend;
 
 use crate::Ink;
-use crate::axis::Map;
+use crate::axis::{Map, within};
 use crate::frame::{Labels, Legend, Plot, axes};
 use crate::lines::whisker;
 use crate::mark::{self, Sign};
@@ -28,7 +28,7 @@ fn heights(series: &[BarSeries]) -> Vec<f64> {
 /// Position of the foot of a bar: zero, or the lower edge of a logarithmic axis.
 fn foot(y: &Map, scale: Scale) -> f64 {
     match scale {
-        Scale::Linear => y.at(0.0_f64.clamp(y.domain.0, y.domain.1)).unwrap_or(y.range.0),
+        Scale::Linear => y.at(within(0.0, y.domain.0, y.domain.1)).unwrap_or(y.range.0),
         Scale::Log => y.range.0,
     }
 }
@@ -124,7 +124,7 @@ fn marked<DB: DrawingBackend>(pen: &mut Pen<DB>, markers: &[Marker], x: &Map, pl
         pen.dashed(&[(at, plot.top), (at, plot.bottom)], Ink::Text, 1.25, (3.0, 3.0));
         let words = fit(&marker.label, SMALL, 150.0);
         let half = text_width(&words, SMALL) / 2.0;
-        let centre = at.clamp(plot.left + half, (plot.right - half).max(plot.left + half));
+        let centre = within(at, plot.left + half, plot.right - half);
         let (from, to) = (centre - half - 3.0, centre + half + 3.0);
         if taken.iter().all(|other| to < other.0 || from > other.1) {
             pen.text((centre, plot.top - 9.0), &words, Ink::Text, SMALL, Hang::Middle);

@@ -2,10 +2,10 @@
 
 use plotters::prelude::DrawingBackend;
 
-use crate::Ink;
 use crate::axis::Map;
 use crate::mark::{Sign, sample};
 use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
+use crate::{Ink, pen};
 
 const ROW: f64 = 20.0;
 /// Room around everything.
@@ -81,7 +81,7 @@ pub(crate) fn axes<DB: DrawingBackend>(
 ) -> Option<Plot> {
     let (width, height) = pen.size();
     let y_labels = y.labels();
-    let widest = y_labels.iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max);
+    let widest = pen::widest(&y_labels, SMALL);
     let left = EDGE + widest + 8.0;
     let last_x = x.labels().last().map_or(0.0, |l| text_width(l, SMALL) / 2.0);
     let right = width - EDGE - last_x.max(6.0);
@@ -149,7 +149,7 @@ fn category_stride(categories: &[String], slot: f64) -> usize {
     if slot >= 26.0 {
         return 1;
     }
-    let widest = categories.iter().map(|c| text_width(c, SMALL)).fold(1.0, f64::max);
+    let widest = pen::widest(categories, SMALL).max(1.0);
     ((widest.min(60.0) + 6.0) / slot).ceil().max(1.0) as usize
 }
 

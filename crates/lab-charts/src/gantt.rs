@@ -3,10 +3,10 @@
 use lab_api::{Chart, Span};
 use plotters::prelude::DrawingBackend;
 
-use crate::Ink;
 use crate::axis::Map;
 use crate::frame::{EDGE, Plot, x_ticks};
-use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
+use crate::pen::{Hang, Pen, SMALL, TEXT, fit};
+use crate::{Ink, pen};
 
 const LANE: f64 = 30.0;
 const FOOT: f64 = 42.0;
@@ -18,7 +18,7 @@ pub(crate) fn height(lanes: usize) -> f64 {
 /// Spans are pale with a full edge on the left, and named, so that neighbours of one colour stay apart.
 pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, lanes: &[String], spans: &[Span]) {
     let (width, height) = pen.size();
-    let widest = lanes.iter().map(|l| text_width(l, SMALL)).fold(0.0, f64::max).min(width * 0.3);
+    let widest = pen::widest(lanes, SMALL).min(width * 0.3);
     let plot = Plot { left: EDGE + widest + 8.0, top: EDGE, right: width - EDGE - 12.0, bottom: height - EDGE - FOOT };
     if plot.bottom - plot.top < 12.0 || plot.right - plot.left < 40.0 {
         return pen.too_small();

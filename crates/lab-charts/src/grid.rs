@@ -4,6 +4,7 @@ use lab_api::Image;
 use plotters::prelude::DrawingBackend;
 
 use crate::Ink;
+use crate::axis::within;
 use crate::frame::EDGE;
 use crate::pen::{Hang, Pen, SMALL, fit};
 
@@ -19,7 +20,7 @@ struct Layout {
 fn layout(width: f64, (w, h): (u32, u32), count: usize) -> Layout {
     let inner = width - 2.0 * EDGE;
     // About 64 wide each: large enough to recognize a digit.
-    let columns = ((inner + GAP) / (64.0 + GAP)).floor().clamp(1.0, count.max(1) as f64) as usize;
+    let columns = within(((inner + GAP) / (64.0 + GAP)).floor(), 1.0, count.max(1) as f64) as usize;
     let room = (inner + GAP) / columns as f64 - GAP;
     let pixel = (room.min(96.0) / f64::from(w.max(h).max(1))).max(0.25);
     Layout { columns, pixel }

@@ -3,11 +3,11 @@
 use lab_api::Chart;
 use plotters::prelude::DrawingBackend;
 
-use crate::Ink;
 use crate::axis::labels;
 use crate::frame::EDGE;
 use crate::number::{format_number, grouped};
 use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
+use crate::{Ink, pen};
 
 /// Height of the scale above the cells.
 const KEY: f64 = 30.0;
@@ -30,7 +30,7 @@ pub(crate) fn draw<DB: DrawingBackend>(
     let (width, height) = pen.size();
     let all = values.iter().flatten();
     let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-    let widest = rows.iter().map(|r| text_width(r, SMALL)).fold(0.0, f64::max).min(width * 0.3);
+    let widest = pen::widest(rows, SMALL).min(width * 0.3);
     let (left, right) = (EDGE + widest + 8.0, width - EDGE);
     let (top, bottom) = (EDGE + KEY, height - EDGE - FOOT);
     if bottom - top < 20.0 || right - left < 40.0 {
@@ -40,7 +40,7 @@ pub(crate) fn draw<DB: DrawingBackend>(
     // Never from the surface itself, so that the lowest cell is seen as a cell.
     let heat = |value: f64| {
         let share = if high > low { (value - low) / (high - low) } else { 0.5 };
-        (8.0 + 92.0 * share).round().clamp(0.0, 100.0) as u8
+        (8.0 + 92.0 * share).round() as u8
     };
     let decimals = if values.iter().flatten().all(|v| v.fract() == 0.0) { 0 } else { 2 };
     let write = |v: f64| if v.abs() >= 1000.0 { format_number(v, "") } else { grouped(v, decimals) };
@@ -65,7 +65,7 @@ pub(crate) fn draw<DB: DrawingBackend>(
         let at = (left - 8.0, top + (r as f64 + 0.5) * cell.1);
         pen.text(at, &fit(name, SMALL, widest + 2.0), Ink::Muted, SMALL, Hang::Right);
     }
-    let name_width = columns.iter().map(|c| text_width(c, SMALL)).fold(0.0, f64::max).min(70.0);
+    let name_width = pen::widest(columns, SMALL).min(70.0);
     let stride = every(cell.0, name_width + 4.0);
     for (c, name) in columns.iter().enumerate().step_by(stride) {
         let at = (left + (c as f64 + 0.5) * cell.0, bottom + 11.0);

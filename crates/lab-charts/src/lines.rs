@@ -4,7 +4,7 @@ use lab_api::{Axis, Chart, Series, StackSeries};
 use plotters::prelude::DrawingBackend;
 
 use crate::Ink;
-use crate::axis::Map;
+use crate::axis::{Map, within};
 use crate::frame::{Labels, Legend, axes};
 use crate::mark::{self, Sign};
 use crate::pen::{Hang, Pen, Point, SMALL, fit, text_width};
@@ -130,7 +130,7 @@ pub(crate) fn draw_stack<DB: DrawingBackend>(
         {
             let name = fit(&layer.name, SMALL, 120.0);
             let half = text_width(&name, SMALL) / 2.0 + 4.0;
-            let centre = top.0.clamp(x.range.0 + half, (x.range.1 - half).max(x.range.0 + half));
+            let centre = within(top.0, x.range.0 + half, x.range.1 - half);
             pen.text((centre, (top.1 + bottom.1) / 2.0), &name, Ink::Text, SMALL, Hang::Middle);
         }
     }

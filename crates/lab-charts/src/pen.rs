@@ -158,6 +158,11 @@ pub(crate) fn text_width(words: &str, size: f64) -> f64 {
     words.chars().map(share).sum::<f64>() * size
 }
 
+/// The width of the widest of these words.
+pub(crate) fn widest(words: &[String], size: f64) -> f64 {
+    words.iter().map(|words| text_width(words, size)).fold(0.0, f64::max)
+}
+
 /// Words cut to fit, with an ellipsis where something is missing.
 pub(crate) fn fit(words: &str, size: f64, room: f64) -> String {
     if text_width(words, size) <= room {

@@ -291,8 +291,10 @@ pub fn environment_html(record: &RunRecord) -> String {
         DeviceKind::Webgpu => "webgpu",
     };
     let software = if environment.device.software_adapter { " (software adapter: correct, and slow)" } else { "" };
-    let setting: Vec<String> =
-        record.params.iter().map(|(name, value)| format!("{name} {}", lab_api::value_text(value))).collect();
+    let mut setting = String::new();
+    for (name, value) in &record.params {
+        setting.push_str(&format!("{name} {}, ", lab_api::value_text(value)));
+    }
     let place = match environment.host.as_str() {
         "browser" => "in the browser".to_owned(),
         "native" => format!("natively on {}", environment.platform),
@@ -300,13 +302,13 @@ pub fn environment_html(record: &RunRecord) -> String {
     };
     format!(
         "<p class=\"lab-environment\">Ran on <strong data-device=\"{kind}\">{}{software}</strong>, {}; {} logical cores; clock \
-         steps of {}; engine {}. Setting: {}, seed {}.</p>",
+         steps of {}; engine {}. Setting: {}seed {}.</p>",
         escape(&environment.device.name),
         escape(&place),
         environment.cores,
         format_value(environment.clock_step_ms, "ms"),
         escape(&environment.engine_version),
-        escape(&setting.join(", ")),
+        escape(&setting),
         record.seed
     )
 }

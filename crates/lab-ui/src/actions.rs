@@ -96,7 +96,7 @@ impl Lab {
         let lab = Self {
             inner: StoredValue::new_local(Rc::new(inner)),
             moved: RwSignal::new(0),
-            changed: RwSignal::new(0),
+            changed: RwSignal::new(1),
             root: NodeRef::new(),
         };
         lab.sync();
@@ -117,16 +117,19 @@ impl Lab {
         read(self.inner().course.borrow().view())
     }
 
-    /// Reads setting, problems and adapter; the caller is called again when one changes.
+    /// A number that grows with every change of setting, problems or adapter; the caller is called again then.
+    pub(crate) fn changes(self) -> u32 {
+        self.changed.get()
+    }
+
+    /// Reads setting, problems and adapter.
     pub(crate) fn controls<T>(self, read: impl FnOnce(&Setting, &[(String, String)], Option<Adapter>) -> T) -> T {
-        self.changed.track();
         let inner = self.inner();
         read(&inner.setting.borrow(), &inner.problems.borrow(), inner.adapter.get())
     }
 
     /// Whether the result shown is of another setting than the present one.
     pub(crate) fn is_stale(self) -> bool {
-        self.moved.track();
         self.controls(|setting, _, _| self.inner().ran.borrow().as_ref().is_some_and(|ran| ran != setting))
     }
 

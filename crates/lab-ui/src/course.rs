@@ -251,7 +251,7 @@ impl Course {
             }
             Event::Progress { run_id, stage, fraction } if ours(run_id) => {
                 self.view.stage = stage;
-                self.view.fraction = fraction.is_finite().then(|| self.overall(fraction.clamp(0.0, 1.0)));
+                self.view.fraction = fraction.is_finite().then(|| self.overall(fraction.min(1.0).max(0.0)));
                 Vec::new()
             }
             Event::Partial { run_id, report } if ours(run_id) => vec![Effect::ShowPartial(report)],
@@ -262,7 +262,7 @@ impl Course {
                     return Vec::new();
                 }
                 let on_gpu = self.target() == Some(DeviceKind::Webgpu);
-                self.fail(&format!("{}. {}", sentence(&error.to_string()), error.remedy()), on_gpu);
+                self.fail_with(&error, on_gpu);
                 // A GPU that failed once cannot be trusted to be the same afterwards.
                 if on_gpu { vec![Effect::Terminate(DeviceKind::Webgpu)] } else { Vec::new() }
             }
@@ -305,7 +305,7 @@ impl Course {
     fn broke(&mut self, kind: DeviceKind, why: &str) -> Vec<Effect> {
         if self.target() == Some(kind) {
             let error = LabError::Engine { why: why.to_owned() };
-            self.fail(&format!("{}. {}", sentence(&error.to_string()), error.remedy()), kind == DeviceKind::Webgpu);
+            self.fail_with(&error, kind == DeviceKind::Webgpu);
         }
         // Idle or not: a broken engine is of no use to the next run.
         vec![Effect::Terminate(kind)]
@@ -330,6 +330,10 @@ impl Course {
         self.run = None;
         let message = "Cancelled. Press Run to start again.".to_owned();
         self.view = View { phase: Phase::Cancelled, message, stage: String::new(), fraction: None, offer_cpu: false };
+    }
+
+    fn fail_with(&mut self, error: &LabError, offer_cpu: bool) {
+        self.fail(&format!("{}. {}", sentence(&error.to_string()), error.remedy()), offer_cpu);
     }
 
     fn fail(&mut self, words: &str, offer_cpu: bool) {

@@ -41,10 +41,54 @@ pub(crate) trait Decode: Sized {
 
 /// Reads a value out of JSON text.
 pub(crate) fn from_json<T: Decode>(text: &str) -> Result<T, String> {
-    let value = serde_json::from_str::<Value>(text).map_err(|error| error.to_string())?;
+    let value = parse(text)?;
     let mut wrong = Wrong::default();
     let read = T::decode(&value, &mut wrong);
     wrong.error.map_or(Ok(read), Err)
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn parse(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// The browser's own reader of JSON; another one would weigh 15 KB.
+#[cfg(target_family = "wasm")]
+fn parse(text: &str) -> Result<Value, String> {
+    js_sys::JSON::parse(text).map(|parsed| plain(&parsed)).map_err(|error| crate::page::words(&error))
+}
+
+/// A JavaScript value as plain data.
+#[cfg(target_family = "wasm")]
+fn plain(value: &wasm_bindgen::JsValue) -> Value {
+    use wasm_bindgen::JsCast as _;
+    if let Some(number) = value.as_f64() {
+        // JavaScript tells no integers from doubles; up to 2^53 both are the same.
+        let whole = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
+        return if whole { Value::from(number as i64) } else { Value::from(number) };
+    }
+    if let Some(text) = value.as_string() {
+        return Value::from(text);
+    }
+    if let Some(truth) = value.as_bool() {
+        return Value::from(truth);
+    }
+    if let Some(array) = value.dyn_ref::<js_sys::Array>() {
+        let mut items = Vec::with_capacity(array.length() as usize);
+        for i in 0..array.length() {
+            items.push(plain(&array.get(i)));
+        }
+        return Value::Array(items);
+    }
+    let Some(object) = value.dyn_ref::<js_sys::Object>() else { return Value::Null };
+    let mut members = serde_json::Map::new();
+    let names = js_sys::Object::keys(object);
+    for i in 0..names.length() {
+        let name = names.get(i);
+        let member = js_sys::Reflect::get(object, &name).unwrap_or(wasm_bindgen::JsValue::NULL);
+        members.insert(name.as_string().unwrap_or_default(), plain(&member));
+    }
+    Value::Object(members)
 }
 
 fn member<'a>(value: &'a Value, name: &'static str, wrong: &mut Wrong) -> &'a Value {

@@ -36,25 +36,25 @@ fn read(section: &HtmlElement) -> Result<LabData, String> {
     LabData::from_json(&text).map_err(|error| format!("its data in the page cannot be read ({error})"))
 }
 
-/// One element with its markup and one listener for each kind of event; two effects keep it up to date. Views of typed
+/// One element with its markup, one listener for each kind of event, one effect that keeps it up to date. Views of typed
 /// elements would be the usual way, and three times the WASM: every type of its own is code of its own.
 fn widget(lab: Lab) -> impl IntoView {
     let inner = lab.inner();
     let html = markup::widget(&inner.data.lab, &inner.data.params);
-    Effect::new(move |_| {
-        let Some(area) = lab.root.get() else { return };
-        let specs = &inner.data.params;
-        lab.controls(|setting, problems, adapter| controls::show(specs, &area, setting, problems, adapter));
-    });
-    Effect::new(move |_| {
-        let Some(area) = lab.root.get() else { return };
-        let stale = lab.is_stale();
-        lab.view(|view| status::show(&area, view, stale));
-    });
-    Effect::new(move |_| {
-        if lab.root.get().is_some() {
+    Effect::new(move |seen: Option<u32>| {
+        let Some(area) = lab.root.get() else { return 0 };
+        let changed = lab.changes();
+        // Numbers count from 1. Progress leaves the controls alone.
+        if seen != Some(changed) {
+            let specs = &inner.data.params;
+            lab.controls(|setting, problems, adapter| controls::show(specs, &area, setting, problems, adapter));
+        }
+        if seen.unwrap_or_default() == 0 {
             watch(lab);
         }
+        let stale = lab.is_stale();
+        lab.view(|view| status::show(&area, view, stale));
+        changed
     });
     view! {
         <div

@@ -5,9 +5,11 @@
 use wasm_bindgen::prelude::wasm_bindgen;
 use web_sys::HtmlElement;
 
-/// Runs when the module is loaded: a defect of ours shows its words in the browser's console.
+/// Runs when the module is loaded. In development a defect of ours shows its words in the browser's console; readers need no
+/// words there, and do without their weight.
 #[wasm_bindgen(start)]
 pub fn start() {
+    #[cfg(debug_assertions)]
     console_error_panic_hook::set_once();
 }
 
