@@ -315,7 +315,7 @@ fn extend_bars(all: &mut Vec<f64>, series: &[BarSeries]) {
 }
 
 /// By reference: one such function in the page's WASM, not one per kind of iterator.
-fn row<'a>(head: Cell, values: &mut dyn Iterator<Item = Option<&'a f64>>) -> Vec<Cell> {
+fn row(head: Cell, values: &mut dyn Iterator<Item = Option<&f64>>) -> Vec<Cell> {
     let mut cells = vec![head];
     for value in values {
         cells.push(value.map_or_else(|| Cell::from(""), |number| Cell::from(*number)));

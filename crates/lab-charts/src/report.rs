@@ -122,10 +122,7 @@ pub fn compare_html(cpu: &RunRecord, gpu: &RunRecord) -> String {
         }
         html.push_str("</tbody>");
     }
-    html.push_str("</table></div>");
-    html.push_str(&environment_html(cpu));
-    html.push_str(&environment_html(gpu));
-    html
+    format!("<div class=\"lab-report\">{html}</table></div>{}{}</div>", environment_html(cpu), environment_html(gpu))
 }
 
 /// How a metric of the GPU relates to that of the CPU.

@@ -377,8 +377,8 @@ impl Lab {
 
     /// Where results stand.
     pub(crate) fn results(self) -> Option<HtmlElement> {
-        let found = self.root.get_untracked()?.query_selector(".lab-results-body").ok()??;
-        Some(found.unchecked_into())
+        let root: HtmlElement = self.root.get_untracked()?.into();
+        Some(page::find(&root, ".lab-results-body")?.unchecked_into())
     }
 
     /// Draws all canvases anew: after new results, in another theme, at another width.

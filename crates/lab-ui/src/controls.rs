@@ -74,14 +74,14 @@ fn unknown(area: &HtmlElement, specs: &[ParamSpec], problems: &[(String, String)
             items.push_str(&format!("{name}\">“{name}” in the link: {why}</li>"));
         }
     }
-    if let Ok(Some(list)) = area.query_selector(".lab-problems") {
+    if let Some(list) = page::find(area, ".lab-problems") {
         list.set_inner_html(&items);
     }
 }
 
 fn show_one(area: &HtmlElement, name: &str, text: &str, enabled: bool, problems: &[(String, String)], hint: &str) {
     let problem = problems.iter().find(|(of, _)| of == name).map(|(_, why)| why.as_str());
-    let Ok(Some(cell)) = area.query_selector(&format!("[data-control=\"{name}\"]")) else { return };
+    let Some(cell) = page::find(area, &format!("[data-control=\"{name}\"]")) else { return };
     let _ = cell.class_list().toggle_with_force("off", !enabled);
     let Ok(inputs) = cell.query_selector_all("input, select") else { return };
     for i in 0..inputs.length() {
@@ -113,7 +113,7 @@ fn show_one(area: &HtmlElement, name: &str, text: &str, enabled: bool, problems:
             }
         }
     }
-    let Ok(Some(note)) = cell.query_selector(".control-note") else { return };
+    let Some(note) = page::find(&cell, ".control-note") else { return };
     let (class, words) = problem.map_or(("control-hint", hint), |why| ("control-problem", why));
     // Left alone where it is the same: a live region speaks at every change.
     if note.text_content().as_deref() == Some(words) {
@@ -125,6 +125,5 @@ fn show_one(area: &HtmlElement, name: &str, text: &str, enabled: bool, problems:
 }
 
 fn is_active(element: &Element) -> bool {
-    let active = crate::page::window().and_then(|w| w.document()).and_then(|d| d.active_element());
-    active.is_some_and(|active| active.is_same_node(Some(element)))
+    page::active().is_some_and(|active| active.is_same_node(Some(element)))
 }

@@ -251,7 +251,7 @@ impl Course {
             }
             Event::Progress { run_id, stage, fraction } if ours(run_id) => {
                 self.view.stage = stage;
-                self.view.fraction = fraction.is_finite().then(|| self.overall(fraction.min(1.0).max(0.0)));
+                self.view.fraction = fraction.is_finite().then(|| self.overall(fraction));
                 Vec::new()
             }
             Event::Partial { run_id, report } if ours(run_id) => vec![Effect::ShowPartial(report)],
@@ -347,9 +347,9 @@ fn device_words(device: &DeviceInfo) -> String {
     if device.software_adapter { format!("{} (software adapter)", device.name) } else { device.name.clone() }
 }
 
-/// With a capital first letter and without a full stop.
+/// With a capital first letter and without a mark at its end.
 fn sentence(words: &str) -> String {
-    let words = words.trim().trim_end_matches('.');
+    let words = words.trim().trim_end_matches(['.', '?']);
     let mut characters = words.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

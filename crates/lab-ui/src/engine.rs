@@ -54,7 +54,7 @@ impl Engine {
             let words = js_sys::Reflect::get(&error, &"message".into()).ok().and_then(|m| m.as_string());
             told(Heard::Broke(match words.filter(|words| !words.is_empty()) {
                 Some(words) => words.strip_prefix("Uncaught ").unwrap_or(&words).to_owned(),
-                None if !loaded.get() => "it could not be fetched; is the network there?".to_owned(),
+                None if !loaded.get() => "its files could not be fetched; check the connection".to_owned(),
                 None => "it gave no reason".to_owned(),
             }));
         });

@@ -22,7 +22,8 @@ pub(crate) fn hint(spec: &ParamSpec) -> String {
     }
 }
 
-/// The whole widget, idle. What changes later is set by `controls` and `status`.
+/// The whole widget, idle. What changes later is set by `controls` and `status`. The form groups radio buttons of equal names on
+/// pages with several labs; its method `dialog` keeps the Enter key from leaving the page.
 pub(crate) fn widget(lab: &str, specs: &[ParamSpec]) -> String {
     let (controls, title) = (controls(lab, specs), id(lab, "run", "title"));
     let button = |action: &str, more: &str, words: &str| {
@@ -35,7 +36,7 @@ pub(crate) fn widget(lab: &str, specs: &[ParamSpec]) -> String {
         + &button("compare", " hidden", "Run on both devices");
     let on_cpu = button("run-cpu", " hidden", "Run on the CPU");
     format!(
-        "<form class=\"lab-form\" novalidate><div class=\"lab-controls\">{controls}</div><ul class=\"lab-problems\"></ul>\
+        "<form class=\"lab-form\" method=\"dialog\" novalidate><div class=\"lab-controls\">{controls}</div><ul class=\"lab-problems\"></ul>\
          <div class=\"lab-actions\">{actions}</div>\
          <div class=\"lab-status\"><p class=\"lab-message\" data-lab-message role=\"status\"></p>\
          <div class=\"lab-progress\" hidden><progress max=\"1\" aria-label=\"Progress of the run\"></progress>\

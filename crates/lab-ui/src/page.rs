@@ -137,9 +137,19 @@ async fn request_adapter() -> Option<JsValue> {
     JsFuture::from(promise).await.ok()
 }
 
+/// The first element in `area` that a selector of ours matches.
+pub(crate) fn find(area: &Element, selector: &str) -> Option<Element> {
+    area.query_selector(selector).ok().flatten()
+}
+
+/// Where the keyboard is.
+pub(crate) fn active() -> Option<Element> {
+    window()?.document()?.active_element()
+}
+
 /// Sets words, if they are others: a live region speaks at every change.
 pub(crate) fn set_text(area: &Element, selector: &str, words: &str) {
-    if let Ok(Some(element)) = area.query_selector(selector)
+    if let Some(element) = find(area, selector)
         && element.text_content().as_deref() != Some(words)
     {
         element.set_text_content(Some(words));
@@ -148,7 +158,7 @@ pub(crate) fn set_text(area: &Element, selector: &str, words: &str) {
 
 /// Sets or removes an attribute.
 pub(crate) fn set_attribute(area: &Element, selector: &str, name: &str, value: Option<&str>) {
-    if let Ok(Some(element)) = area.query_selector(selector) {
+    if let Some(element) = find(area, selector) {
         let _ = match value {
             Some(value) => element.set_attribute(name, value),
             None => element.remove_attribute(name),

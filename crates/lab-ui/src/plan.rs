@@ -53,11 +53,11 @@ pub fn choose(
     match (choice, adapter) {
         (DeviceChoice::Cpu, _) => cpu(""),
         (DeviceChoice::Auto, Adapter::Real) if built(DeviceKind::Webgpu) => Ok((DeviceKind::Webgpu, "")),
-        (DeviceChoice::Auto, Adapter::Real) => cpu("The WebGPU engine is still being built, so this runs on the CPU."),
+        (DeviceChoice::Auto, Adapter::Real) => cpu("The WebGPU engine is still being built: auto took the CPU."),
         (DeviceChoice::Auto, Adapter::Software) => {
-            cpu("The only WebGPU adapter here is a software one, so this runs on the CPU.")
+            cpu("The only WebGPU adapter here is a software one: auto took the CPU.")
         }
-        (DeviceChoice::Auto, Adapter::None) => cpu("No WebGPU adapter here, so this runs on the CPU."),
+        (DeviceChoice::Auto, Adapter::None) => cpu("No WebGPU adapter here: auto took the CPU."),
         (DeviceChoice::Webgpu, Adapter::None) => Err(Trouble::new(NO_ADAPTER, true)),
         (DeviceChoice::Webgpu, _) if built(DeviceKind::Webgpu) => Ok((DeviceKind::Webgpu, "")),
         (DeviceChoice::Webgpu, _) => Err(Trouble::new(GPU_BUILDING, true)),

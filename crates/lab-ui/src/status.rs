@@ -12,7 +12,7 @@ const STALE: &str = "The controls have changed since this run.";
 /// Called whenever the course goes on, or the setting of the result shown is no longer the present one.
 pub(crate) fn show(area: &HtmlElement, view: &View, stale: bool) {
     let running = view.phase == Phase::Running;
-    let was_running = area.query_selector("[data-action=run]:disabled").is_ok_and(|found| found.is_some());
+    let was_running = page::find(area, "[data-action=run]:disabled").is_some();
     // Asked before the pressed button is switched off: afterwards nothing has the focus.
     let move_focus = running != was_running && has_focus(area);
     let off = |condition: bool| condition.then_some("");
@@ -37,17 +37,12 @@ pub(crate) fn show(area: &HtmlElement, view: &View, stale: bool) {
 
 /// Whether the keyboard is at one of the buttons that start or stop a run.
 fn has_focus(area: &Element) -> bool {
-    let active = page::window().and_then(|window| window.document()).and_then(|document| document.active_element());
-    let buttons = area.query_selector(".lab-form").ok().flatten();
-    active.is_some_and(|active| {
-        let ours = buttons.is_some_and(|form| form.contains(Some(&active)));
-        ours && active.has_attribute("data-action")
-    })
+    page::active().is_some_and(|active| area.contains(Some(&active)) && active.has_attribute("data-action"))
 }
 
 /// A button that is switched off loses the keyboard's place: Run hands it to Cancel, and gets it back.
 fn focus(area: &Element, selector: &str) {
-    if let Ok(Some(button)) = area.query_selector(selector) {
+    if let Some(button) = page::find(area, selector) {
         let options = FocusOptions::new();
         options.set_prevent_scroll(true);
         // Later, when no state of the course is borrowed: focus raises events.

@@ -10,7 +10,7 @@ use crate::{LabData, controls, markup, page, status};
 /// Brings a lab's section to life: reads its data, takes the place of the skeleton, sets `data-state` to `ready`. A section
 /// without usable data says so and stays readable.
 pub fn mount(section: HtmlElement) {
-    let Ok(Some(place)) = section.query_selector("[data-lab-widget]") else {
+    let Some(place) = page::find(&section, "[data-lab-widget]") else {
         let _ = section.set_attribute("data-state", "failed");
         return;
     };
@@ -31,7 +31,7 @@ pub fn mount(section: HtmlElement) {
 }
 
 fn read(section: &HtmlElement) -> Result<LabData, String> {
-    let script = section.query_selector("script[data-lab-data]").ok().flatten();
+    let script = page::find(section, "script[data-lab-data]");
     let text = script.and_then(|script| script.text_content()).ok_or("its data are missing from the page")?;
     LabData::from_json(&text).map_err(|error| format!("its data in the page cannot be read ({error})"))
 }
@@ -60,7 +60,6 @@ fn widget(lab: Lab) -> impl IntoView {
         <div
             node_ref=lab.root
             inner_html=html
-            on:submit=move |event| event.prevent_default()
             on:input=move |event| controls::changed(lab, &event)
             on:change=move |event| controls::changed(lab, &event)
             on:click=move |event| pressed(lab, &event)
