@@ -39,7 +39,7 @@ enum Command {
         /// What to train: `digits`.
         name: String,
         /// Seed of the folds, the initial weights and the order of the data.
-        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]
+        #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]
         seed: u64,
         /// Write nothing: train again and compare with what is shipped.
         #[arg(long)]

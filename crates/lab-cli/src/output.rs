@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use lab_api::{Cell, Metric, RunRecord};
+use lab_kit::report::thousands;
 
 /// The whole record but its charts, whose numbers `--json` gives.
 pub(crate) fn human(title: &str, record: &RunRecord) -> String {
@@ -70,14 +71,7 @@ fn difference(metric: &Metric, baseline: f64) -> String {
 /// Whole numbers with thousands apart, others with about four digits.
 fn number(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() < 1e15 {
-        let digits = format!("{:.0}", value.abs());
-        let mut text = String::new();
-        for (i, digit) in digits.chars().enumerate() {
-            if i > 0 && (digits.len() - i) % 3 == 0 {
-                text.push(',');
-            }
-            text.push(digit);
-        }
+        let text = thousands(value.abs() as usize);
         return if value < 0.0 { format!("-{text}") } else { text };
     }
     let digits = (3 - value.abs().log10().floor() as i32).clamp(1, 6);

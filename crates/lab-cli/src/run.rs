@@ -16,7 +16,7 @@ pub struct RunOptions {
     #[arg(long = "set", value_name = "NAME=VALUE", num_args = 1..)]
     pub set: Vec<String>,
     /// Seed of the generator.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]
     pub seed: u64,
     /// auto, webgpu or cpu.
     #[arg(long, default_value = "auto")]

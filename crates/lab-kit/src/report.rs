@@ -78,3 +78,27 @@ impl MetricExt for Metric {
         self
     }
 }
+
+/// A whole number with its thousands apart: `1,797`.
+#[must_use]
+pub fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!([7, 999, 1000, 104_488, 1_234_567].map(thousands).join(" "), "7 999 1,000 104,488 1,234,567");
+    }
+}

@@ -101,7 +101,7 @@ mod tests {
     fn a_short_training_learns_and_repeats_bit_by_bit() {
         let digits = Digits::read(include_bytes!("../../../assets/digits/digits.csv.gz")).expect("shipped");
         let device = Device::flex();
-        let how = Training { epochs: 2, ..Training::default() };
+        let how = Training { epochs: 6, ..Training::default() };
         let run = |seed| {
             let start = MlpWeights::init(&[64, 32, 10], &mut rng(seed, "weights"));
             let mut order = rng(seed, "order");

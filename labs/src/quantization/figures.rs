@@ -1,7 +1,7 @@
 //! Tables and charts of a run.
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Image, Marker, Series, Table};
-use lab_kit::{data::Digits, stats::proportion};
+use lab_kit::{data::Digits, report::thousands, stats::proportion};
 
 use super::{
     evaluate::{Outcome, Summary},
@@ -65,8 +65,9 @@ pub(super) fn sweep(subject: &Subject, baseline: &Baseline, arms: &[(u32, Summar
         id: "sweep".into(),
         title: "What does each bit buy?".into(),
         caption: format!(
-            "Accuracy against bytes with the other settings as chosen: {}. The band is the 95 % interval over {images} images.",
-            words.join(", ")
+            "Accuracy against bytes with the other settings as chosen: {}. The band is the 95 % interval over {} images.",
+            words.join(", "),
+            thousands(images)
         ),
         x: Axis::log("Weights (bytes)"),
         y: Axis { max: Some(100.0), ..Axis::linear("Accuracy (%)") },
@@ -110,9 +111,9 @@ pub(super) fn histogram(subject: &Subject, outcome: &Outcome) -> Chart {
         caption: format!(
             "The {} weights of layer {} in the first network. In FP32 they take any value; quantized they take {}, \
              counted over all of the layer's scales.",
-            before.len(),
+            thousands(before.len()),
             layer_names(outcome)[largest],
-            levels.len()
+            thousands(levels.len())
         ),
         x: Axis::linear("Weight"),
         y: Axis::linear("Weights"),

@@ -4,7 +4,7 @@ use lab_api::{Family, Interval, LabError, Metric};
 use lab_kit::{
     Context,
     quant::{Scheme, signal_and_noise, sqnr_db},
-    report::{MetricExt, metric},
+    report::{MetricExt, metric, thousands},
     stats::{paired_difference, proportion},
 };
 
@@ -188,7 +188,7 @@ pub(super) fn notes(settings: &Settings, subject: &Subject, baseline: &Baseline,
     let Compared { images, gained, lost, flips, .. } = compare(subject, baseline, outcome);
     let mut notes = Vec::new();
     notes.push(match flips {
-        0 => format!("None of the {images} images changed its answer."),
+        0 => format!("None of the {} images changed its answer.", thousands(images)),
         _ => {
             let neither = flips - gained - lost;
             format!(

@@ -94,13 +94,16 @@ mod tests {
         quant::{Calibration, Scheme},
         rng,
     };
+    use rand::Rng;
 
     use super::*;
     use crate::registry::quantization::Granularity;
 
     fn network() -> (MlpWeights, Vec<f32>) {
         let network = MlpWeights::init(&[64, 32, 10], &mut rng(0, "weights"));
-        let pixels = (0..64 * 8).map(|i| (i * 7 % 17) as f32 / 16.0).collect();
+        // Of both signs, so that no unit stays silent on all of them.
+        let mut rng = rng(0, "pixels");
+        let pixels = (0..64 * 32).map(|_| rng.random_range(-1.0..1.0)).collect();
         (network, pixels)
     }
 
