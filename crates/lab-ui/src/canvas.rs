@@ -35,7 +35,7 @@ fn paint_one(canvas: &HtmlCanvasElement, chart: &Chart) -> Result<(), String> {
     }
     let window = page::window().ok_or("no window")?;
     let style = window.get_computed_style(canvas).ok().flatten().ok_or("no style")?;
-    let ratio = window.device_pixel_ratio().min(4.0).max(1.0);
+    let ratio = window.device_pixel_ratio().max(1.0);
     // Also clears it.
     canvas.set_width((width * ratio).round() as u32);
     canvas.set_height((natural_height(chart, width) * ratio).round() as u32);
