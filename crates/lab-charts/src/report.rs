@@ -176,7 +176,7 @@ fn family_html(family: Family, columns: usize) -> String {
 
 fn head_html(caption: &str, heads: &[&str]) -> String {
     let mut html = format!(
-        "<div class=\"lab-scroll\"><table class=\"lab-metrics\"><caption class=\"visually-hidden\">{caption}</caption><thead><tr>"
+        "<div class=\"lab-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{caption}\"><table class=\"lab-metrics\"><caption class=\"visually-hidden\">{caption}</caption><thead><tr>"
     );
     for (i, head) in heads.iter().enumerate() {
         let class = if i == 0 { "" } else { " class=\"num\"" };

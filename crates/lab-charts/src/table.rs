@@ -13,7 +13,7 @@ const ROWS: usize = 200;
 pub fn table_html(table: &Table) -> String {
     let title = escape(&table.title);
     let mut html = format!(
-        "<div class=\"lab-scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{title}\"><table class=\"lab-table\">\
+        "<div class=\"lab-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{title}\"><table class=\"lab-table\">\
          <caption>{title}</caption><thead><tr>"
     );
     let numeric: Vec<bool> = (0..table.columns.len())
@@ -215,7 +215,7 @@ mod tests {
             columns: vec!["Layer".into(), "Size (bytes)".into(), "Accuracy (%)".into()],
             rows: vec![vec!["first".into(), 106_496.0.into(), 97.272.into()]],
         };
-        insta::assert_snapshot!(table_html(&table), @r#"<div class="lab-scroll" tabindex="0" role="region" aria-label="A &lt; B"><table class="lab-table"><caption>A &lt; B</caption><thead><tr><th scope="col">Layer</th><th scope="col" class="num">Size (bytes)</th><th scope="col" class="num">Accuracy (%)</th></tr></thead><tbody><tr><td>first</td><td class="num" data-value="106496">106,496</td><td class="num" data-value="97.272">97.27</td></tr></tbody></table></div>"#);
+        insta::assert_snapshot!(table_html(&table), @r#"<div class="lab-scroll" tabindex="0" role="group" aria-label="A &lt; B"><table class="lab-table"><caption>A &lt; B</caption><thead><tr><th scope="col">Layer</th><th scope="col" class="num">Size (bytes)</th><th scope="col" class="num">Accuracy (%)</th></tr></thead><tbody><tr><td>first</td><td class="num" data-value="106496">106,496</td><td class="num" data-value="97.272">97.27</td></tr></tbody></table></div>"#);
     }
 
     #[test]
