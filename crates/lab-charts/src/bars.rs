@@ -39,7 +39,7 @@ pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, categor
     let mut x = Map::slots(categories.len());
     let mut y = Map::fit(&chart.y, &heights(series), true, 5.0);
     legend.draw(pen);
-    let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories };
+    let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories, room: 0.0 };
     let Some(plot) = axes(pen, &mut x, &mut y, &labels, legend.height()) else { return };
     let foot = foot(&y, chart.y.scale);
     let slot = (plot.right - plot.left) / categories.len().max(1) as f64;
@@ -81,9 +81,13 @@ pub(crate) fn draw_histogram<DB: DrawingBackend>(
     let mut x = Map::fit(&axis, edges, false, 6.0);
     let mut y = Map::fit(&chart.y, &heights(series), true, 4.0);
     legend.draw(pen);
-    let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[] };
-    let room = if markers.is_empty() { 0.0 } else { 16.0 };
-    let Some(plot) = axes(pen, &mut x, &mut y, &labels, legend.height() + room) else { return };
+    let labels = Labels {
+        x: &chart.x.label,
+        y: &chart.y.label,
+        categories: &[],
+        room: if markers.is_empty() { 0.0 } else { 14.0 },
+    };
+    let Some(plot) = axes(pen, &mut x, &mut y, &labels, legend.height()) else { return };
     let foot = foot(&y, chart.y.scale);
     for (i, one) in series.iter().enumerate() {
         let mut outline: Vec<Point> = Vec::new();

@@ -69,6 +69,8 @@ pub(crate) struct Labels<'a> {
     pub(crate) y: &'a str,
     /// Names under equal slots, instead of ticks.
     pub(crate) categories: &'a [String],
+    /// Height kept free above the data, for words of theirs.
+    pub(crate) room: f64,
 }
 
 /// Draws grid and labels below a legend of the given height, sets the ranges of both maps, and gives the place of the data.
@@ -86,7 +88,7 @@ pub(crate) fn axes<DB: DrawingBackend>(
     let last_x = x.labels().last().map_or(0.0, |l| text_width(l, SMALL) / 2.0);
     let right = width - EDGE - last_x.max(6.0);
     let y_label_height = if labels.y.is_empty() { 8.0 } else { ROW + 4.0 };
-    let top = EDGE + legend_height + y_label_height;
+    let top = EDGE + legend_height + y_label_height + labels.room;
     let slot = (right - left) / labels.categories.len().max(1) as f64;
     let wrapped: Vec<Vec<String>> = labels.categories.iter().map(|c| wrap(c, slot - 6.0)).collect();
     let lines = wrapped.iter().map(Vec::len).max().unwrap_or(1).max(1) as f64;

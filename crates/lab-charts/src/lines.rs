@@ -29,7 +29,7 @@ pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, series:
     let mut x = Map::fit(&tight(&chart.x, &xs, joined), &xs, false, 6.0);
     let mut y = Map::fit(&chart.y, &ys, false, 5.0);
     legend.draw(pen);
-    let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[] };
+    let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[], room: 0.0 };
     if axes(pen, &mut x, &mut y, &labels, legend.height()).is_none() {
         return;
     }
@@ -111,7 +111,7 @@ pub(crate) fn draw_stack<DB: DrawingBackend>(
     let mut x = Map::fit(&tight(&chart.x, positions, true), positions, false, 6.0);
     let mut y = Map::fit(&chart.y, &sums.concat(), true, 5.0);
     legend.draw(pen);
-    let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[] };
+    let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[], room: 0.0 };
     if axes(pen, &mut x, &mut y, &labels, legend.height()).is_none() {
         return;
     }

@@ -67,7 +67,6 @@ fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &
     for family in families(metrics) {
         html.push_str(&family_html(family, heads.len()));
         for metric in metrics.iter().filter(|m| m.family == family) {
-            html.push_str("<tr>");
             html.push_str(&label_html(metric));
             if baseline {
                 html.push_str(&optional_html("Baseline", metric, "baseline", metric.baseline, ""));
@@ -87,6 +86,7 @@ fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &
                 html.push_str(&interval_html(head, metric));
             }
             html.push_str("</tr>");
+            html.push_str(&help_html(metric, heads.len()));
         }
         html.push_str("</tbody>");
     }
@@ -113,11 +113,12 @@ pub fn compare_html(cpu: &RunRecord, gpu: &RunRecord) -> String {
             let (verdict, words) = other.map_or((Verdict::Neutral, "not reported".into()), |o| agreement(metric, o));
             let class = class_of(verdict);
             html.push_str(&format!(
-                "<tr>{}{}{}<td class=\"num{class}\" data-label=\"Comparison\">{}</td></tr>",
+                "{}{}{}<td class=\"num{class}\" data-label=\"Comparison\">{}</td></tr>{}",
                 label_html(metric),
                 cells[0],
                 cells[1],
-                escape(&words)
+                escape(&words),
+                help_html(metric, 4)
             ));
         }
         html.push_str("</tbody>");
@@ -187,11 +188,15 @@ fn head_html(caption: &str, heads: &[&str]) -> String {
 }
 
 fn label_html(metric: &Metric) -> String {
-    let help = match metric.help.as_str() {
-        "" => String::new(),
-        help => format!("<span class=\"metric-help\">{}</span>", escape(help)),
-    };
-    format!("<th scope=\"row\"><span class=\"metric-label\">{}</span>{help}</th>", escape(&metric.label))
+    format!("<tr><th scope=\"row\">{}</th>", escape(&metric.label))
+}
+
+/// What the number means, in a row of its own: beside five columns of numbers there is no room for a sentence.
+fn help_html(metric: &Metric, columns: usize) -> String {
+    if metric.help.is_empty() {
+        return String::new();
+    }
+    format!("<tr class=\"help\"><td colspan=\"{columns}\">{}</td></tr>", escape(&metric.help))
 }
 
 /// Number and unit; the unit steps back.
