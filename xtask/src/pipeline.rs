@@ -77,10 +77,10 @@ impl Bundle {
 /// `cargo xtask build`.
 pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitCode> {
     let out = args.option("--out")?.map_or_else(|| workspace.root.join("dist"), |out| workspace.root.join(out));
-    let no_gpu = args.flag("--no-gpu");
+    let gpu = args.flag("--gpu") || crate::test::wants_gpu();
     let base_url = args.option("--base-url")?;
     args.finish()?;
-    build_site(workspace, &mut Steps::new(workspace), &out, !no_gpu, base_url.as_deref())?;
+    build_site(workspace, &mut Steps::new(workspace), &out, gpu, base_url.as_deref())?;
     println!("The site is in {}", workspace.name_of(&out).display());
     Ok(ExitCode::SUCCESS)
 }

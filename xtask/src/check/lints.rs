@@ -39,7 +39,8 @@ pub(super) fn check(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<
     let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
     let mut failures = ungrouped(&names);
     pipeline::wasm_target(workspace, steps)?;
-    for group in GROUPS {
+    let wanted = |group: &&Group| !group.features.contains(&"lab-engine/webgpu") || crate::test::wants_gpu();
+    for group in GROUPS.iter().filter(wanted) {
         let missing = |feature: &&&str| {
             feature.split_once('/').is_some_and(|(package, feature)| {
                 !packages.iter().any(|p| p.name == package && p.features.iter().any(|f| f == feature))
