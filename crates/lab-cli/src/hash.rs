@@ -11,6 +11,9 @@ use crate::{Manifest, folder};
 /// Crates whose version may change a number.
 const NUMERICS: [&str; 8] = ["burn", "cubecl", "cubek", "rand", "statrs", "safetensors", "gemm", "macerator"];
 
+/// Modules of `lab-api` that shape a reference; links and messages cannot change one.
+const CONTRACT: [&str; 5] = ["chart.rs", "param.rs", "reference.rs", "report.rs", "schema.rs"];
+
 /// Hash of the code behind a lab's numbers: the lab, the kit, the contract, the versions of the numeric crates and the
 /// checksums of its assets. Comments, blank lines, indentation and test modules do not count, so that mending words
 /// costs nobody a study.
@@ -19,18 +22,16 @@ const NUMERICS: [&str; 8] = ["burn", "cubecl", "cubek", "rand", "statrs", "safet
 /// A source cannot be read.
 pub fn source_hash(root: &Path, entry: &LabEntry) -> anyhow::Result<String> {
     let mut hash = Sha256::new();
-    for sources in
-        [root.join("labs/src").join(folder(entry.id)), root.join("crates/lab-kit/src"), root.join("crates/lab-api/src")]
-    {
-        let mut files = Vec::new();
-        collect(&sources, &mut files)?;
-        files.sort();
-        for file in files {
-            let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
-            let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
-            hash.update(name.as_bytes());
-            hash.update(code_of(&text).as_bytes());
-        }
+    let mut files = Vec::new();
+    collect(&root.join("labs/src").join(folder(entry.id)), &mut files)?;
+    collect(&root.join("crates/lab-kit/src"), &mut files)?;
+    files.extend(CONTRACT.map(|module| root.join("crates/lab-api/src").join(module)));
+    files.sort();
+    for file in files {
+        let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
+        hash.update(name.as_bytes());
+        hash.update(code_of(&text).as_bytes());
     }
     let lock = std::fs::read_to_string(root.join("Cargo.lock")).context("Cargo.lock cannot be read")?;
     hash.update(versions(&lock).as_bytes());

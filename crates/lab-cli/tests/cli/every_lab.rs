@@ -10,6 +10,9 @@ use lab_kit::{Host, HostInfo, LabEntry, LocalBoxFuture};
 use labs::registry::ALL;
 use serde_json::Value;
 
+/// What becomes of a fetched file.
+type Change = fn(Vec<u8>) -> Result<Vec<u8>, String>;
+
 /// What a test does to a run.
 #[derive(Clone)]
 enum Meddling {
@@ -17,7 +20,7 @@ enum Meddling {
     /// Asks to stop at this checkpoint.
     CancelAt(u32),
     /// Passes this asset through a function.
-    Asset(String, fn(Vec<u8>) -> Result<Vec<u8>, String>),
+    Asset(String, Change),
 }
 
 /// A native host that meddles.
@@ -175,7 +178,7 @@ fn bad_parameters_are_refused_by_name() {
 
 #[test]
 fn a_missing_cut_or_altered_file_is_named() {
-    let changes: [fn(Vec<u8>) -> Result<Vec<u8>, String>; 3] = [
+    let changes: [Change; 3] = [
         |_| Err("the server answered 404".into()),
         |bytes| Ok(bytes[..bytes.len() / 2].to_vec()),
         |mut bytes| {

@@ -41,6 +41,6 @@ mod tests {
         assert_eq!(all.code(100.0), 255);
         let most = calibrate(Calibration::Percentile { percent: 99.0 }, 8, &activations);
         assert!(most.scale * 50.0 < all.scale);
-        assert_eq!((most.code(100.0), most.code(0.0)), (255, 0 + most.zero_point));
+        assert_eq!((most.code(100.0), most.code(0.0)), (255, most.zero_point));
     }
 }
