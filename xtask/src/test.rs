@@ -69,7 +69,8 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
             }
         }
     }
-    println!("{} passed, {} failed ({})", total.passed, total.failed, words(start.elapsed().as_secs_f64()));
+    println!("All of it took {}.", words(start.elapsed().as_secs_f64()));
+    println!("{} passed, {} failed", total.passed, total.failed);
     if filter.is_some() && total == Tally::default() {
         println!("No test has “{}” in its name.", filter.unwrap_or_default());
         return Ok(ExitCode::FAILURE);
