@@ -89,14 +89,23 @@ impl<'a> Book<'a> {
             }
             Arc::default()
         });
-        let glossary = Glossary::read(&data("glossary.toml")).unwrap_or_else(|(line, message)| {
-            in_data("glossary.toml", line, message, "glossary.toml");
-            Glossary::default()
-        });
-        let catalogue = Catalogue::read(&data("methods.toml")).unwrap_or_else(|(line, message)| {
-            in_data("methods.toml", line, message, "methods.toml");
-            Catalogue::default()
-        });
+        // A book may do without these files; a directive that needs one says that it is missing.
+        let read = |name: &str| match std::fs::read_to_string(data(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err((1, format!("it cannot be read ({error})")))
+            }
+            text => Ok(text.unwrap_or_default()),
+        };
+        let glossary =
+            read("glossary.toml").and_then(|text| Glossary::parse(&text)).unwrap_or_else(|(line, message)| {
+                in_data("glossary.toml", line, message, "glossary.toml");
+                Glossary::default()
+            });
+        let catalogue =
+            read("methods.toml").and_then(|text| Catalogue::parse(&text)).unwrap_or_else(|(line, message)| {
+                in_data("methods.toml", line, message, "methods.toml");
+                Catalogue::default()
+            });
         let keys = cited_keys(register, &bibliography);
         let works = bibliography.works(&keys, style).unwrap_or_else(|message| {
             let file = format!("{}/../book.toml", places.data_name);

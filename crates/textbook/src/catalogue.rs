@@ -1,6 +1,6 @@
 //! The catalogue of methods and the learning paths through it.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Deserialize;
 
@@ -78,17 +78,10 @@ pub(crate) type LinkTo<'a> = &'a dyn Fn(&str, &str) -> Option<String>;
 const ATTRIBUTES: [&str; 5] = ["applied", "saves", "tier", "level", "lab"];
 
 impl Catalogue {
-    /// Reads the file; a missing file is an empty catalogue.
+    /// Reads what stands in the file; nothing is a catalogue without methods.
     ///
     /// # Errors
     /// `(line, message)` where it does not parse or contradicts itself.
-    pub(crate) fn read(path: &Path) -> Result<Self, (usize, String)> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text),
-            Err(_) => Ok(Self::default()),
-        }
-    }
-
     pub(crate) fn parse(text: &str) -> Result<Self, (usize, String)> {
         let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
         let catalogue: Self = toml::from_str(text).map_err(|error| {

@@ -1,6 +1,6 @@
 //! Words used in a fixed sense: the first use of each in a chapter links to its meaning.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
@@ -24,17 +24,10 @@ pub(crate) struct Glossary {
 }
 
 impl Glossary {
-    /// Reads the file; a missing file is an empty glossary.
+    /// Reads what stands in the file; nothing is a glossary without terms.
     ///
     /// # Errors
     /// `(line, message)` where it does not parse, or where a form belongs to two terms.
-    pub(crate) fn read(path: &Path) -> Result<Self, (usize, String)> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text),
-            Err(_) => Ok(Self::default()),
-        }
-    }
-
     pub(crate) fn parse(text: &str) -> Result<Self, (usize, String)> {
         let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
         let terms: BTreeMap<String, Term> = toml::from_str(text).map_err(|error| {

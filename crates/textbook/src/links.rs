@@ -65,6 +65,9 @@ impl Page<'_> {
 
     /// What the catalogue says exists must exist.
     pub(crate) fn check_catalogue(&self) -> Result<(), Refused> {
+        if self.book.catalogue.methods.is_empty() {
+            return Err((format!("{}/methods.toml is missing or holds no method", self.book.places.data_name), None));
+        }
         for method in &self.book.catalogue.methods {
             let lab = method.lab.as_ref().map(|lab| format!("lab-{lab}"));
             for label in method.chapter.iter().chain(&lab) {
@@ -92,7 +95,13 @@ impl Page<'_> {
     }
 
     /// `{{#glossary}}`.
-    pub(crate) fn glossary_list(&self) -> String {
+    ///
+    /// # Errors
+    /// When there is no term to list.
+    pub(crate) fn glossary_list(&self) -> Result<String, Refused> {
+        if self.book.glossary.terms.is_empty() {
+            return Err((format!("{}/glossary.toml is missing or holds no term", self.book.places.data_name), None));
+        }
         let mut keys: Vec<(String, &String)> =
             self.book.glossary.terms.keys().map(|key| (self.book.glossary.title(key), key)).collect();
         keys.sort_by_key(|(title, _)| title.to_lowercase());
@@ -105,6 +114,6 @@ impl Page<'_> {
                 format!("<div><dt id=\"term-{key}\">{}</dt><dd>{definition}</dd></div>", escape(&title))
             })
             .collect();
-        format!("<dl class=\"glossary\">{}</dl>", items.concat())
+        Ok(format!("<dl class=\"glossary\">{}</dl>", items.concat()))
     }
 }

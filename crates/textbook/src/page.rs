@@ -302,7 +302,7 @@ impl<'a> Page<'a> {
             "code" => self.code(source, block, args, caption, number)?,
             "diff" => self.diff(source, block, args, caption, number)?,
             "bibliography" => BIBLIOGRAPHY_MARK.to_owned(),
-            "glossary" => self.glossary_list(),
+            "glossary" => self.glossary_list()?,
             "methods" => {
                 self.check_catalogue()?;
                 let methods = self

@@ -231,6 +231,17 @@ fn data_files_are_checked_too() {
 }
 
 #[test]
+fn a_missing_data_file_is_told_by_the_directive_that_needs_it() {
+    for file in ["glossary.toml", "methods.toml"] {
+        let project = broken_project();
+        std::fs::remove_file(project.path().join("book/data").join(file)).expect("was there");
+        let found = problems(project.path(), "# T\n");
+        let words = format!("book/data/{file} is missing");
+        assert!(found.iter().any(|p| p.message.contains(&words)), "{file}: {found:#?}");
+    }
+}
+
+#[test]
 fn a_citation_without_a_bibliography_page_is_refused() {
     let project = broken_project();
     std::fs::write(project.path().join("book/src/bibliography.md"), "# B\n").expect("writes");
