@@ -11,7 +11,8 @@ pub const RESERVED: [&str; 5] = ["lab", "seed", "device", "highlight", "search"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// WebGPU where an adapter answers, the CPU elsewhere.
+    /// WebGPU where it is real, the CPU elsewhere: in the page only an adapter that is hardware counts, on the command
+    /// line whichever answers.
     #[default]
     Auto,
     /// WebGPU (natively: Vulkan, Metal or DX12).

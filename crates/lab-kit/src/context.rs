@@ -1,13 +1,13 @@
 //! What a running lab holds: device, generator, files, clock, and the way to its reader.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use burn::tensor::Device;
 use lab_api::{AssetRef, DeviceInfo, Environment, LabError, Report, nearest};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 use sha2::{Digest, Sha256};
 
-use crate::{Host, data::hex};
+use crate::{Host, data::hex, measure::MemoryReading};
 
 /// Everything a lab may touch while it runs.
 pub struct Context {
@@ -20,6 +20,8 @@ pub struct Context {
     assets: Vec<AssetRef>,
     host: Rc<dyn Host>,
     clock_step_ms: f64,
+    /// The highest peak that was seen before the host was told to forget it.
+    earlier_peak_bytes: Cell<usize>,
 }
 
 impl Context {
@@ -27,7 +29,15 @@ impl Context {
     #[must_use]
     pub fn new(device: (Device, DeviceInfo), seed: u64, assets: Vec<AssetRef>, host: Rc<dyn Host>) -> Self {
         let clock_step_ms = clock_step_ms(host.as_ref());
-        Self { device: device.0, device_info: device.1, seed, assets, host, clock_step_ms }
+        Self {
+            device: device.0,
+            device_info: device.1,
+            seed,
+            assets,
+            host,
+            clock_step_ms,
+            earlier_peak_bytes: Cell::new(0),
+        }
     }
 
     /// A generator for one purpose, the same on every platform. Purposes have independent streams, so that drawing one
@@ -68,6 +78,31 @@ impl Context {
     #[must_use]
     pub fn clock_step_ms(&self) -> f64 {
         self.clock_step_ms
+    }
+
+    /// Bytes of engine memory (tensors of the CPU among them): held now, and the most held at once since the host last
+    /// began to count. `None` where the host does not count. For the peak of one call see
+    /// [`measure::peak_bytes`](crate::measure::peak_bytes).
+    #[must_use]
+    pub fn memory(&self) -> Option<MemoryReading> {
+        let reading = self.host.memory()?;
+        Some(MemoryReading { peak_bytes: reading.peak_bytes.max(self.earlier_peak_bytes.get()), ..reading })
+    }
+
+    /// Begins a scope whose peak [`Context::end_peak`] tells; gives the bytes held now and the peak before it.
+    pub(crate) fn begin_peak(&self) -> Option<(usize, usize)> {
+        let now = self.memory()?;
+        self.earlier_peak_bytes.set(0);
+        self.host.reset_peak();
+        Some((now.current_bytes, now.peak_bytes))
+    }
+
+    /// The peak since [`Context::begin_peak`], beyond what was held then. Outer scopes keep theirs.
+    pub(crate) fn end_peak(&self, before: Option<(usize, usize)>) -> Option<usize> {
+        let (held, earlier) = before?;
+        let peak = self.memory()?.peak_bytes;
+        self.earlier_peak_bytes.set(earlier.max(peak));
+        Some(peak.saturating_sub(held))
     }
 
     /// Shows what is being done, and how much of the run is behind (0 to 1).

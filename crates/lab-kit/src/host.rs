@@ -4,6 +4,8 @@ use std::{future::Future, pin::Pin};
 
 use lab_api::{AssetRef, Report};
 
+use crate::measure::MemoryReading;
+
 /// A boxed future that stays on its thread: a browser has only one.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -32,6 +34,15 @@ pub trait Host {
 
     /// Where this is.
     fn info(&self) -> HostInfo;
+
+    /// Bytes of engine memory, where the program counts them
+    /// ([`measure::counting_allocator`](crate::measure::counting_allocator)).
+    fn memory(&self) -> Option<MemoryReading> {
+        None
+    }
+
+    /// Forgets the peak of [`Host::memory`].
+    fn reset_peak(&self) {}
 }
 
 /// The part of [`lab_api::Environment`] that only the host knows.

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use lab_api::{LabError, ParamSpec, Params, Report, RunRecord, Values, nearest, validate};
+use lab_api::{LabError, ParamSpec, Params, Report, RunRecord, Values, nearest, validate, value_text};
 use serde_json::Value;
 
 use crate::{Context, LocalBoxFuture};
@@ -123,7 +123,7 @@ pub fn find<'a>(registry: &'a [LabEntry], id: &str) -> Result<&'a LabEntry, LabE
 /// [`LabError::BadParam`] for the first value refused, [`LabError::Refused`] for a report that breaks a rule, and
 /// whatever the lab fails with.
 pub async fn execute(entry: &LabEntry, values: &Values, cx: &mut Context) -> Result<RunRecord, LabError> {
-    let texts: Vec<(&str, String)> = values.iter().map(|(name, value)| (name.as_str(), text_of(value))).collect();
+    let texts: Vec<(&str, String)> = values.iter().map(|(name, value)| (name.as_str(), value_text(value))).collect();
     let checked = validate(&entry.params()?, texts.iter().map(|(name, text)| (*name, text.as_str())));
     if let Some(problem) = checked.problems.into_iter().next() {
         return Err(LabError::BadParam(problem));
@@ -137,14 +137,6 @@ pub async fn execute(entry: &LabEntry, values: &Values, cx: &mut Context) -> Res
         environment: cx.environment(),
         report,
     })
-}
-
-/// A value as links and `--set` write it.
-fn text_of(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// Makes `ALL`, the list of labs, from lines `module::Type = "folder",`. Written by the generator of

@@ -13,6 +13,8 @@ pub mod mlp;
 pub mod quant;
 pub mod report;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod train;
 pub mod weights;
 

@@ -90,7 +90,7 @@ pub async fn logits(model: &Mlp, pixels: Vec<f32>, inputs: usize, device: &Devic
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{context::rng, data::Digits};
+    use crate::{context::rng, data::Digits, testing::ready};
 
     #[test]
     fn the_first_of_equal_logits_wins() {
@@ -106,24 +106,14 @@ mod tests {
             let start = MlpWeights::init(&[64, 32, 10], &mut rng(seed, "weights"));
             let mut order = rng(seed, "order");
             let data = (digits.pixels.as_slice(), digits.labels.as_slice());
-            pollster(train(&start, data, &how, &mut order, &device, async |_, _| Ok(()))).expect("trains")
+            ready(train(&start, data, &how, &mut order, &device, async |_, _| Ok(()))).expect("trains")
         };
         let first = run(0);
         assert_eq!(first, run(0));
         assert_ne!(first, run(1));
         let model = Mlp::new(&first, &device);
-        let logits = pollster(logits(&model, digits.pixels.clone(), 64, &device)).expect("runs");
+        let logits = ready(logits(&model, digits.pixels.clone(), 64, &device)).expect("runs");
         let right = argmax(&logits, 10).iter().zip(&digits.labels).filter(|(a, b)| a == b).count();
         assert!(right * 100 > 80 * digits.len(), "{right} right");
-    }
-
-    /// Flex never really waits: one poll suffices.
-    fn pollster<T>(future: impl Future<Output = T>) -> T {
-        let mut future = std::pin::pin!(future);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        match future.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(value) => value,
-            std::task::Poll::Pending => panic!("the CPU device waited"),
-        }
     }
 }

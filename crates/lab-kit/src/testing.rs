@@ -1,0 +1,106 @@
+//! What tests of this crate share: a host with a clock that can be set, and a way to run what never really waits.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use burn::tensor::Device;
+use lab_api::{AssetRef, DeviceChoice, Report};
+
+use crate::{
+    Context, Host, HostInfo, LocalBoxFuture,
+    measure::{CountingAllocator, MemoryReading, counting_allocator, memory_reading, reset_peak},
+    open_device,
+};
+
+/// Counts the bytes of this crate's tests, as in the engine.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = counting_allocator();
+
+/// Held by a test that measures memory, or takes much of it: the counter is the whole process's, and tests run at once.
+pub(crate) fn alone_in_memory() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed while it held the lock has failed on its own account.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A host whose time passes by [`FakeClock::pass`], and whose clock shows whole steps of it.
+pub(crate) struct FakeClock {
+    step_ms: f64,
+    true_ms: Cell<f64>,
+    start: Option<Instant>,
+    cancelled: Cell<bool>,
+}
+
+impl FakeClock {
+    /// A clock of this step. Reading it takes a microsecond.
+    pub(crate) fn new(step_ms: f64) -> Self {
+        Self { step_ms, true_ms: Cell::new(0.0), start: None, cancelled: Cell::new(false) }
+    }
+
+    /// The machine's own clock.
+    pub(crate) fn real() -> Self {
+        Self { start: Some(Instant::now()), ..Self::new(1.0) }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, ms: f64) {
+        self.true_ms.set(self.true_ms.get() + ms);
+    }
+
+    /// Makes the next checkpoint stop the run.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.set(true);
+    }
+}
+
+impl Host for FakeClock {
+    fn fetch(&self, asset: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
+        Box::pin(std::future::ready(Err(format!("there is no {} here", asset.name))))
+    }
+    fn now_ms(&self) -> f64 {
+        match self.start {
+            Some(start) => start.elapsed().as_secs_f64() * 1e3,
+            None => {
+                self.pass(1e-3);
+                (self.true_ms.get() / self.step_ms).floor() * self.step_ms
+            }
+        }
+    }
+    fn yield_now(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+    fn cancelled(&self) -> bool {
+        self.cancelled.get()
+    }
+    fn progress(&self, _stage: &str, _fraction: f64) {}
+    fn publish(&self, _report: &Report) {}
+    fn info(&self) -> HostInfo {
+        HostInfo { host: "test".into(), platform: String::new(), cores: 1, engine_version: String::new() }
+    }
+    fn memory(&self) -> Option<MemoryReading> {
+        Some(memory_reading(&ALLOCATOR))
+    }
+    fn reset_peak(&self) {
+        reset_peak(&ALLOCATOR);
+    }
+}
+
+/// A context on the CPU with this host.
+pub(crate) fn context(host: Rc<dyn Host>) -> Context {
+    let device: (Device, _) = ready(open_device(DeviceChoice::Cpu)).expect("the CPU is always there");
+    Context::new(device, 0, Vec::new(), host)
+}
+
+/// The result of a future that never really waits, as on the CPU: one poll suffices.
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("the CPU device waited"),
+    }
+}
