@@ -75,6 +75,12 @@ const COMMANDS: &[Command] = &[
         run: |workspace, args| pipeline::lab_cli(workspace, &["reference"], args),
     },
     Command {
+        name: "data",
+        usage: "corpus | tokenizer | ngram | glyphs [--check]",
+        about: "Make a data set in assets/, or check that it is what the manifest says",
+        run: pipeline::asset_maker,
+    },
+    Command {
         name: "train",
         usage: "NAME",
         about: "Train the weights a lab ships with, from their seed",

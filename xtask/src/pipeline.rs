@@ -224,6 +224,13 @@ pub(crate) fn lab_cli(workspace: &Workspace, first: &[&str], args: Args) -> anyh
     Ok(exit_code(status))
 }
 
+/// `cargo xtask data`: the maker of data sets, with its own exit code.
+pub(crate) fn asset_maker(workspace: &Workspace, args: Args) -> anyhow::Result<ExitCode> {
+    let program = tool(workspace, &mut Steps::new(workspace), "asset-maker")?;
+    let status = Command::new(program).args(args.rest()).current_dir(&workspace.root).status()?;
+    Ok(exit_code(status))
+}
+
 /// The exit code of a program we stand for.
 pub(crate) fn exit_code(status: std::process::ExitStatus) -> ExitCode {
     status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)

@@ -10,7 +10,9 @@ use crate::workspace::{Workspace, files_under};
 pub(crate) fn folders_of(bundle: Bundle) -> &'static [&'static str] {
     match bundle {
         Bundle::Ui => &["site/ui", "crates/lab-ui", "crates/lab-charts", "crates/lab-api"],
-        Bundle::Cpu | Bundle::Gpu => &["labs", "crates/lab-engine", "crates/lab-kit", "crates/lab-api"],
+        Bundle::Cpu | Bundle::Gpu => {
+            &["labs", "crates/lab-engine", "crates/lab-kit", "crates/lab-data", "crates/lab-api"]
+        }
     }
 }
 

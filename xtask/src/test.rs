@@ -27,6 +27,10 @@ struct Group {
 const GROUPS: &[Group] = &[
     Group { name: "commands", words: &["--package", "xtask"] },
     Group { name: "contract", words: &["--package", "lab-api", "--features", "lab-api/schema"] },
+    Group {
+        name: "data",
+        words: &["--package", "lab-data", "--package", "asset-manifest", "--package", "asset-maker"],
+    },
     Group { name: "labs", words: &pipeline::LABS },
     Group { name: "book", words: &["--package", "lab-charts", "--package", "textbook", "--package", "site-builder"] },
     Group { name: "bundler", words: &["--package", "wasm-bundle"] },

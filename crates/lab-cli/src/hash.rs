@@ -25,6 +25,7 @@ pub fn source_hash(root: &Path, entry: &LabEntry) -> anyhow::Result<String> {
     let mut files = Vec::new();
     collect(&root.join("labs/src").join(folder(entry.id)), &mut files)?;
     collect(&root.join("crates/lab-kit/src"), &mut files)?;
+    collect(&root.join("crates/lab-data/src"), &mut files)?;
     files.extend(CONTRACT.map(|module| root.join("crates/lab-api/src").join(module)));
     files.sort();
     for file in files {

@@ -3,6 +3,7 @@
 use std::{path::Path, rc::Rc};
 
 use anyhow::Context as _;
+use asset_manifest::{record, toml_edit};
 use lab_api::{DeviceChoice, LabError, nearest};
 use lab_kit::{
     CrossValidated, Host,
@@ -13,7 +14,7 @@ use lab_kit::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{NativeHost, Problem, Show, assets::record};
+use crate::{NativeHost, Problem, Show};
 
 /// Least cross-validated accuracy that is worth shipping, in per cent.
 const LEAST_ACCURACY: f64 = 96.0;

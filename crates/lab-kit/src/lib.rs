@@ -24,3 +24,4 @@ pub use cross_validated::CrossValidated;
 pub use device::open_device;
 pub use host::{Host, HostInfo, LocalBoxFuture};
 pub use lab::{Lab, LabEntry, execute, find};
+pub use lab_data::tokenizer;

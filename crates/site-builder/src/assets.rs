@@ -1,9 +1,13 @@
-//! Datasets and weights: checked against their manifest, addressed by their content.
+//! Datasets and weights: checked against their manifest, addressed by their content. Published is what a lab reads;
+//! what only training needs stays in the repository.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail};
-use lab_api::asset_path;
+use lab_api::{LabMeta, asset_path};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -68,15 +72,36 @@ pub(crate) fn check(paths: &Paths) -> Result<Vec<Asset>> {
     Ok(assets)
 }
 
-/// Copies every asset into the site.
+/// Copies into the site every asset that a lab names. All are checked.
 ///
 /// # Errors
-/// See [`check`]; or a file cannot be copied.
+/// See [`check`]; or a file cannot be copied, or a `lab.md` cannot be read.
 pub(crate) fn install(paths: &Paths, out: &Path) -> Result<()> {
-    for asset in check(paths)? {
+    let read_by_labs = read_by_labs(paths)?;
+    for asset in check(paths)?.into_iter().filter(|asset| read_by_labs.contains(&asset.name)) {
         copy(&asset.file, &out.join(&asset.address))?;
     }
     Ok(())
+}
+
+/// Names in the `assets` of every `lab.md`.
+fn read_by_labs(paths: &Paths) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    if !paths.labs.is_dir() {
+        return Ok(names);
+    }
+    for folder in std::fs::read_dir(&paths.labs).with_context(|| format!("cannot read {}", paths.labs.display()))? {
+        let file = folder?.path().join("lab.md");
+        if !file.is_file() {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let (front, _) = LabMeta::split(&text)
+            .with_context(|| format!("{} does not begin with TOML between two lines of +++", file.display()))?;
+        let meta: LabMeta = toml::from_str(front).with_context(|| format!("front matter of {}", file.display()))?;
+        names.extend(meta.assets);
+    }
+    Ok(names)
 }
 
 impl Asset {
@@ -104,15 +129,32 @@ mod tests {
 
     fn workspace(content: &str, sha256: &str) -> (tempfile::TempDir, Paths) {
         let folder = tempfile::tempdir().expect("temporary folder");
-        for sub in ["book", "assets/x"] {
+        for sub in ["book", "assets/x", "labs/src/one"] {
             std::fs::create_dir_all(folder.path().join(sub)).expect("made");
         }
         std::fs::write(folder.path().join("book/book.toml"), "").expect("written");
         std::fs::write(folder.path().join("assets/x/a.bin"), content).expect("written");
         let manifest = format!("[[asset]]\nname = \"x/a.bin\"\nsha256 = \"{sha256}\"\nsize_bytes = 3\n");
         std::fs::write(folder.path().join("assets/manifest.toml"), manifest).expect("written");
+        let lab = "+++\ntitle = \"T\"\nsummary = \"S\"\nminutes = 1\nlevel = \"beginner\"\nfamilies = []\nassets = [\"x/a.bin\"]\n+++\n";
+        std::fs::write(folder.path().join("labs/src/one/lab.md"), lab).expect("written");
         let paths = Paths::new(folder.path()).expect("a workspace");
         (folder, paths)
+    }
+
+    #[test]
+    fn what_no_lab_reads_is_checked_but_not_published() {
+        let (_folder, paths) = workspace("abc", SHA_OF_ABC);
+        let lab = paths.labs.join("one/lab.md");
+        let text = std::fs::read_to_string(&lab).expect("there");
+        std::fs::write(&lab, text.replace("\"x/a.bin\"", "")).expect("written");
+        let out = tempfile::tempdir().expect("temporary folder");
+        install(&paths, out.path()).expect("installs");
+        assert!(!out.path().join("assets").exists());
+        std::fs::write(paths.assets.join("x/a.bin"), "abd").expect("written");
+        assert!(install(&paths, out.path()).is_err());
+        std::fs::write(&lab, "no front matter").expect("written");
+        assert!(install(&paths, out.path()).expect_err("refused").to_string().contains("lab.md"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ const fn browser(packages: &'static [&'static str], features: &'static [&'static
 const GROUPS: &[Group] = &[
     native(&["xtask"], &[]),
     native(&["lab-api"], &["lab-api/schema"]),
+    native(&["lab-data", "asset-manifest", "asset-maker"], &[]),
     native(&["lab-kit", "labs", "lab-cli"], &["labs/schema"]),
     native(&["lab-charts", "textbook", "site-builder"], &[]),
     native(&["wasm-bundle"], &[]),

@@ -41,6 +41,18 @@ const RULES: &[Rule] = &[
         why: "the contract of a lab is plain data: put what needs a framework into the crate that uses it",
     },
     Rule {
+        package: "lab-data",
+        target: None,
+        forbidden: FRAMEWORKS,
+        why: "it only reads files: models and numerics belong in lab-kit",
+    },
+    Rule {
+        package: "asset-maker",
+        target: None,
+        forbidden: NUMERICS,
+        why: "making data takes no framework: training belongs in lab-kit and lab-cli",
+    },
+    Rule {
         package: "textbook",
         target: None,
         forbidden: HEAVY,
