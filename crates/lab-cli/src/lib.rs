@@ -25,4 +25,4 @@ pub use reference::{folder, params_text, reference};
 pub use registry::registry;
 pub use root::root;
 pub use run::{RunOptions, run, run_entry};
-pub use train::train;
+pub use train::{TrainOptions, train};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lab_cli::{Problem, RunOptions, bench, list, new_lab, reference, registry, root, run, train};
+use lab_cli::{Problem, RunOptions, TrainOptions, bench, list, new_lab, reference, registry, root, run, train};
 
 /// The labs of the book, run natively.
 #[derive(Parser)]
@@ -35,16 +35,7 @@ enum Command {
         study: bool,
     },
     /// Train the weights that labs ship with, and record them in assets/manifest.toml.
-    Train {
-        /// What to train: `digits`.
-        name: String,
-        /// Seed of the folds, the initial weights and the order of the data.
-        #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]
-        seed: u64,
-        /// Write nothing: train again and compare with what is shipped.
-        #[arg(long)]
-        check: bool,
-    },
+    Train(TrainOptions),
     /// Write labs/src/registry.rs from the folders beside it.
     Registry {
         /// Write nothing: fail where it does not match.
@@ -79,7 +70,7 @@ fn dispatch(command: Command) -> Result<(), Problem> {
         Command::List { json } => list(&root, json),
         Command::Run(options) => run(&root, &options),
         Command::Reference { id, check, study } => reference(&root, id.as_deref(), check, study),
-        Command::Train { name, seed, check } => train(&root, &name, seed, check),
+        Command::Train(options) => train(&root, &options),
         Command::Registry { check } => registry(&root, check),
         Command::NewLab { name } => new_lab(&root, &name),
         Command::Bench { id } => bench(&root, id.as_deref()),

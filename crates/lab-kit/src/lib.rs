@@ -3,19 +3,23 @@
 //! A lab is written against this crate alone; what differs between a terminal and a browser sits behind [`Host`].
 
 mod context;
+mod counts;
 mod cross_validated;
 pub mod data;
 mod device;
 mod host;
 mod lab;
+pub mod language;
 pub mod measure;
 pub mod mlp;
+pub mod models;
 pub mod quant;
 pub mod report;
 pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod train;
+pub mod training;
 pub mod weights;
 
 pub use burn;

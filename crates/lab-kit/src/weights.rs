@@ -2,10 +2,31 @@
 
 use std::collections::HashMap;
 
+use burn::tensor::f16;
 use lab_api::{LabError, nearest};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::mlp::{Dense, MlpWeights};
+
+/// How a floating-point number is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// 4 bytes.
+    Fp32,
+    /// 2 bytes: 11 significant bits, up to 65,504.
+    Fp16,
+}
+
+impl Precision {
+    /// Bytes of one number.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Fp32 => 4,
+            Self::Fp16 => 2,
+        }
+    }
+}
 
 /// An opened weight file.
 pub struct WeightFile<'a> {
@@ -26,14 +47,30 @@ impl<'a> WeightFile<'a> {
         Ok(Self { name: name.to_owned(), tensors })
     }
 
-    /// The 32-bit floats of a tensor, row-major.
+    /// Names and shapes of all tensors, by name.
+    #[must_use]
+    pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let tensors = self.tensors.tensors();
+        let mut shapes: Vec<_> = tensors.into_iter().map(|(name, view)| (name, view.shape().to_vec())).collect();
+        shapes.sort();
+        shapes
+    }
+
+    /// The floats of a tensor, row-major; halves become singles, since not every device computes in halves.
     ///
     /// # Errors
     /// [`LabError::Asset`] when the tensor is missing, of another shape or type, or holds a number that is not finite.
     pub fn floats(&self, tensor: &str, shape: &[usize]) -> Result<Vec<f32>, LabError> {
-        let (bytes, _) = self.chunk(tensor, Dtype::F32, shape)?;
-        let numbers = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        let numbers: Vec<f32> = numbers.collect();
+        let numbers: Vec<f32> = match self.dtype(tensor) {
+            Some(Dtype::F16) => {
+                let bytes = self.chunk(tensor, Dtype::F16, shape)?;
+                bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
+            _ => {
+                let bytes = self.chunk(tensor, Dtype::F32, shape)?;
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+        };
         if let Some(bad) = numbers.iter().find(|number| !number.is_finite()) {
             return Err(self.fail(format!("tensor “{tensor}” holds {bad}")));
         }
@@ -45,7 +82,7 @@ impl<'a> WeightFile<'a> {
     /// # Errors
     /// As [`WeightFile::floats`].
     pub fn integers(&self, tensor: &str, shape: &[usize]) -> Result<Vec<u8>, LabError> {
-        self.chunk(tensor, Dtype::U8, shape).map(|(bytes, _)| bytes.to_vec())
+        self.chunk(tensor, Dtype::U8, shape).map(<[u8]>::to_vec)
     }
 
     /// Layers `{prefix}.{i}.weight` and `{prefix}.{i}.bias` for the given widths (input first).
@@ -65,7 +102,11 @@ impl<'a> WeightFile<'a> {
         Ok(MlpWeights { layers: widths.windows(2).enumerate().map(layer).collect::<Result<_, LabError>>()? })
     }
 
-    fn chunk(&self, tensor: &str, dtype: Dtype, shape: &[usize]) -> Result<(&[u8], usize), LabError> {
+    fn dtype(&self, tensor: &str) -> Option<Dtype> {
+        self.tensors.tensor(tensor).ok().map(|view| view.dtype())
+    }
+
+    fn chunk(&self, tensor: &str, dtype: Dtype, shape: &[usize]) -> Result<&[u8], LabError> {
         let Ok(view) = self.tensors.tensor(tensor) else {
             let names = self.tensors.names();
             let near = nearest(tensor, names.iter().copied());
@@ -78,7 +119,7 @@ impl<'a> WeightFile<'a> {
         if view.shape() != shape {
             return Err(self.fail(format!("tensor “{tensor}” has shape {:?}, not {shape:?}", view.shape())));
         }
-        Ok((view.data(), view.shape().len()))
+        Ok(view.data())
     }
 
     fn fail(&self, why: String) -> LabError {
@@ -97,6 +138,35 @@ impl WeightWriter {
     pub fn floats(&mut self, tensor: &str, shape: &[usize], values: &[f32]) {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.tensors.push((tensor.to_owned(), Dtype::F32, shape.to_vec(), bytes));
+    }
+
+    /// Adds floats in the given precision.
+    ///
+    /// # Errors
+    /// [`LabError::Refused`] when a number is not finite, or too large for the precision.
+    pub fn floats_as(
+        &mut self,
+        precision: Precision,
+        tensor: &str,
+        shape: &[usize],
+        values: &[f32],
+    ) -> Result<(), LabError> {
+        let fits = |value: f32| match precision {
+            Precision::Fp32 => value.is_finite(),
+            Precision::Fp16 => f16::from_f32(value).is_finite(),
+        };
+        if let Some(bad) = values.iter().find(|value| !fits(**value)) {
+            let why = format!("tensor “{tensor}” holds {bad}, which {precision:?} cannot store");
+            return Err(LabError::Refused { why });
+        }
+        match precision {
+            Precision::Fp32 => self.floats(tensor, shape, values),
+            Precision::Fp16 => {
+                let bytes = values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
+                self.tensors.push((tensor.to_owned(), Dtype::F16, shape.to_vec(), bytes));
+            }
+        }
+        Ok(())
     }
 
     /// Adds unsigned 8-bit integers.
@@ -146,6 +216,24 @@ mod tests {
         let opened = WeightFile::open("w", &bytes).expect("whole");
         assert_eq!(opened.mlp("net", &[4, 3, 2]).expect("there"), weights);
         assert_eq!(opened.integers("fold", &[3]).expect("there"), [0, 1, 2]);
+    }
+
+    #[test]
+    fn halves_are_read_as_the_nearest_singles() {
+        let values = [1.0, -0.333_333_34, 6e-5, 65504.0];
+        let mut writer = WeightWriter::default();
+        writer.floats_as(Precision::Fp16, "x", &[2, 2], &values).expect("fits");
+        let refused = writer.floats_as(Precision::Fp16, "y", &[1], &[65520.0]).expect_err("too large").to_string();
+        assert!(refused.contains("“y” holds 65520"), "{refused}");
+        let bytes = writer.finish("a test").expect("fits");
+        let file = WeightFile::open("w", &bytes).expect("whole");
+        assert_eq!(file.shapes(), [("x".to_owned(), vec![2, 2])]);
+        let read = file.floats("x", &[2, 2]).expect("there");
+        for (a, b) in read.iter().zip(values) {
+            // 11 significant bits: half a unit in the last place.
+            assert!((a - b).abs() <= b.abs() * f32::exp2(-11.0), "{a} {b}");
+        }
+        assert!(file.floats("x", &[4]).expect_err("shape").to_string().contains("has shape [2, 2], not [4]"));
     }
 
     #[test]

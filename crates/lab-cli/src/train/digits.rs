@@ -1,10 +1,10 @@
-//! `train`: the weights that labs ship with, from their seed.
+//! The digit classifiers.
 
 use std::{path::Path, rc::Rc};
 
 use anyhow::Context as _;
-use asset_manifest::{record, toml_edit};
-use lab_api::{DeviceChoice, LabError, nearest};
+use super::TrainOptions;
+use crate::{NativeHost, Problem, Show};
 use lab_kit::{
     CrossValidated, Host,
     data::{Digits, folds, hex},
@@ -14,6 +14,7 @@ use lab_kit::{
 };
 use sha2::{Digest, Sha256};
 
+use super::TrainOptions;
 use crate::{NativeHost, Problem, Show};
 
 /// Least cross-validated accuracy that is worth shipping, in per cent.
@@ -21,22 +22,9 @@ const LEAST_ACCURACY: f64 = 96.0;
 /// How far a training on other hardware may end up from the shipped one, in points: its sums have another order.
 const DRIFT: f64 = 0.6;
 
-/// Trains what `name` says; with `check` compares instead of writing.
-///
-/// # Errors
-/// [`Problem::Input`] for an unknown name; [`Problem::Failure`] when the accuracy is too low, or differs from what is
-/// shipped.
-pub fn train(root: &Path, name: &str, seed: u64, check: bool) -> Result<(), Problem> {
-    if name != "digits" {
-        let hint = nearest(name, ["digits"]).map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
-        return Err(Problem::Input(format!(
-            "there is nothing named “{name}” to train{hint} What can be trained: digits."
-        )));
-    }
-    digits(root, seed, check)
-}
-
-fn digits(root: &Path, seed: u64, check: bool) -> Result<(), Problem> {
+/// Trains the five networks; with `check` compares instead of writing.
+pub(super) fn digits(root: &Path, options: &TrainOptions) -> Result<(), Problem> {
+    let seed = options.seed;
     let data = std::fs::read(root.join("assets").join(Digits::ASSET)).context("the digits cannot be read")?;
     let digits = Digits::read(&data)?;
     let host = Rc::new(NativeHost::new(root, Show::Progress));
@@ -46,7 +34,10 @@ fn digits(root: &Path, seed: u64, check: bool) -> Result<(), Problem> {
     let accuracy = 100.0 * right as f64 / digits.len() as f64;
     println!("{right} of {} right by 5-fold cross-validation: {accuracy:.2} %", digits.len());
 
-    if check {
+    if options.trial {
+        return Ok(());
+    }
+    if options.check {
         let shipped =
             std::fs::read(root.join("assets").join(CrossValidated::ASSET)).context("no weights are shipped")?;
         let shipped = CrossValidated::read(&shipped, digits.len())?;

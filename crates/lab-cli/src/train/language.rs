@@ -1,0 +1,174 @@
+//! The language model and its draft, trained on the corpus.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use asset_manifest::{record, toml_edit};
+use lab_api::LabError;
+use lab_kit::{
+    burn::tensor::Device,
+    data::{Corpus, Part, hex},
+    language::{Sliding, TextLoss, text_loss, windows_to_tensors},
+    models::{LanguageModel, Sampling, StateDict, Transformer, generate},
+    rng,
+    tokenizer::Tokenizer,
+    training::{Recipe, Windows, cross_entropy},
+    weights::Precision,
+};
+use sha2::{Digest, Sha256};
+
+use super::{TrainOptions, runner::Runner};
+use crate::Problem;
+
+/// Windows per step.
+const BATCH: usize = 8;
+/// How the text is judged that no training saw.
+const SLIDING: Sliding = Sliding { window: 256, stride: 128, batch: 8 };
+/// Bits per character by which a second judgement may differ: other hardware sums in another order.
+const DRIFT: f64 = 0.002;
+/// What samples begin with.
+const PROMPT: &str = "The borrow checker";
+
+/// Trains a language model and records it.
+pub(super) fn language(root: &Path, which: &LanguageModel, options: &TrainOptions) -> Result<(), Problem> {
+    let tokenizer = Tokenizer::read(&asset(root, Tokenizer::ASSET)?)?;
+    if tokenizer.vocabulary() != which.config.vocabulary {
+        return Err(Problem::Failure(format!(
+            "the tokenizer has {} tokens, the model {}",
+            tokenizer.vocabulary(),
+            which.config.vocabulary
+        )));
+    }
+    if options.check {
+        return check(root, which, &tokenizer);
+    }
+    let packed = asset(root, Part::Train.asset())?;
+    let text = Corpus::read(Part::Train, &packed)?.text;
+    let tokens = tokenizer.encode(&text);
+    println!(
+        "{} characters are {} tokens; the model has {} parameters.",
+        text.len(),
+        tokens.len(),
+        which.config.parameters()
+    );
+    let recipe = recipe(options);
+    let data = hex(&Sha256::digest(&packed));
+    let runner = Runner {
+        root,
+        options,
+        recipe: recipe.clone(),
+        settings: format!("{:?} {BATCH} {data} {}", which.config, hex(&Sha256::digest(tokenizer.write().as_bytes()))),
+        items_per_step: BATCH * which.config.context,
+        items: "tokens",
+    };
+    let device = Device::flex().autodiff();
+    let start = which.config.init(&mut rng(options.seed, "weights"));
+    let start = Transformer::new(&which.config, &start, which.asset, &device)?;
+    let mut windows = Windows::new(tokens, which.config.context, BATCH, options.seed);
+    if windows.is_empty() {
+        return Err(Problem::Failure("the corpus is shorter than one window".into()));
+    }
+    let loss = |model: &Transformer, step: usize| {
+        let (inputs, targets) = windows_to_tensors(&windows.rows(step), &device);
+        Ok(cross_entropy(model.forward(inputs).flatten::<2>(0, 1), targets)) // [B, T, V] to [B · T, V]
+    };
+    let (model, steps) = runner.run(start, &device, loss)?;
+    let weights = pollster::block_on(model.weights())?;
+    let command = super::command(options);
+    // Judged is what is shipped: the halves.
+    let bytes = weights.to_safetensors(Precision::Fp16, &command)?;
+    let judged = judge(root, which, &bytes, &tokenizer)?;
+    if options.trial {
+        return Ok(());
+    }
+    let trained = if steps == recipe.steps { String::new() } else { format!(" (stopped after {steps} of {} steps)", recipe.steps) };
+    let seed = i64::try_from(options.seed).context("the seed is too large")?;
+    std::fs::create_dir_all(root.join("assets/language")).context("assets/language cannot be made")?;
+    let title = format!(
+        "Language model in Llama's layout, {} parameters, trained on {:.1} million tokens{trained}, in FP16",
+        which.config.parameters(),
+        1e-6 * (steps * BATCH * which.config.context) as f64
+    );
+    record(
+        root,
+        which.asset,
+        &bytes,
+        &[
+            ("title", toml_edit::value(title)),
+            ("source", toml_edit::value(format!("trained from {} ({data})", Part::Train.asset()))),
+            ("licence", toml_edit::value("MIT OR Apache-2.0 (weights; as the corpus)")),
+            ("command", toml_edit::value(command)),
+            ("seed", toml_edit::value(seed)),
+            ("steps", toml_edit::value(i64::try_from(steps).context("too many steps")?)),
+            ("bits_per_character", toml_edit::value(rounded(judged.bits_per_character))),
+            ("perplexity_per_token", toml_edit::value(rounded(judged.loss.perplexity()))),
+        ],
+    )?;
+    println!("Wrote assets/{} ({} bytes) and its entry in assets/manifest.toml.", which.asset, bytes.len());
+    Ok(())
+}
+
+/// How fast and how long to learn, unless the options say otherwise.
+fn recipe(options: &TrainOptions) -> Recipe {
+    let draft = options.name == "draft";
+    let usual = Recipe {
+        steps: if draft { 3000 } else { 2400 },
+        warmup_steps: 100,
+        learning_rate: if draft { 6e-3 } else { 3e-3 },
+        ..Recipe::default()
+    };
+    let steps = options.steps.unwrap_or(usual.steps);
+    Recipe {
+        steps,
+        warmup_steps: usual.warmup_steps.min(steps / 5),
+        learning_rate: options.learning_rate.unwrap_or(usual.learning_rate),
+        ..usual
+    }
+}
+
+/// How well weights do on the text that no training saw.
+struct Judged {
+    loss: TextLoss,
+    bits_per_character: f64,
+}
+
+fn judge(root: &Path, which: &LanguageModel, weights: &[u8], tokenizer: &Tokenizer) -> Result<Judged, Problem> {
+    let device = Device::flex();
+    let weights = StateDict::from_safetensors(which.asset, weights)?;
+    let model = Transformer::new(&which.config, &weights, which.asset, &device)?;
+    let text = Corpus::read(Part::Test, &asset(root, Part::Test.asset())?)?.text;
+    let tokens = tokenizer.encode(&text);
+    let loss = pollster::block_on(text_loss(&model, &tokens, SLIDING, &device, async |_| Ok(())))?;
+    // The first token has nothing before it, and is not judged.
+    let characters: usize = tokens[1..].iter().map(|token| tokenizer.bytes_of(*token)).sum();
+    let bits_per_character = loss.bits_per_character(characters);
+    println!(
+        "On {characters} characters that no training saw: {bits_per_character:.4} bits per character, perplexity {:.2} per token.",
+        loss.perplexity()
+    );
+    println!("“{}”", sample(&model, tokenizer, &device)?);
+    Ok(Judged { loss, bits_per_character })
+}
+
+/// A sample, always from the same seed: not the best of several.
+fn sample(model: &Transformer, tokenizer: &Tokenizer, device: &Device) -> Result<String, LabError> {
+    let prompt = tokenizer.encode(PROMPT);
+    let sampling = Sampling { temperature: 0.8, top_k: Some(40) };
+    let mut rng = rng(0, "sample");
+    let written = pollster::block_on(generate(model, (&prompt, 120), &sampling, &mut rng, device, async |_| Ok(())))?;
+    Ok(format!("{PROMPT}{}", tokenizer.decode(&written)))
+}
+
+/// Judges what is shipped, and compares with what the manifest says of it.
+fn check(root: &Path, which: &LanguageModel, tokenizer: &Tokenizer) -> Result<(), Problem> {
+    let judged = judge(root, which, &asset(root, which.asset)?, tokenizer)?;
+    super::compare(root, which.asset, "bits_per_character", judged.bits_per_character, DRIFT)
+}
+
+fn asset(root: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(root.join("assets").join(name)).with_context(|| format!("assets/{name} cannot be read"))
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() * 1e-4
+}

@@ -1,0 +1,352 @@
+//! A decoder-only transformer in the layout of Hugging Face's Llama (arXiv:2302.13971): RMSNorm, rotary positions,
+//! SwiGLU, no biases. Its fields are named like the tensors of a checkpoint, so that its files are interchangeable.
+
+use burn::{
+    module::{Module, Param},
+    nn::{Embedding, Linear, RmsNorm},
+    tensor::{Device, Int, Tensor, TensorData, activation::silu},
+};
+use lab_api::LabError;
+
+use super::{Attention, KvCache, Rope, StateDict, TransformerConfig, attention::causal_mask, cache::LayerCache};
+
+/// The model on a device.
+#[derive(Module, Debug)]
+pub struct Transformer {
+    model: Decoder,
+    lm_head: Option<Linear>,
+    rope: Rope,
+    #[module(skip)]
+    config: TransformerConfig,
+}
+
+#[derive(Module, Debug)]
+struct Decoder {
+    embed_tokens: Embedding,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+}
+
+#[derive(Module, Debug)]
+struct Layer {
+    input_layernorm: RmsNorm,
+    self_attn: Attention,
+    post_attention_layernorm: RmsNorm,
+    mlp: FeedForward,
+}
+
+/// `down(silu(gate(x)) · up(x))`: SwiGLU (Shazeer, arXiv:2002.05202).
+#[derive(Module, Debug)]
+struct FeedForward {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl Transformer {
+    /// Puts the weights on a device; one from [`Device::autodiff`] makes a model that can be trained. `source` names where
+    /// the weights come from, for errors.
+    ///
+    /// # Errors
+    /// [`LabError::Refused`] for sizes that make no transformer, [`LabError::Asset`] when a weight is missing, left over
+    /// or of another shape.
+    pub fn new(
+        config: &TransformerConfig,
+        weights: &StateDict,
+        source: &str,
+        device: &Device,
+    ) -> Result<Self, LabError> {
+        config.check()?;
+        let plain = device.clone().inner();
+        let norm = || RmsNorm { gamma: Param::from_tensor(Tensor::ones([config.channels], device)), epsilon: config.norm_epsilon };
+        let (c, f) = (config.channels, config.feed_forward);
+        let layer = |_| Layer {
+            input_layernorm: norm(),
+            self_attn: Attention::new(config, device),
+            post_attention_layernorm: norm(),
+            mlp: FeedForward {
+                gate_proj: linear(c, f, device),
+                up_proj: linear(c, f, device),
+                down_proj: linear(f, c, device),
+            },
+        };
+        let model = Self {
+            model: Decoder {
+                embed_tokens: Embedding {
+                    weight: Param::from_tensor(Tensor::zeros([config.vocabulary, c], device)),
+                },
+                layers: (0..config.layers).map(layer).collect(),
+                norm: norm(),
+            },
+            lm_head: (!config.tied).then(|| linear(c, config.vocabulary, device)),
+            // A constant: no gradient is ever wanted.
+            rope: Rope::new(config, &plain),
+            config: config.clone(),
+        };
+        weights.load_into(model, source, device)
+    }
+
+    /// Its sizes.
+    #[must_use]
+    pub fn config(&self) -> &TransformerConfig {
+        &self.config
+    }
+
+    /// Reads the weights back.
+    ///
+    /// # Errors
+    /// [`LabError::Device`] when the device fails.
+    pub async fn weights(&self) -> Result<StateDict, LabError> {
+        StateDict::of(self).await
+    }
+
+    /// Rows of equal length as a tensor `[B, T]`.
+    ///
+    /// # Errors
+    /// [`LabError::Refused`] for no token, rows of unequal or too great length, or a token outside the vocabulary.
+    pub fn tokens(&self, rows: &[&[u32]], device: &Device) -> Result<Tensor<2, Int>, LabError> {
+        let refuse = |why: String| Err(LabError::Refused { why });
+        let length = rows.first().map_or(0, |row| row.len());
+        if length == 0 || rows.iter().any(|row| row.len() != length) {
+            return refuse("a batch needs rows of equal length, of one token at least".into());
+        }
+        if length > self.config.context {
+            return refuse(format!("{length} tokens exceed the model's context of {}", self.config.context));
+        }
+        let flat: Vec<i32> = rows.iter().flat_map(|row| row.iter().map(|id| i32::try_from(*id).unwrap_or(i32::MAX))).collect();
+        if let Some(bad) = flat.iter().find(|id| usize::try_from(**id).is_ok_and(|id| id >= self.config.vocabulary)) {
+            return refuse(format!("there is no token {bad}: the vocabulary has {}", self.config.vocabulary));
+        }
+        Ok(Tensor::from_data(TensorData::new(flat, [rows.len(), length]), device))
+    }
+
+    /// Logits `[B, T, V]` of tokens `[B, T]` that begin at position 0.
+    #[must_use]
+    pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.head(self.body(tokens, 0, None).0)
+    }
+
+    /// Logits `[B, T, V]` of tokens `[B, T]` that continue what the cache holds; the cache then holds them too.
+    ///
+    /// # Errors
+    /// [`LabError::Refused`] when they do not fit the cache.
+    pub fn extend(&self, tokens: Tensor<2, Int>, cache: &mut KvCache) -> Result<Tensor<3>, LabError> {
+        Ok(self.head(self.cached(tokens, cache)?))
+    }
+
+    /// Logits `[B, V]` of what follows the last of the tokens `[B, T]`; else as [`Transformer::extend`]. The output layer,
+    /// a fifth of a small model's work, sees one token alone.
+    ///
+    /// # Errors
+    /// As [`Transformer::extend`].
+    pub fn next(&self, tokens: Tensor<2, Int>, cache: &mut KvCache) -> Result<Tensor<2>, LabError> {
+        let [b, t] = tokens.dims();
+        let last = self.cached(tokens, cache)?.narrow(1, t - 1, 1); // [B, 1, C]
+        Ok(self.head(last).reshape([b, self.config.vocabulary]))
+    }
+
+    fn cached(&self, tokens: Tensor<2, Int>, cache: &mut KvCache) -> Result<Tensor<3>, LabError> {
+        let [b, t] = tokens.dims();
+        cache.admit(b, t)?;
+        // Taken out, so that no second reference forces a copy.
+        let layers = std::mem::take(&mut cache.layers);
+        let (y, layers) = self.body(tokens, cache.length, Some(layers));
+        cache.layers = layers;
+        cache.length += t;
+        Ok(y)
+    }
+
+    /// Normalized activations `[B, T, C]` before the output layer.
+    fn body(&self, tokens: Tensor<2, Int>, start: usize, caches: Option<Vec<LayerCache>>) -> (Tensor<3>, Vec<LayerCache>) {
+        let [_, t] = tokens.dims();
+        let mask = causal_mask(t, start, &tokens.device().inner());
+        let mut x = self.model.embed_tokens.forward(tokens); // [B, T, C]
+        let mut caches = caches.map(Vec::into_iter);
+        let mut kept = Vec::new();
+        for layer in &self.model.layers {
+            let cache = caches.as_mut().and_then(Iterator::next);
+            let normed = layer.input_layernorm.forward(x.clone());
+            let (y, cache) = layer.self_attn.forward(normed, &self.rope, mask.clone(), start, cache);
+            kept.extend(cache);
+            x = x + y;
+            let normed = layer.post_attention_layernorm.forward(x.clone());
+            x = x + layer.mlp.forward(normed);
+        }
+        (self.model.norm.forward(x), kept)
+    }
+
+    fn head(&self, x: Tensor<3>) -> Tensor<3> {
+        match &self.lm_head {
+            Some(head) => head.forward(x),
+            None => {
+                let [b, t, c] = x.dims();
+                let logits = x.reshape([b * t, c]).matmul(self.model.embed_tokens.weight.val().transpose());
+                logits.reshape([b, t, self.config.vocabulary])
+            }
+        }
+    }
+}
+
+impl FeedForward {
+    /// `[B, T, C]` to `[B, T, C]`.
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
+    }
+}
+
+/// A linear layer without bias, its weights still to be loaded.
+pub(super) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    Linear { weight: Param::from_tensor(Tensor::zeros([inputs, outputs], device)), bias: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+    use crate::{
+        mlp::read,
+        models::{Sampling, config_tests::tiny, generate},
+        training::tests::wait,
+        weights::WeightFile,
+    };
+
+    fn random(config: &TransformerConfig, seed: u64, device: &Device) -> Transformer {
+        let weights = config.init(&mut crate::rng(seed, "weights"));
+        Transformer::new(config, &weights, "a test", device).expect("fits")
+    }
+
+    fn worst<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+        assert_eq!(a.dims(), b.dims());
+        (a - b).abs().max().into_scalar()
+    }
+
+    #[test]
+    fn logits_equal_those_of_hugging_face() {
+        let device = Device::flex();
+        let files: [(usize, &[u8]); 3] = [
+            (4, include_bytes!("../../fixtures/llama-mha.safetensors")),
+            (2, include_bytes!("../../fixtures/llama-gqa.safetensors")),
+            (1, include_bytes!("../../fixtures/llama-mqa.safetensors")),
+        ];
+        for (key_value_heads, bytes) in files {
+            let config = TransformerConfig { key_value_heads, ..tiny() };
+            let file = WeightFile::open("fixture", bytes).expect("whole");
+            let mut weights = StateDict::default();
+            for (name, shape) in config.shapes() {
+                weights.insert(&name, &shape, file.floats(&name, &shape).expect("there")).expect("fits");
+            }
+            let model = Transformer::new(&config, &weights, "fixture", &device).expect("fits");
+            let tokens: Vec<u32> =
+                file.integers("fixture.tokens", &[2, 9]).expect("there").into_iter().map(u32::from).collect();
+            let logits = model.forward(model.tokens(&[&tokens[..9], &tokens[9..]], &device).expect("valid"));
+            let expected = file.floats("fixture.logits", &[2, 9, 17]).expect("there");
+            let logits = wait(read(logits)).expect("runs");
+            let largest = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+            // Logits reach about 5; two layers of sums of at most 24 products in singles, and sines that PyTorch computes
+            // in singles and we in doubles, leave a few units of 1e-6.
+            for (ours, theirs) in logits.iter().zip(&expected) {
+                assert!((ours - theirs).abs() < 2e-5, "{key_value_heads} heads: {ours} {theirs}");
+            }
+            assert!(largest > 1.0);
+        }
+    }
+
+    #[test]
+    fn the_cache_changes_nothing_but_the_work() {
+        let device = Device::flex();
+        let mut rng = crate::rng(0, "cuts");
+        for (seed, key_value_heads) in [(0, 4), (1, 2), (2, 1)] {
+            let config = TransformerConfig { key_value_heads, tied: seed == 2, ..tiny() };
+            let model = random(&config, seed, &device);
+            let text: Vec<Vec<u32>> = (0..2).map(|_| (0..16).map(|_| rng.random_range(0..17)).collect()).collect();
+            let part = |from: usize, to: usize| {
+                model.tokens(&[&text[0][from..to], &text[1][from..to]], &device).expect("valid")
+            };
+            let whole = model.forward(part(0, 16));
+            let mut cache = KvCache::new(&config, 2, 16, &device).expect("fits");
+            let mut at = 0;
+            while at < 16 {
+                let to = (at + rng.random_range(1..5)).min(16);
+                let logits = model.extend(part(at, to), &mut cache).expect("fits");
+                // The same sums over keys, in another grouping of rows.
+                assert!(worst(logits, whole.clone().narrow(1, at, to - at)) < 1e-5);
+                at = to;
+            }
+            // Going back: what was beyond is forgotten.
+            cache.truncate(7);
+            let logits = model.next(part(7, 9), &mut cache).expect("fits");
+            assert!(worst(logits.unsqueeze_dim::<3>(1), whole.narrow(1, 8, 1)) < 1e-5);
+            assert_eq!(cache.len(), 9);
+        }
+    }
+
+    #[test]
+    fn the_future_is_hidden() {
+        let device = Device::flex();
+        let model = random(&tiny(), 3, &device);
+        let logits = |last: u32| model.forward(model.tokens(&[&[1, 2, 3, last]], &device).expect("valid"));
+        let (a, b) = (logits(4), logits(5));
+        assert!(worst(a.clone().narrow(1, 0, 3), b.clone().narrow(1, 0, 3)) < 1e-6);
+        assert!(worst(a.narrow(1, 3, 1), b.narrow(1, 3, 1)) > 1e-3);
+    }
+
+    #[test]
+    fn generation_with_a_cache_writes_what_recomputation_writes() {
+        let device = Device::flex();
+        let model = random(&tiny(), 4, &device);
+        let sampling = Sampling { temperature: 0.8, top_k: Some(5) };
+        let prompt = [3, 1, 4];
+        let mut seen = Vec::new();
+        let written = wait(generate(&model, (&prompt, 13), &sampling, &mut crate::rng(9, "text"), &device, async |token| {
+            seen.push(token);
+            Ok(())
+        }))
+        .expect("fits");
+        assert_eq!(seen, written);
+        let mut rng = crate::rng(9, "text");
+        let mut text = prompt.to_vec();
+        for _ in 0..13 {
+            let logits = model.forward(model.tokens(&[&text], &device).expect("valid"));
+            let last = wait(read(logits.narrow(1, text.len() - 1, 1))).expect("runs");
+            text.push(sampling.draw(&last, &mut rng).expect("numbers"));
+        }
+        assert_eq!(text[3..], written);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_in_words() {
+        let (device, config) = (Device::flex(), tiny());
+        let model = random(&config, 0, &device);
+        let tokens = |rows: &[&[u32]]| model.tokens(rows, &device).map(|_| ()).expect_err("refused").to_string();
+        assert!(tokens(&[&[17]]).contains("no token 17"));
+        assert!(tokens(&[&[1, 2], &[1]]).contains("equal length"));
+        assert!(tokens(&[&[0; 17]]).contains("context of 16"));
+        assert!(KvCache::new(&config, 1, 17, &device).is_err());
+        let mut cache = KvCache::new(&config, 1, 3, &device).expect("fits");
+        let four = model.tokens(&[&[1, 2, 3, 4]], &device).expect("valid");
+        let why = model.extend(four, &mut cache).expect_err("refused").to_string();
+        assert!(why.contains("holds 0 of 3 tokens, so 4 more do not fit"), "{why}");
+
+        let weights = config.init(&mut crate::rng(0, "weights"));
+        let refused = |config: &TransformerConfig, weights: &StateDict| {
+            Transformer::new(config, weights, "w", &device).map(|_| ()).expect_err("refused").to_string()
+        };
+        let more = TransformerConfig { layers: 3, ..config.clone() };
+        assert!(refused(&more, &weights).contains("it lacks the tensor “model.layers.2."));
+        let fewer = TransformerConfig { layers: 1, ..config.clone() };
+        assert!(refused(&fewer, &weights).contains("no place for its tensor “model.layers.1."));
+        let wider = TransformerConfig { feed_forward: 25, ..config.clone() };
+        assert!(refused(&wider, &weights).contains("has shape [24, 16], not [25, 16]"));
+    }
+
+    #[test]
+    fn weights_survive_a_trip_through_device_and_file() {
+        let (device, config) = (Device::flex(), tiny());
+        let weights = config.init(&mut crate::rng(0, "weights"));
+        let model = Transformer::new(&config, &weights, "w", &device).expect("fits");
+        assert_eq!(wait(model.weights()).expect("read"), weights);
+        let bytes = weights.to_safetensors(crate::weights::Precision::Fp32, "a test").expect("fits");
+        assert_eq!(StateDict::from_safetensors("w", &bytes).expect("whole"), weights);
+    }
+}
