@@ -82,8 +82,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "train",
-        usage: "NAME",
-        about: "Train the weights a lab ships with, from their seed",
+        usage: "digits|glyphs|lm|draft [--seed N] [--check] [--trial] [--fresh]",
+        about: "Train the weights a lab ships with, from their seed; a stopped training goes on",
         run: |workspace, args| pipeline::lab_cli(workspace, &["train"], args),
     },
     Command {

@@ -19,7 +19,7 @@ const NAMES: [&str; 3] = ["digits", "lm", "draft"];
 /// What to train, and how far.
 #[derive(Debug, Clone, Args)]
 pub struct TrainOptions {
-    /// What to train: `digits`, `lm` (the language model), `draft` (its small twin).
+    /// What to train: `digits`, `glyphs` (teacher and small network), `lm` (the language model), `draft` (its small twin).
     pub name: String,
     /// Seed of the initial weights and of the order of the data.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]

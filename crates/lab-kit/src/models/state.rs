@@ -203,7 +203,8 @@ impl ModuleMapper for Loader<'_> {
         let shape = param.val().dims();
         match self.values(&name, &shape) {
             Ok(values) => {
-                let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), &self.device).require_grad();
+                let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), &self.device);
+                let tensor = if self.device.is_autodiff() { tensor.require_grad() } else { tensor };
                 let id = identity(&name);
                 self.used.push(name);
                 Param::initialized(id, tensor)
