@@ -161,7 +161,7 @@ mod tests {
             // Each later token equals a window that is cut by hand: the one it is judged in.
             let i = window;
             let end = (window + stride).min(36);
-            let context = &tokens[end - window..=i];
+            let context = &tokens[end - window..=i + 1];
             let how = Sliding { window: context.len() - 1, stride: 1, batch: 1 };
             let alone = wait(text_loss(&model, context, how, &device, async |_| Ok(()))).expect("judged").nats;
             assert!((nats[i] - alone[alone.len() - 1]).abs() < 1e-5);
