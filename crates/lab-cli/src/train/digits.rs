@@ -3,8 +3,8 @@
 use std::{path::Path, rc::Rc};
 
 use anyhow::Context as _;
-use super::TrainOptions;
-use crate::{NativeHost, Problem, Show};
+use asset_manifest::{record, toml_edit};
+use lab_api::{DeviceChoice, LabError};
 use lab_kit::{
     CrossValidated, Host,
     data::{Digits, folds, hex},

@@ -21,7 +21,7 @@ use super::{TrainOptions, runner::Runner};
 use crate::Problem;
 
 /// Windows per step.
-const BATCH: usize = 8;
+const BATCH: usize = 4;
 /// How the text is judged that no training saw.
 const SLIDING: Sliding = Sliding { window: 256, stride: 128, batch: 8 };
 /// Bits per character by which a second judgement may differ: other hardware sums in another order.
@@ -112,7 +112,7 @@ pub(super) fn language(root: &Path, which: &LanguageModel, options: &TrainOption
 fn recipe(options: &TrainOptions) -> Recipe {
     let draft = options.name == "draft";
     let usual = Recipe {
-        steps: if draft { 3000 } else { 2400 },
+        steps: if draft { 6000 } else { 3600 },
         warmup_steps: 100,
         learning_rate: if draft { 6e-3 } else { 3e-3 },
         ..Recipe::default()
