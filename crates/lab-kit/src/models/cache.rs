@@ -85,10 +85,7 @@ impl LayerCache {
     pub(super) fn write(self, start: usize, keys: Tensor<4>, values: Tensor<4>) -> Self {
         let [b, heads, t, d] = keys.dims();
         let place = [0..b, 0..heads, start..start + t, 0..d];
-        Self {
-            keys: self.keys.slice_assign(place.clone(), keys),
-            values: self.values.slice_assign(place, values),
-        }
+        Self { keys: self.keys.slice_assign(place.clone(), keys), values: self.values.slice_assign(place, values) }
     }
 
     /// The first `length` keys and values: `[B, K, length, D]`, views where the device has them.

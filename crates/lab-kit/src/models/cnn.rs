@@ -91,7 +91,8 @@ impl CnnConfig {
     /// is computed); biases, ReLU and pooling are left out.
     #[must_use]
     pub fn flops(&self) -> usize {
-        let conv = |(inputs, outputs, side): (usize, usize, usize)| 2 * KERNEL * KERNEL * inputs * outputs * side * side;
+        let conv =
+            |(inputs, outputs, side): (usize, usize, usize)| 2 * KERNEL * KERNEL * inputs * outputs * side * side;
         self.blocks().map(conv).sum::<usize>() + 2 * self.features() * self.classes
     }
 
@@ -132,9 +133,7 @@ impl Cnn {
     pub fn new(config: &CnnConfig, weights: &StateDict, source: &str, device: &Device) -> Result<Self, LabError> {
         config.check()?;
         let conv = |(inputs, outputs, _)| {
-            Conv2dConfig::new([inputs, outputs], [KERNEL, KERNEL])
-                .with_padding(PaddingConfig2d::Same)
-                .init(device)
+            Conv2dConfig::new([inputs, outputs], [KERNEL, KERNEL]).with_padding(PaddingConfig2d::Same).init(device)
         };
         let head = Linear {
             weight: Param::from_tensor(Tensor::zeros([config.features(), config.classes], device)),

@@ -46,7 +46,9 @@ impl Sampling {
     pub fn probabilities(&self, logits: &[f32]) -> Result<Vec<f64>, LabError> {
         let refuse = |why: String| Err(LabError::Refused { why });
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) || self.top_k == Some(0) {
-            return refuse(format!("{self:?} draws nothing: take a temperature of 0 or more, and a top_k of 1 or more"));
+            return refuse(format!(
+                "{self:?} draws nothing: take a temperature of 0 or more, and a top_k of 1 or more"
+            ));
         }
         if logits.is_empty() || logits.iter().any(|logit| logit.is_nan()) {
             return refuse("the model's logits are not numbers, so that no token can be drawn".into());

@@ -91,7 +91,8 @@ impl StateDict {
     /// # Errors
     /// [`LabError::Asset`] when a tensor is missing, of another shape, or belongs to no parameter of the module.
     pub fn load_into<M: Module>(&self, module: M, source: &str, device: &Device) -> Result<M, LabError> {
-        let mut loader = Loader { state: self, device: device.clone(), path: Vec::new(), used: Vec::new(), wrong: None };
+        let mut loader =
+            Loader { state: self, device: device.clone(), path: Vec::new(), used: Vec::new(), wrong: None };
         let module = module.map(&mut loader);
         let fail = |why: String| LabError::Asset { name: source.to_owned(), why };
         if let Some(why) = loader.wrong {

@@ -58,7 +58,10 @@ impl Transformer {
     ) -> Result<Self, LabError> {
         config.check()?;
         let plain = device.clone().inner();
-        let norm = || RmsNorm { gamma: Param::from_tensor(Tensor::ones([config.channels], device)), epsilon: config.norm_epsilon };
+        let norm = || RmsNorm {
+            gamma: Param::from_tensor(Tensor::ones([config.channels], device)),
+            epsilon: config.norm_epsilon,
+        };
         let (c, f) = (config.channels, config.feed_forward);
         let layer = |_| Layer {
             input_layernorm: norm(),
@@ -72,9 +75,7 @@ impl Transformer {
         };
         let model = Self {
             model: Decoder {
-                embed_tokens: Embedding {
-                    weight: Param::from_tensor(Tensor::zeros([config.vocabulary, c], device)),
-                },
+                embed_tokens: Embedding { weight: Param::from_tensor(Tensor::zeros([config.vocabulary, c], device)) },
                 layers: (0..config.layers).map(layer).collect(),
                 norm: norm(),
             },
@@ -113,7 +114,8 @@ impl Transformer {
         if length > self.config.context {
             return refuse(format!("{length} tokens exceed the model's context of {}", self.config.context));
         }
-        let flat: Vec<i32> = rows.iter().flat_map(|row| row.iter().map(|id| i32::try_from(*id).unwrap_or(i32::MAX))).collect();
+        let flat: Vec<i32> =
+            rows.iter().flat_map(|row| row.iter().map(|id| i32::try_from(*id).unwrap_or(i32::MAX))).collect();
         if let Some(bad) = flat.iter().find(|id| usize::try_from(**id).is_ok_and(|id| id >= self.config.vocabulary)) {
             return refuse(format!("there is no token {bad}: the vocabulary has {}", self.config.vocabulary));
         }
@@ -157,7 +159,12 @@ impl Transformer {
     }
 
     /// Normalized activations `[B, T, C]` before the output layer.
-    fn body(&self, tokens: Tensor<2, Int>, start: usize, caches: Option<Vec<LayerCache>>) -> (Tensor<3>, Vec<LayerCache>) {
+    fn body(
+        &self,
+        tokens: Tensor<2, Int>,
+        start: usize,
+        caches: Option<Vec<LayerCache>>,
+    ) -> (Tensor<3>, Vec<LayerCache>) {
         let [_, t] = tokens.dims();
         let mask = causal_mask(t, start, &tokens.device().inner());
         let mut x = self.model.embed_tokens.forward(tokens); // [B, T, C]
@@ -298,11 +305,12 @@ mod tests {
         let sampling = Sampling { temperature: 0.8, top_k: Some(5) };
         let prompt = [3, 1, 4];
         let mut seen = Vec::new();
-        let written = wait(generate(&model, (&prompt, 13), &sampling, &mut crate::rng(9, "text"), &device, async |token| {
-            seen.push(token);
-            Ok(())
-        }))
-        .expect("fits");
+        let written =
+            wait(generate(&model, (&prompt, 13), &sampling, &mut crate::rng(9, "text"), &device, async |token| {
+                seen.push(token);
+                Ok(())
+            }))
+            .expect("fits");
         assert_eq!(seen, written);
         let mut rng = crate::rng(9, "text");
         let mut text = prompt.to_vec();

@@ -1,6 +1,10 @@
 //! Stopping and going on: a training that was resumed ends in the very numbers of one that was not.
 
-use burn::{module::Module, optim::OptimizerRecord, tensor::{Bytes, Device}};
+use burn::{
+    module::Module,
+    optim::OptimizerRecord,
+    tensor::{Bytes, Device},
+};
 use lab_api::LabError;
 
 use super::{Recipe, Trainer};

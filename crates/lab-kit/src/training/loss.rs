@@ -24,7 +24,10 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 
 #[cfg(test)]
 mod tests {
-    use burn::{nn::loss::CrossEntropyLossConfig, tensor::{Device, TensorData}};
+    use burn::{
+        nn::loss::CrossEntropyLossConfig,
+        tensor::{Device, TensorData},
+    };
     use rand::Rng;
 
     use super::*;

@@ -237,10 +237,14 @@ pub(crate) mod tests {
             let (x, y) = windows_to_tensors(&windows.rows(step), device);
             Ok(cross_entropy(model.forward(x).flatten::<2>(0, 1), y))
         };
-        let ended = wait(trainer.run(|| 0.0, loss, async |_, progress| {
-            seen.push(*progress);
-            if progress.step == stop { Err(LabError::Cancelled) } else { Ok(()) }
-        }));
+        let ended = wait(trainer.run(
+            || 0.0,
+            loss,
+            async |_, progress| {
+                seen.push(*progress);
+                if progress.step == stop { Err(LabError::Cancelled) } else { Ok(()) }
+            },
+        ));
         match ended {
             Err(LabError::Cancelled) | Ok(()) => Ok(seen),
             Err(error) => Err(error),
@@ -265,7 +269,10 @@ pub(crate) mod tests {
         assert_eq!(read, checkpoint);
         let mut second = Trainer::resume(model(&device), recipe(), &read, &device).expect("fits");
         let rest = run(&mut second, &device, usize::MAX).expect("trains");
-        assert_eq!(rest.iter().map(|p| p.loss).collect::<Vec<_>>(), seen[23..].iter().map(|p| p.loss).collect::<Vec<_>>());
+        assert_eq!(
+            rest.iter().map(|p| p.loss).collect::<Vec<_>>(),
+            seen[23..].iter().map(|p| p.loss).collect::<Vec<_>>()
+        );
         let weights = |trainer: Trainer<Transformer>| wait(StateDict::of(&trainer.finish())).expect("read");
         assert_eq!(weights(whole), weights(second));
         assert!(Checkpoint::read("c", &bytes[..bytes.len() / 2]).is_err());

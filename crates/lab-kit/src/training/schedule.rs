@@ -52,10 +52,9 @@ impl Recipe {
                 self.steps, self.warmup_steps
             ));
         }
-        for (name, value, most) in [
-            ("learning_rate", self.learning_rate, 10.0),
-            ("clip_norm", self.clip_norm, f64::MAX),
-        ] {
+        for (name, value, most) in
+            [("learning_rate", self.learning_rate, 10.0), ("clip_norm", self.clip_norm, f64::MAX)]
+        {
             if !(value > 0.0 && value <= most) {
                 return refuse(format!("the recipe's {name} is {value}; it must be above 0 and at most {most:e}"));
             }
