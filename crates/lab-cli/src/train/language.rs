@@ -81,7 +81,11 @@ pub(super) fn language(root: &Path, which: &LanguageModel, options: &TrainOption
     if options.trial {
         return Ok(());
     }
-    let trained = if steps == recipe.steps { String::new() } else { format!(" (stopped after {steps} of {} steps)", recipe.steps) };
+    let trained = if steps == recipe.steps {
+        String::new()
+    } else {
+        format!(" (stopped after {steps} of {} steps)", recipe.steps)
+    };
     let seed = i64::try_from(options.seed).context("the seed is too large")?;
     std::fs::create_dir_all(root.join("assets/language")).context("assets/language cannot be made")?;
     let title = format!(

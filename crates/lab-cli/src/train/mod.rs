@@ -88,7 +88,9 @@ fn compare(root: &Path, asset: &str, key: &str, found: f64, drift: f64) -> Resul
     let said = entries.next().and_then(|entry| entry.get(key)).and_then(toml::Value::as_float);
     let said = said.with_context(|| format!("the manifest says no {key} of {asset}"))?;
     if (said - found).abs() > drift {
-        return Err(Problem::Failure(format!("the manifest says that the {key} of {asset} is {said}, more than {drift} off.")));
+        return Err(Problem::Failure(format!(
+            "the manifest says that the {key} of {asset} is {said}, more than {drift} off."
+        )));
     }
     println!("The manifest says the same ({said}).");
     Ok(())

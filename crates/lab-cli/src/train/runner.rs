@@ -113,7 +113,8 @@ impl Runner<'_> {
 
 /// Writes beside and then renames: a training stopped while it saves leaves the checkpoint before.
 fn save(file: &Path, checkpoint: &Checkpoint) -> Result<(), LabError> {
-    let fail = |error: std::io::Error| LabError::Engine { why: format!("{} cannot be written ({error})", file.display()) };
+    let fail =
+        |error: std::io::Error| LabError::Engine { why: format!("{} cannot be written ({error})", file.display()) };
     let beside = file.with_extension("part");
     std::fs::write(&beside, checkpoint.write()?).map_err(fail)?;
     std::fs::rename(&beside, file).map_err(fail)
