@@ -2,10 +2,14 @@
 
 mod bpe;
 mod corpus;
+mod glyphs;
 mod ngram;
 mod pack;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -41,6 +45,18 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Letters and digits of free fonts, split by family. Fetches the fonts from Debian's packages.
+    Glyphs {
+        /// Make nothing: check that the committed file is what the manifest says.
+        #[arg(long)]
+        check: bool,
+        /// Where the packages are kept.
+        #[arg(long, default_value = "target/fonts", conflicts_with = "check")]
+        fonts: PathBuf,
+        /// Draw all families into this PNG, to look at them.
+        #[arg(long, conflicts_with = "check")]
+        sheet: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -65,5 +81,7 @@ fn dispatch(command: &Command) -> anyhow::Result<()> {
         Command::Corpus { replace, .. } => corpus::make(root, *replace),
         Command::Tokenizer { check } => bpe::run(root, *check),
         Command::Ngram { check } => ngram::run(root, *check),
+        Command::Glyphs { check: true, .. } => glyphs::check(root),
+        Command::Glyphs { fonts, sheet, .. } => glyphs::make(root, fonts, sheet.as_deref()),
     }
 }

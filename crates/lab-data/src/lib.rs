@@ -4,11 +4,13 @@
 //! browser (`lab-kit`, which re-exports everything here) has none for HTML parsers and font rasterizers.
 
 mod corpus;
+mod glyphs;
 mod gzip;
 mod hex;
 pub mod tokenizer;
 
 pub use corpus::{Corpus, Part};
+pub use glyphs::{Family, Glyphs, Split};
 pub use gzip::gunzip;
 pub use hex::hex;
 pub use tokenizer::Tokenizer;

@@ -3,4 +3,4 @@
 mod digits;
 
 pub use digits::{Digits, folds};
-pub use lab_data::{Corpus, Part, hex};
+pub use lab_data::{Corpus, Family, Glyphs, Part, Split, hex};
