@@ -88,8 +88,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        usage: "[...]",
-        about: "Time the hot paths on this machine",
+        usage: "[--technique ID] [--device cpu|webgpu] [--runs N] [--json] [--svg FILE]",
+        about: "Benchmark a technique, or all, natively: its numbers over several runs, and this machine's roof",
         run: |workspace, args| pipeline::lab_cli(workspace, &["bench"], args),
     },
     Command {

@@ -1,15 +1,18 @@
 //! Charts as SVG in the page's colours: responsive, titled, and without a literal colour except in pictures.
 
-use lab_api::Chart;
+use lab_api::{Chart, ChartBody};
 use plotters_svg::SVGBackend;
 
 use crate::draw::draw_with;
 use crate::palette::themed;
 use crate::pen::Pen;
-use crate::{ChartError, Palette, escape};
+use crate::{ChartError, Palette, WIDTH, escape, natural_height};
 
 /// Backends count whole pixels; four of them make a logical one, so that curves stay smooth when enlarged.
 const SCALE: f64 = 4.0;
+
+/// Width of a name under bars, in logical pixels.
+const NAME: u32 = 96;
 
 /// The chart as an `<svg>` element of these proportions, as wide as its container. Its ids follow from the chart's;
 /// see [`svg_with_id`] where a page holds several charts of one id.
@@ -48,11 +51,33 @@ pub fn svg_with_id(chart: &Chart, id: &str, width_px: u32, height_px: u32) -> Re
     ))
 }
 
+/// The chart as a file of its own, in the light colours of the page's style sheet `tokens` (its custom properties
+/// before those of the dark theme), wide enough for the names under its bars.
+///
+/// # Errors
+/// As [`svg`].
+pub fn svg_file(chart: &Chart, tokens: &str) -> Result<String, ChartError> {
+    let names = match &chart.body {
+        ChartBody::Bar { categories, .. } => categories.len() as u32,
+        _ => 0,
+    };
+    let width = WIDTH.max(NAME * names);
+    let element = svg(chart, width, natural_height(chart, f64::from(width)).round() as u32)?;
+    // What follows belongs to the dark theme.
+    let light = tokens.split("[data-theme").next().unwrap_or_default();
+    let colour = |line: &&str| line.starts_with("--") && line.contains('#');
+    let colours: Vec<&str> = light.lines().map(str::trim).filter(colour).collect();
+    let colours = colours.join(" ");
+    let style =
+        format!("<style>svg {{ {colours} background: var(--bg); font-family: system-ui, sans-serif; }}</style>");
+    let (head, marks) = element.split_once('>').unwrap_or((&element, ""));
+    let head = head.replacen("<svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"", 1);
+    Ok(format!("{head}>{style}{marks}\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figure::WIDTH;
-    use crate::natural_height;
     use crate::table::samples;
 
     fn drawn(chart: &Chart) -> String {
@@ -90,6 +115,19 @@ mod tests {
             series[1].intervals[0] = [30.0, 44.0];
         }
         assert_ne!(before, drawn(&chart));
+    }
+
+    #[test]
+    fn a_file_brings_the_colours_it_draws_with() {
+        let tokens = include_str!("../../../site/styles/tokens.css");
+        for chart in samples::all() {
+            let file = svg_file(&chart, tokens).expect("the sample is sound");
+            assert!(file.starts_with("<svg xmlns="), "{}", chart.id);
+            let (_, used) = file.split_once("</style>").expect("styled");
+            for name in used.split("var(").skip(1).filter_map(|rest| rest.split([')', ',']).next()) {
+                assert!(file.contains(&format!("{name}: ")), "{}: {name} has no colour", chart.id);
+            }
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod run;
 mod train;
 
 pub use assets::Manifest;
-pub use bench::bench;
+pub use bench::{Bench, BenchOptions, Roof, bench};
 pub use hash::source_hash;
 pub use list::list;
 pub use native::{NativeHost, Show};

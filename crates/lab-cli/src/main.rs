@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lab_cli::{Problem, RunOptions, TrainOptions, bench, list, new_lab, reference, registry, root, run, train};
+use lab_cli::{
+    BenchOptions, Problem, RunOptions, TrainOptions, bench, list, new_lab, reference, registry, root, run, train,
+};
 
 /// The labs of the book, run natively.
 #[derive(Parser)]
@@ -47,11 +49,8 @@ enum Command {
         /// Lower-case words with hyphens, for example `weight-sharing`.
         name: String,
     },
-    /// Time the default run of a lab, or of all, against the budget.
-    Bench {
-        /// The lab; all without it.
-        id: Option<String>,
-    },
+    /// Benchmark a technique, or all: its numbers over several runs, what readers wait for, this machine's roof.
+    Bench(BenchOptions),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +72,6 @@ fn dispatch(command: Command) -> Result<(), Problem> {
         Command::Train(options) => train(&root, &options),
         Command::Registry { check } => registry(&root, check),
         Command::NewLab { name } => new_lab(&root, &name),
-        Command::Bench { id } => bench(&root, id.as_deref()),
+        Command::Bench(options) => bench(&root, &options),
     }
 }

@@ -8,7 +8,14 @@ use std::{
 };
 
 use lab_api::{AssetRef, Report};
-use lab_kit::{Host, HostInfo, LocalBoxFuture};
+use lab_kit::{
+    Host, HostInfo, LocalBoxFuture,
+    measure::{CountingAllocator, MemoryReading, counting_allocator, memory_reading, reset_peak},
+};
+
+/// Counts what labs hold.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = counting_allocator();
 
 /// What a native host shows of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,5 +133,13 @@ impl Host for NativeHost {
             cores: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
             engine_version: env!("CARGO_PKG_VERSION").into(),
         }
+    }
+
+    fn memory(&self) -> Option<MemoryReading> {
+        Some(memory_reading(&ALLOCATOR))
+    }
+
+    fn reset_peak(&self) {
+        reset_peak(&ALLOCATOR);
     }
 }

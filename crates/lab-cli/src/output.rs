@@ -19,9 +19,7 @@ pub(crate) fn human(title: &str, record: &RunRecord) -> String {
         environment.platform,
         environment.cores
     );
-    let heads = ["Metric", "Value", "Unit", "Baseline", "Difference", "95 % interval", "Kind"];
-    let rows: Vec<Vec<String>> = record.report.metrics.iter().map(metric).collect();
-    text += &table(&heads.map(str::to_owned), &rows);
+    text += &metrics(&record.report.metrics);
     for shown in &record.report.tables {
         let cell = |cell: &Cell| match cell {
             Cell::Number(value) => number(*value),
@@ -37,6 +35,13 @@ pub(crate) fn human(title: &str, record: &RunRecord) -> String {
         let _ = writeln!(text, "{note}");
     }
     text
+}
+
+/// Metrics as a table.
+pub(crate) fn metrics(metrics: &[Metric]) -> String {
+    let heads = ["Metric", "Value", "Unit", "Baseline", "Difference", "95 % interval", "Kind"];
+    let rows: Vec<Vec<String>> = metrics.iter().map(metric).collect();
+    table(&heads.map(str::to_owned), &rows)
 }
 
 fn metric(metric: &Metric) -> Vec<String> {

@@ -8,12 +8,19 @@ use std::{
 
 use js_sys::{ArrayBuffer, Function, Promise, Uint8Array};
 use lab_api::{AssetRef, Event, Report};
-use lab_kit::{Host, HostInfo, LocalBoxFuture};
+use lab_kit::{
+    Host, HostInfo, LocalBoxFuture,
+    measure::{CountingAllocator, MemoryReading, counting_allocator, memory_reading, reset_peak},
+};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{DedicatedWorkerGlobalScope, MessageChannel, Response};
 
 use crate::worker::post;
+
+/// Counts what labs hold.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = counting_allocator();
 
 /// One run in the worker.
 pub(crate) struct BrowserHost {
@@ -86,6 +93,14 @@ impl Host for BrowserHost {
             cores: navigator.hardware_concurrency() as u32,
             engine_version: env!("CARGO_PKG_VERSION").into(),
         }
+    }
+
+    fn memory(&self) -> Option<MemoryReading> {
+        Some(memory_reading(&ALLOCATOR))
+    }
+
+    fn reset_peak(&self) {
+        reset_peak(&ALLOCATOR);
     }
 }
 

@@ -5,10 +5,10 @@ use lab_kit::{
     Context,
     burn::tensor::{Tensor, TensorData},
     data::Digits,
-    measure::{Pair, peak_gflops, side_by_side},
+    measure::{Pair, Work, peak_bytes, peak_gflops, side_by_side},
     mlp::{Mlp, read},
     report::{MetricExt, metric},
-    stats::{median, median_interval, ratio_interval},
+    stats::{median, median_interval},
 };
 
 use super::{evaluate::Outcome, subject::Subject};
@@ -22,8 +22,10 @@ const LEVEL: f64 = 0.95;
 pub(super) struct Speed {
     /// Milliseconds of FP32 (first) and packed (second).
     pair: Pair,
-    /// Operations of one call.
-    operations: f64,
+    /// Operations of one call, and the bytes it moves at least: of FP32 and packed.
+    work: [Work; 2],
+    /// Most engine memory that a call held at once, FP32 and packed, where the host counts it.
+    held_bytes: [Option<usize>; 2],
     /// Best FP32 matrix multiplication of the device, 10⁹ operations per second.
     peak: f64,
 }
@@ -49,22 +51,35 @@ pub(super) async fn measure(subject: &Subject, outcome: &Outcome, cx: &Context) 
     )
     .await?;
     std::hint::black_box(sink);
+    // Buffers that are made once and kept exist by now.
+    let (logits, held_fp32) = peak_bytes(cx, async || read(fp32.forward(input.clone())).await).await?;
+    let (answers, held_packed) = peak_bytes(cx, async || Ok(packed.forward(&pixels))).await?;
+    std::hint::black_box((logits, answers));
+    // On the GPU the engine's memory holds no tensor.
+    let held_fp32 = held_fp32.filter(|_| cx.device_info.kind == DeviceKind::Cpu);
     cx.progress("Measuring the roof of this device", 0.9);
     let peak = peak_gflops(cx, 150.0).await?;
-    Ok(Speed { pair, operations: (subject.network(0).flops() * images.len()) as f64, peak })
+    Ok(Speed { pair, work: work(subject, outcome, images.len()), held_bytes: [held_fp32, held_packed], peak })
+}
+
+/// Operations and bytes of one call: FP32 and packed. Both read and write FP32 activations, and add FP32 biases.
+fn work(subject: &Subject, outcome: &Outcome, images: usize) -> [Work; 2] {
+    let network = subject.network(0);
+    let flops = (network.flops() * images) as u64;
+    let activations: usize = network.layers.iter().map(|layer| images * (layer.inputs + layer.outputs)).sum();
+    let bytes = |network: usize| (network + size_of::<f32>() * activations) as u64;
+    [network.bytes(), outcome.networks[0].bytes()].map(|network| Work { flops, bytes: bytes(network) })
 }
 
 impl Speed {
     /// Ratio of the medians, FP32 over packed, with its interval.
     fn speedup(&self, cx: &Context) -> (f64, Interval) {
-        let Pair { first, second } = &self.pair;
-        let ratio = median(first) / median(second).max(f64::MIN_POSITIVE);
-        (ratio, ratio_interval(first, second, LEVEL, &mut cx.rng("speed-up")))
+        self.pair.ratio(LEVEL, &mut cx.rng("speed-up"))
     }
 
     /// 10⁹ operations per second of a call that takes `ms`.
     fn rate(&self, ms: f64) -> f64 {
-        self.operations / ms.max(f64::MIN_POSITIVE) * 1e-6
+        self.work[0].gflops(1e-3 * ms)
     }
 
     /// Latency of both, speed-up, utilization.
@@ -73,7 +88,8 @@ impl Speed {
         let (fp32, packed) = (median(first), median(second));
         let (ratio, interval) = self.speedup(cx);
         let share = |ms: f64| 100.0 * self.rate(ms) / self.peak.max(f64::MIN_POSITIVE);
-        vec![
+        let [intensity_fp32, intensity] = self.work.map(Work::intensity);
+        let mut metrics = vec![
             metric(Family::Time, "latency", "Latency, 64 images", packed, "ms")
                 .lower()
                 .baseline(fp32)
@@ -95,10 +111,30 @@ impl Speed {
                 .baseline(share(fp32))
                 .measured(second.iter().map(|ms| share(*ms)).collect())
                 .help("Multiplications and additions per second, against this device's best FP32 matrix multiplication."),
+            metric(Family::Utilization, "rate", "Achieved rate", self.rate(packed), "GFLOP/s")
+                .higher()
+                .baseline(self.rate(fp32))
+                .measured(second.iter().map(|ms| self.rate(*ms)).collect())
+                .help("Multiplications and additions per second at the median latency."),
+            metric(Family::Utilization, "intensity", "Arithmetic intensity", intensity, "FLOP/byte")
+                .higher()
+                .baseline(intensity_fp32)
+                .exact(1e-9, "operations and bytes are counted")
+                .help("Operations for each byte of weights, biases and activations that a batch of 64 has to move."),
             metric(Family::Utilization, "peak", "Roof of this device", self.peak, "GFLOP/s")
                 .measured(vec![self.peak])
                 .help("The best rate that a 256 x 256 FP32 matrix multiplication reached here just now."),
-        ]
+        ];
+        if let [fp32, Some(held)] = self.held_bytes {
+            let one = metric(Family::Memory, "held_bytes", "Memory of a call, 64 images", held as f64, "bytes")
+                .lower()
+                .measured(vec![held as f64])
+                .help(
+                    "The most that one call held at once beyond weights and images, counted by the engine's allocator.",
+                );
+            metrics.push(Metric { baseline: fp32.map(|bytes| bytes as f64), ..one });
+        }
+        metrics
     }
 
     /// What the times of this very run call for.

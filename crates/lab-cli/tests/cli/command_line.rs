@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use lab_api::RunRecord;
+use lab_cli::Bench;
 
 fn lab(args: &[&str]) -> Output {
     let root = lab_cli::root().expect("tests run in a checkout");
@@ -33,6 +34,11 @@ fn bad_input_is_named_with_the_nearest_and_exits_with_2() {
     refused(&["new-lab", "02-pruning"], &["carries a number"]);
     refused(&["new-lab", "quantization"], &["already"]);
     refused(&["lst"], &["list"]);
+    refused(&["bench", "--technique", "quantisation"], &["no lab named “quantisation”", "did you mean “quantization”"]);
+    refused(&["bench", "--techniqe", "quantization"], &["--techniqe", "--technique"]);
+    refused(&["bench", "--device", "gpu"], &["“gpu” is not one of auto, webgpu, cpu"]);
+    refused(&["bench", "--runs", "0"], &["--runs"]);
+    refused(&["bench", "--svg", "no/such/folder/a.svg"], &["--svg", "no folder no/such/folder"]);
 }
 
 #[test]
@@ -61,4 +67,28 @@ fn a_device_that_cannot_be_had_says_so_and_exits_with_1() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("built without WebGPU") && text.contains("Run on the CPU instead"), "{text}");
+}
+
+#[test]
+fn a_technique_is_benchmarked_with_one_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let svg = folder.path().join("bench.svg");
+    let svg_name = svg.display().to_string();
+    let output = lab(&["bench", "--technique", "quantization", "--runs", "2", "--json", "--svg", &svg_name]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let bench: Bench = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {errors}"));
+    assert!(bench.roof.peak_gflops > 0.0 && bench.roof.memory_gb_per_s > 0.0 && bench.roof.cache_gb_per_s > 0.0);
+    let [record] = &bench.labs[..] else { panic!("one lab") };
+    assert_eq!(record.report.check(), Ok(()));
+    for id in ["bench_first_number", "bench_run", "bench_longest_gap", "bench_peak_memory"] {
+        let metric = record.report.metric(id).unwrap_or_else(|| panic!("{id} is missing"));
+        assert!(metric.samples.len() == 2 && metric.value > 0.0, "{id}: {}", metric.value);
+    }
+    // The networks alone are 5 x 104,488 bytes.
+    let peak = record.report.metric("bench_peak_memory").expect("reported").value;
+    assert!((522_440.0..1e9).contains(&peak), "{peak}");
+    let share = record.report.metric("bench_share_of_roof").expect("the lab tells its rate and intensity");
+    assert!(share.value > 0.0 && share.baseline.is_some_and(|share| share > 0.0));
+    let drawn = std::fs::read_to_string(svg).expect("written");
+    assert!(drawn.starts_with("<svg xmlns=") && drawn.contains("Compression"), "{drawn:.200}");
 }

@@ -6,7 +6,7 @@ use lab_api::{
     AssetRef, DeviceChoice, Family, Kind, LabError, LabMeta, ParamKind, Reference, Report, RunRecord, Values,
 };
 use lab_cli::{Manifest, NativeHost, Show, folder, params_text, reference, root, run_entry};
-use lab_kit::{Host, HostInfo, LabEntry, LocalBoxFuture};
+use lab_kit::{Host, HostInfo, LabEntry, LocalBoxFuture, measure::MemoryReading};
 use labs::registry::ALL;
 use serde_json::Value;
 
@@ -58,6 +58,12 @@ impl Host for TestHost {
     }
     fn info(&self) -> HostInfo {
         self.inner.info()
+    }
+    fn memory(&self) -> Option<MemoryReading> {
+        self.inner.memory()
+    }
+    fn reset_peak(&self) {
+        self.inner.reset_peak();
     }
 }
 
