@@ -54,7 +54,7 @@ pub async fn bandwidth(cx: &Context, buffer_bytes: usize, budget_ms: f64) -> Res
             // The only handle on x is given away, so Burn writes into its buffer.
             x = std::mem::replace(&mut x, y.clone()).add(y.clone());
         }
-        read(x.clone().slice([0..1])).await.map(drop)
+        read(x.clone().narrow(0, 0, 1)).await.map(drop)
     })
     .await?;
     Ok(Work::elementwise(count as u64, 2, 1, 4).gb_per_s(seconds))
