@@ -9,6 +9,14 @@ use serde_json::json;
 /// Pictures end here, in CSS pixels: a taller one is scaled down by most viewers until nothing can be read.
 const TALLEST: f64 = 2600.0;
 
+/// Stops the messages of a run for a while once it is half done, so that a picture of it can be taken.
+const HOLD: &str = "{ const post = self.postMessage.bind(self); let until = 0;
+    self.postMessage = (data, ...rest) => {
+        const fraction = /\"fraction\":(0\\.[5-9])/.test(String(data));
+        if (fraction && !until) { post(data, ...rest); until = Date.now() + 4000; return; }
+        setTimeout(() => post(data, ...rest), Math.max(0, until - Date.now()));
+    } }";
+
 async fn photograph(tab: &Tab, name: &str, selector: Option<&str>) -> anyhow::Result<()> {
     // What sticks to the window's edge would stand in the middle of the picture.
     tab.script("window.scrollTo({top: 0, behavior: 'instant'})", &[]).await?;
@@ -51,10 +59,12 @@ async fn states(tab: &Tab, lab: &LabOnPage, name: &str) -> anyhow::Result<()> {
         tab.open(&lab.link(&[], 0, "cpu")).await?;
         lab.wake(tab).await
     };
+    tab.server.break_files("worker.js", Fault::Prepended(HOLD.to_owned()));
     open().await?;
     photograph(tab, &format!("{name}-idle"), Some(&section)).await?;
     lab.press(tab, "run").await?;
-    lab.reach(tab, &["running", "done"], 10.0).await?;
+    lab.reach(tab, &["running"], 10.0).await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     photograph(tab, &format!("{name}-running"), Some(&section)).await?;
     lab.reach(tab, &["done", "failed"], RUN_SECONDS).await?;
     photograph(tab, &format!("{name}-done"), Some(&section)).await?;
@@ -73,6 +83,8 @@ async fn screenshots() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         // What the service worker keeps intact could not be shown broken.
         tab.bypass_service_worker().await?;
+        // A picture beyond the window is taken without scroll bars: with them, everything would stand elsewhere.
+        tab.devtools("Emulation.setScrollbarsHidden", json!({"hidden": true})).await?;
         for (width, height, wide) in [(1440, 1000, "wide"), (390, 844, "narrow")] {
             tab.resize(width, height).await?;
             for theme in ["light", "dark"] {

@@ -71,42 +71,42 @@ fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).expect("writes");
 }
 
-/// Seconds since some start: those in which this process was computing, where the system tells; what else the machine does then does not count.
-fn seconds(start: Instant) -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// Seconds in which this process was computing, on all processors, where the system tells.
+fn computing_s() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // After the program's name in brackets: user and system time are fields 12 and 13, in hundredths of a second.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    match (fields.get(11).and_then(|f| f.parse::<f64>().ok()), fields.get(12).and_then(|f| f.parse::<f64>().ok())) {
-        (Some(user), Some(system)) => (user + system) / 100.0,
-        _ => start.elapsed().as_secs_f64(),
-    }
+    let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+    Some((fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?) / 100.0)
 }
 
-/// How long a build takes, in seconds.
-fn timed(build: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    let before = seconds(start);
+/// How long a build takes: elapsed seconds, and seconds of all processors (elapsed ones where the system does not tell).
+fn timed(build: impl FnOnce()) -> (f64, f64) {
+    let (start, before) = (Instant::now(), computing_s());
     build();
-    seconds(start) - before
+    let elapsed = start.elapsed().as_secs_f64();
+    (elapsed, computing_s().zip(before).map_or(elapsed, |(after, before)| after - before))
 }
 
 #[test]
 fn a_large_book_is_preprocessed_within_five_times_the_limit() {
     let project = project();
     let mut textbook = Textbook::new(project.path());
-    let mut cold_s = f64::INFINITY;
+    let mut cold = (f64::INFINITY, f64::INFINITY);
     // The best of three: the machine may be busy with other things.
     for _ in 0..3 {
         textbook = Textbook::new(project.path());
         let build = || drop(common::preprocess(project.path(), &textbook).expect("no problems"));
-        cold_s = cold_s.min(timed(build));
+        let (elapsed, computing) = timed(build);
+        cold = (cold.0.min(elapsed), cold.1.min(computing));
     }
     let src = project.path().join("book/src");
     write(&src, "big7.md", &chapter(7).replace("nothing is lost", "little is lost"));
-    let warm_s = timed(|| drop(common::preprocess(project.path(), &textbook).expect("no problems")));
+    let warm = timed(|| drop(common::preprocess(project.path(), &textbook).expect("no problems")));
     println!(
-        "{CHAPTERS} chapters of {WORDS} words: {cold_s:.3} s, again after an edit {warm_s:.3} s (limit {LIMIT_S} s, optimized)"
+        "{CHAPTERS} chapters of {WORDS} words: {:.3} s ({:.3} s of all processors), again after an edit {:.3} s (limit {LIMIT_S} s, optimized)",
+        cold.0, cold.1, warm.0
     );
-    assert!(cold_s < 5.0 * LIMIT_S, "{cold_s} s, limit {LIMIT_S} s");
-    assert!(warm_s < 5.0 * LIMIT_S, "{warm_s} s after an edit, limit {LIMIT_S} s");
+    // What other programs do meanwhile counts in neither.
+    assert!(cold.0.min(cold.1) < 5.0 * LIMIT_S, "{cold:?} s, limit {LIMIT_S} s");
+    assert!(warm.0.min(warm.1) < 5.0 * LIMIT_S, "{warm:?} s after an edit, limit {LIMIT_S} s");
 }
