@@ -116,7 +116,7 @@ pub(super) fn language(root: &Path, which: &LanguageModel, options: &TrainOption
 fn recipe(options: &TrainOptions) -> Recipe {
     let draft = options.name == "draft";
     let usual = Recipe {
-        steps: if draft { 6000 } else { 4800 },
+        steps: if draft { 6000 } else { 3700 },
         warmup_steps: 100,
         learning_rate: if draft { 6e-3 } else { 3e-3 },
         ..Recipe::default()
