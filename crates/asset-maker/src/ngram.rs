@@ -28,14 +28,26 @@ pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<()> {
     let tokenizer = Tokenizer::read(&tokenizer.load(root)?)?;
     let characters = |corpus: &Corpus| corpus.text.bytes().map(character).collect::<Vec<u32>>();
     let tokens = |corpus: &Corpus| tokenizer.encode(&corpus.text);
-    let on_characters = bits(CHARACTERS, &characters(&train), &characters(&test)) / test.text.len() as f64;
+    let on_characters: f64 = bits(CHARACTERS, &characters(&train), &characters(&test)).iter().sum();
+    let on_characters = on_characters / test.text.len() as f64;
     println!("{ORDER}-gram over characters: {on_characters:.4} bits per character on the test part");
     let vocabulary = u32::try_from(tokenizer.vocabulary())?;
-    let on_tokens = bits(vocabulary, &tokens(&train), &tokens(&test)) / test.text.len() as f64;
+    let judged = tokens(&test);
+    let bits = bits(vocabulary, &tokens(&train), &judged);
+    let on_tokens = bits.iter().sum::<f64>() / test.text.len() as f64;
     println!("{ORDER}-gram over tokens:     {on_tokens:.4} bits per character on the test part");
+    // By document, so that a language model can be compared pair by pair.
+    let lengths: Vec<usize> = judged.iter().map(|token| tokenizer.bytes_of(*token)).collect();
+    let mut documents = vec![(0, 0.0); test.documents().count()];
+    for ((document, length), bits) in test.document_of(lengths.iter().copied()).into_iter().zip(&lengths).zip(&bits) {
+        let sum = &mut documents[document];
+        *sum = (sum.0 + length, sum.1 + bits);
+    }
+    let documents: Vec<String> = documents.iter().map(|(length, bits)| format!("[{length},{bits:.2}]")).collect();
     let result = format!(
         "{{\n  \"order\": {ORDER},\n  \"characters_bits_per_character\": {on_characters:.4},\n  \
-         \"tokens_bits_per_character\": {on_tokens:.4}\n}}\n"
+         \"tokens_bits_per_character\": {on_tokens:.4},\n  \"tokens_characters_and_bits_by_document\": [{}]\n}}\n",
+        documents.join(",")
     );
     if check {
         let committed = Manifest::read(root)?.get(ASSET).map(|asset| asset.load(root)).transpose()?;
@@ -63,10 +75,10 @@ fn character(byte: u8) -> u32 {
     if byte == b'\n' { 95 } else { u32::from(byte) - u32::from(b' ') }
 }
 
-/// Bits that the model counted on `train` needs for all of `test`.
-fn bits(vocabulary: u32, train: &[u32], test: &[u32]) -> f64 {
+/// Bits that the model counted on `train` needs for each symbol of `test`.
+fn bits(vocabulary: u32, train: &[u32], test: &[u32]) -> Vec<f64> {
     let model = KneserNey::count(ORDER, vocabulary, train);
-    (0..test.len()).map(|i| -model.probability(&test[i.saturating_sub(ORDER - 1)..i], test[i]).log2()).sum()
+    (0..test.len()).map(|i| -model.probability(&test[i.saturating_sub(ORDER - 1)..i], test[i]).log2()).collect()
 }
 
 /// A model of some order, counted.
@@ -217,7 +229,7 @@ mod tests {
     fn more_context_predicts_better_and_the_uniform_bound_holds() {
         let text: Vec<u32> = (0..4000_u32).map(|i| (i * i / 7 + i % 5) % 6).collect();
         let (train, test) = text.split_at(3000);
-        let cost = bits(6, train, test) / test.len() as f64;
+        let cost = bits(6, train, test).iter().sum::<f64>() / test.len() as f64;
         assert!(cost < 0.9 * 6_f64.log2(), "{cost}");
     }
 

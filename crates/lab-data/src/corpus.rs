@@ -66,9 +66,33 @@ impl Corpus {
     /// Its documents, in order, each beginning with its title.
     pub fn documents(&self) -> impl Iterator<Item = &str> {
         // Only a title stands after two blank lines.
-        self.text.split("\n\n\n")
+        self.text.split(BETWEEN_DOCUMENTS)
+    }
+
+    /// The document in which each piece of the text begins, the pieces (tokens, say) being given in order by their lengths
+    /// in bytes.
+    pub fn document_of(&self, lengths: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        let mut ends = self.documents().scan(0, |at, document| {
+            *at += document.len() + BETWEEN_DOCUMENTS.len();
+            Some(*at)
+        });
+        let (mut at, mut document) = (0, 0);
+        let mut end = ends.next().unwrap_or(usize::MAX);
+        let mut of = Vec::new();
+        for length in lengths {
+            while at >= end {
+                document += 1;
+                end = ends.next().unwrap_or(usize::MAX);
+            }
+            of.push(document);
+            at += length;
+        }
+        of
     }
 }
+
+/// What stands between two documents.
+const BETWEEN_DOCUMENTS: &str = "\n\n\n";
 
 /// Whether the corpus may hold this byte.
 const fn is_of_corpus(byte: u8) -> bool {
@@ -91,6 +115,9 @@ mod tests {
     fn documents_stand_apart() {
         let corpus = Corpus::read(Part::Test, &gzip(b"# A\n\nOne.\n\n\n# B\n\nTwo.\n")).expect("reads");
         assert_eq!(corpus.documents().collect::<Vec<_>>(), ["# A\n\nOne.", "# B\n\nTwo.\n"]);
+        // The third piece, line feeds and a “#”, begins in the first document.
+        assert_eq!(corpus.document_of([6, 3, 4, 9]), [0, 0, 0, 1]);
+        assert_eq!(corpus.document_of([12, 1, 9]), [0, 1, 1]);
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn one(
         which.config.parameters(),
         which.config.channels.len()
     );
-    let percent = |share: f64| toml_edit::value((share * 1e4).round() * 1e-2);
+    let percent = |share: f64| toml_edit::value((share * 1e4).round() / 1e2);
     record(
         root,
         which.asset,

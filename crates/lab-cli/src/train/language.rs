@@ -8,13 +8,15 @@ use lab_api::LabError;
 use lab_kit::{
     burn::tensor::Device,
     data::{Corpus, Part, hex},
-    language::{Sliding, TextLoss, text_loss, windows_to_tensors},
+    language::{Sliding, text_loss, windows_to_tensors},
+    measure::quality::{Estimate, bits_per_character},
     models::{LanguageModel, Sampling, StateDict, Transformer, generate},
     rng,
     tokenizer::Tokenizer,
     training::{Recipe, Windows, cross_entropy},
     weights::Precision,
 };
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{TrainOptions, runner::Runner};
@@ -104,8 +106,13 @@ pub(super) fn language(root: &Path, which: &LanguageModel, options: &TrainOption
             ("command", toml_edit::value(command)),
             ("seed", toml_edit::value(seed)),
             ("steps", toml_edit::value(i64::try_from(steps).context("too many steps")?)),
-            ("bits_per_character", toml_edit::value(rounded(judged.bits_per_character))),
-            ("perplexity_per_token", toml_edit::value(rounded(judged.loss.perplexity()))),
+            ("bits_per_character", toml_edit::value(rounded(judged.bits.value))),
+            ("bits_per_character_low", toml_edit::value(rounded(judged.bits.interval.low))),
+            ("bits_per_character_high", toml_edit::value(rounded(judged.bits.interval.high))),
+            ("better_than_5_gram_by", toml_edit::value(rounded(judged.margin.value))),
+            ("better_than_5_gram_by_low", toml_edit::value(rounded(judged.margin.interval.low))),
+            ("better_than_5_gram_by_high", toml_edit::value(rounded(judged.margin.interval.high))),
+            ("perplexity_per_token", toml_edit::value(rounded(judged.perplexity))),
         ],
     )?;
     println!("Wrote assets/{} ({} bytes) and its entry in assets/manifest.toml.", which.asset, bytes.len());
@@ -130,28 +137,72 @@ fn recipe(options: &TrainOptions) -> Recipe {
     }
 }
 
-/// How well weights do on the text that no training saw.
+/// How well weights do on the text that no training saw, in bits per character; intervals draw documents.
 struct Judged {
-    loss: TextLoss,
-    bits_per_character: f64,
+    bits: Estimate,
+    /// What the 5-gram model needs on top: above 0 when the language model is the better one.
+    margin: Estimate,
+    perplexity: f64,
 }
 
 fn judge(root: &Path, which: &LanguageModel, weights: &[u8], tokenizer: &Tokenizer) -> Result<Judged, Problem> {
     let device = Device::flex();
     let weights = StateDict::from_safetensors(which.asset, weights)?;
     let model = Transformer::new(&which.config, &weights, which.asset, &device)?;
-    let text = Corpus::read(Part::Test, &asset(root, Part::Test.asset())?)?.text;
-    let tokens = tokenizer.encode(&text);
+    let corpus = Corpus::read(Part::Test, &asset(root, Part::Test.asset())?)?;
+    let tokens = tokenizer.encode(&corpus.text);
     let loss = pollster::block_on(text_loss(&model, &tokens, SLIDING, &device, async |_| Ok(())))?;
-    // The first token has nothing before it, and is not judged.
-    let characters: usize = tokens[1..].iter().map(|token| tokenizer.bytes_of(*token)).sum();
-    let bits_per_character = loss.bits_per_character(characters);
+    // The first token has nothing before it: all are equally likely.
+    let first = (which.config.vocabulary as f64).ln();
+    let nats: Vec<f64> = [first].into_iter().chain(loss.nats.iter().map(|nats| f64::from(*nats))).collect();
+    let characters: Vec<usize> = tokens.iter().map(|token| tokenizer.bytes_of(*token)).collect();
+    let documents = corpus.document_of(characters.iter().copied());
+    let mut draws = rng(0, "documents");
+    let bits = bits_per_character(&nats, &characters, &documents, 0.95, &mut draws)?;
+
+    let mut by_document = vec![(0, 0.0); corpus.documents().count()];
+    for ((document, characters), nats) in documents.into_iter().zip(characters).zip(nats) {
+        by_document[document].0 += characters;
+        by_document[document].1 += nats;
+    }
+    let baseline: Baseline = serde_json::from_slice(&asset(root, "corpus/baseline.json")?)
+        .context("assets/corpus/baseline.json is no baseline; `cargo xtask data ngram` makes it anew")?;
+    let other = &baseline.tokens_characters_and_bits_by_document;
+    if !by_document.iter().map(|(characters, _)| characters).eq(other.iter().map(|(characters, _)| characters)) {
+        return Err(Problem::Failure(
+            "the baseline was judged on another text; `cargo xtask data ngram` judges it anew.".into(),
+        ));
+    }
+    let (characters, margins): (Vec<usize>, Vec<f64>) = by_document
+        .iter()
+        .zip(other)
+        .map(|((characters, nats), (_, bits))| (*characters, bits * std::f64::consts::LN_2 - nats))
+        .unzip();
+    let groups: Vec<usize> = (0..characters.len()).collect();
+    let margin = bits_per_character(&margins, &characters, &groups, 0.95, &mut draws)?;
+    let perplexity = loss.perplexity();
     println!(
-        "On {characters} characters that no training saw: {bits_per_character:.4} bits per character, perplexity {:.2} per token.",
-        loss.perplexity()
+        "On {} characters that no training saw: {:.4} bits per character ({:.4} to {:.4}), perplexity {perplexity:.2} per token.",
+        corpus.text.len(),
+        bits.value,
+        bits.interval.low,
+        bits.interval.high
+    );
+    println!(
+        "The 5-gram model needs {:.4} more ({:.4} to {:.4}; intervals of 95 %, {} documents drawn).",
+        margin.value,
+        margin.interval.low,
+        margin.interval.high,
+        groups.len()
     );
     println!("“{}”", sample(&model, tokenizer, &device)?);
-    Ok(Judged { loss, bits_per_character })
+    Ok(Judged { bits, margin, perplexity })
+}
+
+/// What the 5-gram model with Kneser-Ney smoothing reached on the same tokens.
+#[derive(Deserialize)]
+struct Baseline {
+    tokens_characters_and_bits_by_document: Vec<(usize, f64)>,
 }
 
 /// A sample, always from the same seed: not the best of several.
@@ -166,7 +217,7 @@ fn sample(model: &Transformer, tokenizer: &Tokenizer, device: &Device) -> Result
 /// Judges what is shipped, and compares with what the manifest says of it.
 fn check(root: &Path, which: &LanguageModel, tokenizer: &Tokenizer) -> Result<(), Problem> {
     let judged = judge(root, which, &asset(root, which.asset)?, tokenizer)?;
-    super::compare(root, which.asset, "bits_per_character", judged.bits_per_character, DRIFT)
+    super::compare(root, which.asset, "bits_per_character", judged.bits.value, DRIFT)
 }
 
 fn asset(root: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
@@ -174,5 +225,5 @@ fn asset(root: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
 }
 
 fn rounded(value: f64) -> f64 {
-    (value * 1e4).round() * 1e-4
+    (value * 1e4).round() / 1e4
 }

@@ -4,6 +4,10 @@ use burn::tensor::{Device, Tensor};
 use lab_api::LabError;
 
 use super::TransformerConfig;
+use crate::weights::Precision;
+
+/// The largest cache, in bytes: a quarter of what a browser's engine can address. One that cannot be had would abort it.
+const LIMIT_BYTES: usize = 1 << 30;
 
 /// Room for the keys and values of all layers, allocated once and written in place.
 #[derive(Debug, Clone)]
@@ -18,12 +22,23 @@ impl KvCache {
     /// Room for `capacity` tokens of each of `batch` sequences.
     ///
     /// # Errors
-    /// [`LabError::Refused`] when the capacity exceeds the model's context, beyond which it has no positions.
+    /// [`LabError::Refused`] when the capacity exceeds the model's context, beyond which it has no positions, and when the
+    /// cache would exceed 1 GiB.
     pub fn new(config: &TransformerConfig, batch: usize, capacity: usize, device: &Device) -> Result<Self, LabError> {
         if capacity > config.context || capacity == 0 || batch == 0 {
             let why = format!(
                 "a cache of {capacity} tokens for {batch} sequences: it must hold 1 to {} tokens of 1 or more sequences",
                 config.context
+            );
+            return Err(LabError::Refused { why });
+        }
+        let bytes = (batch * capacity).saturating_mul(config.cache_bytes_per_token(Precision::Fp32));
+        if bytes > LIMIT_BYTES {
+            let why = format!(
+                "a cache of {capacity} tokens for {batch} sequences takes {} MiB, more than the {} that a browser can be \
+                 asked for: take fewer tokens or sequences, or fewer heads of keys and values",
+                bytes >> 20,
+                LIMIT_BYTES >> 20
             );
             return Err(LabError::Refused { why });
         }

@@ -331,6 +331,8 @@ mod tests {
         assert!(tokens(&[&[1, 2], &[1]]).contains("equal length"));
         assert!(tokens(&[&[0; 17]]).contains("context of 16"));
         assert!(KvCache::new(&config, 1, 17, &device).is_err());
+        let huge = KvCache::new(&config, 1 << 20, 16, &device).expect_err("refused").to_string();
+        assert!(huge.contains("takes 2048 MiB, more than the 1024"), "{huge}");
         let mut cache = KvCache::new(&config, 1, 3, &device).expect("fits");
         let four = model.tokens(&[&[1, 2, 3, 4]], &device).expect("valid");
         let why = model.extend(four, &mut cache).expect_err("refused").to_string();
