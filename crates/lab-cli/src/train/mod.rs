@@ -1,6 +1,7 @@
 //! `train`: the weights that labs ship with, from their seed.
 
 mod digits;
+mod glyphs;
 mod language;
 mod runner;
 
@@ -14,7 +15,7 @@ use lab_kit::models::LanguageModel;
 use crate::Problem;
 
 /// What can be trained.
-const NAMES: [&str; 3] = ["digits", "lm", "draft"];
+const NAMES: [&str; 4] = ["digits", "glyphs", "lm", "draft"];
 
 /// What to train, and how far.
 #[derive(Debug, Clone, Args)]
@@ -52,6 +53,7 @@ pub struct TrainOptions {
 pub fn train(root: &Path, options: &TrainOptions) -> Result<(), Problem> {
     match options.name.as_str() {
         "digits" => digits::digits(root, options),
+        "glyphs" => glyphs::glyphs(root, options),
         "lm" => language::language(root, &LanguageModel::full(), options),
         "draft" => language::language(root, &LanguageModel::draft(), options),
         name => {
