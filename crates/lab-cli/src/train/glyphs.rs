@@ -119,8 +119,7 @@ fn judge(which: &GlyphClassifier, weights: &[u8], data: &Glyphs) -> Result<Estim
     let unseen = data.indices(Split::Test);
     let answers = pollster::block_on(answers(&model, data, &unseen, &device))?;
     let families: Vec<usize> = unseen.iter().map(|i| data.family_of(*i)).collect();
-    let estimate =
-        accuracy_by_group(&answers, &data.labels_of(&unseen), &families, 0.95, &mut rng(0, "families"))?;
+    let estimate = accuracy_by_group(&answers, &data.labels_of(&unseen), &families, 0.95, &mut rng(0, "families"))?;
     println!(
         "{:.2} % of {} images of unseen families are right ({:.2} to {:.2} %, bootstrapped by family).",
         100.0 * estimate.value,
