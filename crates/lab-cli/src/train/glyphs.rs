@@ -23,6 +23,8 @@ use crate::Problem;
 
 /// Images per step.
 const BATCH: usize = 64;
+/// Passes over the images, unless the options say otherwise: with more the teacher learns them by heart.
+const EPOCHS: usize = 8;
 /// Images judged at once.
 const JUDGED: usize = 256;
 /// Points by which a second judgement may differ: other hardware sums in another order.
@@ -51,7 +53,7 @@ fn one(
 ) -> Result<(), Problem> {
     let seen = data.indices(Split::Train);
     let mut order = Order::new(seen.len(), BATCH, options.seed);
-    let steps = options.steps.unwrap_or(20 * order.steps());
+    let steps = options.steps.unwrap_or(EPOCHS * order.steps());
     let recipe = Recipe {
         steps,
         warmup_steps: 50.min(steps / 5),

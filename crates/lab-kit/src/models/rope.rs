@@ -51,7 +51,7 @@ impl Rope {
     #[must_use]
     pub fn turn(&self, x: Tensor<4>, start: usize) -> Tensor<4> {
         let [_, _, t, _] = x.dims();
-        let rows = |table: &Tensor<2>| table.clone().slice([start..start + t]).unsqueeze::<4>(); // [1, 1, T, D]
+        let rows = |table: &Tensor<2>| table.clone().narrow(0, start, t).unsqueeze::<4>(); // [1, 1, T, D]
         let swapped = x.clone().matmul(self.swap.clone().unsqueeze::<4>());
         x * rows(&self.cosine) + swapped * rows(&self.sine)
     }

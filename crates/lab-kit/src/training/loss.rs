@@ -36,11 +36,12 @@ mod tests {
     fn value_and_gradient_equal_those_of_the_recorded_operations() {
         let device = Device::flex().autodiff();
         let mut rng = crate::rng(0, "loss");
-        for (n, v) in [(1, 2), (7, 5), (32, 100)] {
-            let values: Vec<f32> = (0..n * v).map(|_| rng.random_range(-6.0..6.0)).collect();
-            let targets: Vec<i32> = (0..n).map(|_| rng.random_range(0..v as i32)).collect();
+        for (n, v) in [(1_usize, 2_i32), (7, 5), (32, 100)] {
+            let width = usize::try_from(v).expect("small");
+            let values: Vec<f32> = (0..n * width).map(|_| rng.random_range(-6.0..6.0)).collect();
+            let targets: Vec<i32> = (0..n).map(|_| rng.random_range(0..v)).collect();
             let run = |naive: bool| {
-                let logits = Tensor::<2>::from_data(TensorData::new(values.clone(), [n, v]), &device).require_grad();
+                let logits = Tensor::<2>::from_data(TensorData::new(values.clone(), [n, width]), &device).require_grad();
                 let targets = Tensor::<1, Int>::from_data(TensorData::new(targets.clone(), [n]), &device);
                 // Twice the loss, so that a factor from above counts.
                 let loss = if naive {
