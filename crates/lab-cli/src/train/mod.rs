@@ -57,7 +57,7 @@ pub fn train(root: &Path, options: &TrainOptions) -> Result<(), Problem> {
         "lm" => language::language(root, &LanguageModel::full(), options),
         "draft" => language::language(root, &LanguageModel::draft(), options),
         name => {
-            let hint = nearest(name, NAMES).map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
+            let hint = nearest(name, NAMES).map_or_else(|| ".".to_owned(), |near| format!("; did you mean “{near}”?"));
             Err(Problem::Input(format!(
                 "there is nothing named “{name}” to train{hint} What can be trained: {}.",
                 NAMES.join(", ")
