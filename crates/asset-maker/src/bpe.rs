@@ -96,7 +96,12 @@ fn merge(word: &mut Vec<u32>, pair: (u32, u32), token: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::learn;
+    use super::*;
+
+    #[test]
+    fn the_committed_tokenizer_is_learned_again() {
+        run(&pack::checkout(), true).expect("the same");
+    }
 
     #[test]
     fn the_example_of_the_paper_is_learned() {

@@ -196,6 +196,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_committed_figures_are_counted_again() {
+        run(&pack::checkout(), true).expect("the same");
+    }
+
+    #[test]
     fn a_small_example_agrees_with_a_count_by_hand() {
         // a b a b a c over {a, b, c, d}. Bigrams: ab 2, ba 2, ac 1. So few that the discounts are 0.5, 1, 1.5.
         let model = KneserNey::count(2, 4, &[0, 1, 0, 1, 0, 2]);

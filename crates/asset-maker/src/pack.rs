@@ -14,6 +14,12 @@ pub(crate) fn gzip(content: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(encoder.finish()?)
 }
 
+/// The checkout that this crate stands in.
+#[cfg(test)]
+pub(crate) fn checkout() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 /// A part of the committed corpus, checked against the manifest.
 ///
 /// # Errors

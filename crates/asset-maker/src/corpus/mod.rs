@@ -173,6 +173,11 @@ mod tests {
     use super::{pages::tests::document, *};
 
     #[test]
+    fn the_committed_corpus_is_intact_and_its_parts_are_apart() {
+        check(&pack::checkout()).expect("as the manifest says");
+    }
+
+    #[test]
     fn a_paragraph_that_stands_in_two_parts_is_lost_to_training_alone() {
         let sentence = "Every value has one owner, and when the owner goes out of scope the value is dropped at once.";
         let own = "This paragraph stands in one document only, so that nothing else is known that looks like it does.";

@@ -139,6 +139,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_committed_glyphs_are_intact() {
+        check(&pack::checkout()).expect("as the manifest says");
+    }
+
+    #[test]
     fn relatives_are_dealt_together_and_a_third_is_for_judging() {
         assert_eq!(split_of("Noto Sans"), split_of("noto serif"));
         let test = (0..10_000).filter(|i| split_of(&format!("family{i}")) == Split::Test).count();

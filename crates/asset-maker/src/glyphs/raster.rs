@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ab_glyph::{Font, FontRef, PxScale, point};
+use ab_glyph::{Font, FontRef, point};
 use anyhow::Context as _;
 use lab_data::Glyphs;
 use ttf_parser::{Face, name_id};
@@ -92,13 +92,13 @@ fn picture(font: &FontRef, c: char) -> Option<Picture> {
     let measured = box_at(MEASURE, 0.0, 0.0)?.px_bounds();
     let side = Glyphs::SIDE as f32;
     let longer = measured.width().max(measured.height());
-    if !longer.is_finite() || longer < 1.0 || longer > 50.0 * MEASURE {
+    if !(1.0..=50.0 * MEASURE).contains(&longer) {
         return None;
     }
     let shrink = (side - 2.0 * MARGIN) / longer;
     let offset = |low: f32, high: f32| side / 2.0 - shrink * (low + high) / 2.0;
     let (x, y) = (offset(measured.min.x, measured.max.x), offset(measured.min.y, measured.max.y));
-    let outline = box_at(PxScale::from(MEASURE * shrink).x, x, y)?;
+    let outline = box_at(MEASURE * shrink, x, y)?;
     let corner = outline.px_bounds().min;
     let mut picture = vec![0; Glyphs::PIXELS];
     outline.draw(|dx, dy, ink| {
