@@ -1,9 +1,12 @@
 //! Every lab of this package. Generated from the folders beside it; `cargo xtask lab registry` writes it anew. Where a
 //! deleted lab keeps this from compiling, delete its lines here by hand first.
 
+#[path = "qat/mod.rs"]
+pub mod qat;
 #[path = "quantization/mod.rs"]
 pub mod quantization;
 
 lab_kit::registry! {
+    qat::Qat = "qat",
     quantization::Quantization = "quantization",
 }

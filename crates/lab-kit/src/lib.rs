@@ -16,6 +16,7 @@ pub mod models;
 pub mod quant;
 pub mod report;
 pub mod stats;
+pub mod subject;
 #[cfg(test)]
 mod testing;
 pub mod train;

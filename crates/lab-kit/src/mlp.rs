@@ -103,6 +103,12 @@ impl Mlp {
         })
     }
 
+    /// The layers, for labs that have a forward pass of their own.
+    #[must_use]
+    pub fn layers(&self) -> &[Linear] {
+        &self.layers
+    }
+
     /// Reads the weights back.
     ///
     /// # Errors

@@ -24,9 +24,14 @@ pub(crate) struct Lab {
 pub(crate) struct Labs {
     /// `labs/src`.
     pub(crate) folder: PathBuf,
+    /// `crates/lab-kit/src`, whose code chapters quote under [`KIT_PREFIX`].
+    pub(crate) kit: PathBuf,
     /// `assets/manifest.toml`.
     pub(crate) manifest: PathBuf,
 }
+
+/// What a quoted path of the kit begins with.
+pub(crate) const KIT_PREFIX: &str = "lab-kit/";
 
 #[derive(Deserialize)]
 struct Manifest {
@@ -120,7 +125,16 @@ impl Labs {
     pub(crate) fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         collect(&self.folder, "", &mut files);
+        collect(&self.kit, KIT_PREFIX, &mut files);
         files
+    }
+
+    /// Where a quoted file lies.
+    pub(crate) fn source(&self, file: &str) -> PathBuf {
+        match file.strip_prefix(KIT_PREFIX) {
+            Some(rest) => self.kit.join(rest),
+            None => self.folder.join(file),
+        }
     }
 }
 

@@ -63,6 +63,7 @@ struct Settings {
     /// A citation style by its CSL name.
     citation_style: String,
     labs: PathBuf,
+    kit: PathBuf,
     assets: PathBuf,
 }
 
@@ -71,6 +72,7 @@ impl Default for Settings {
         Self {
             citation_style: bibliography::DEFAULT_STYLE.to_owned(),
             labs: "labs/src".into(),
+            kit: "crates/lab-kit/src".into(),
             assets: "assets/manifest.toml".into(),
         }
     }
@@ -100,7 +102,10 @@ impl Textbook {
     /// Every file outside `book/src` that chapters are made from: a server watches them.
     #[must_use]
     pub fn watched(&self) -> Vec<PathBuf> {
-        ["book/data", "labs/src", "assets/manifest.toml"].iter().map(|path| self.root.join(path)).collect()
+        ["book/data", "labs/src", "crates/lab-kit/src", "assets/manifest.toml"]
+            .iter()
+            .map(|path| self.root.join(path))
+            .collect()
     }
 
     fn places(&self, ctx: &PreprocessorContext, settings: &Settings) -> Places {
@@ -110,7 +115,11 @@ impl Textbook {
         Places {
             src_name: name(&src),
             data_name: name(&data),
-            labs: Labs { folder: self.root.join(&settings.labs), manifest: self.root.join(&settings.assets) },
+            labs: Labs {
+                folder: self.root.join(&settings.labs),
+                kit: self.root.join(&settings.kit),
+                manifest: self.root.join(&settings.assets),
+            },
             diagrams: Diagrams { folder: data.join("diagrams"), workspace: self.draws.then(|| self.root.clone()) },
             src,
             data,

@@ -11,6 +11,7 @@ use crate::{
     highlight::{is_language, languages},
     html::{escape, pre_lines},
     labels::Kind,
+    labs::KIT_PREFIX,
     outline::Block,
     page::Page,
     problem::near,
@@ -178,7 +179,7 @@ impl Page<'_> {
             number.map_or_else(String::new, |number| format!("<span class=\"caption-label\">Listing {number}</span> "));
         let mut files: Vec<&str> = from.iter().map(|address| address.split(':').next().unwrap_or(address)).collect();
         files.dedup();
-        let files: Vec<String> = files.iter().map(|file| format!("<code>labs/src/{}</code>", escape(file))).collect();
+        let files: Vec<String> = files.iter().map(|file| format!("<code>{}</code>", escape(&shown(file)))).collect();
         let gap = if words.is_empty() { "" } else { " " };
         format!("<figcaption>{label}{words}{gap}<span class=\"listing-source\">{}</span></figcaption>", files.join(" "))
     }
@@ -190,9 +191,9 @@ impl Page<'_> {
         if file.split('/').any(|part| part == "..") {
             return Err((format!("the address leaves labs/src ({address})"), None));
         }
-        let Ok(text) = std::fs::read_to_string(labs.folder.join(file)) else {
+        let Ok(text) = std::fs::read_to_string(labs.source(file)) else {
             return Err((
-                format!("labs/src has no such file ({file})"),
+                format!("there is no such file ({file})"),
                 near(file, labs.files().iter().map(String::as_str)),
             ));
         };
@@ -200,12 +201,20 @@ impl Page<'_> {
         let parts = anchors::parts(&text);
         match parts.get(anchor) {
             Some(Ok(code)) => Ok(code.clone()),
-            Some(Err(message)) => Err((format!("{message} (labs/src/{file}: {anchor})"), None)),
+            Some(Err(message)) => Err((format!("{message} ({}: {anchor})", shown(file)), None)),
             None => Err((
-                format!("labs/src/{file} has no such anchor ({anchor})"),
+                format!("{} has no such anchor ({anchor})", shown(file)),
                 near(anchor, parts.keys().map(String::as_str)),
             )),
         }
+    }
+}
+
+/// A quoted file from the project's root.
+fn shown(file: &str) -> String {
+    match file.strip_prefix(KIT_PREFIX) {
+        Some(rest) => format!("crates/lab-kit/src/{rest}"),
+        None => format!("labs/src/{file}"),
     }
 }
 

@@ -93,6 +93,13 @@ const SLIPS: &[Slip] = &[
         "sample_lab/step.rs:naive",
         Some("sample_lab/steps.rs"),
     ),
+    slip(
+        "{{#code lab-kit/step.rs}}\n",
+        1,
+        "no such file (lab-kit/step.rs)",
+        "lab-kit/step.rs",
+        Some("lab-kit/steps.rs"),
+    ),
     slip("{{#code sample_lab/steps.rs:naiv}}\n", 1, "no such anchor (naiv)", "sample_lab/steps.rs:naiv", Some("naive")),
     slip("{{#code sample_lab/bad.rs:open}}\n", 1, "never closed", "sample_lab/bad.rs:open", None),
     slip("{{#code sample_lab/bad.rs:double}}\n", 1, "stands twice", "sample_lab/bad.rs:double", None),

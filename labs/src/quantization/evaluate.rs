@@ -1,9 +1,13 @@
 //! Quantizing all five networks and letting each judge the images it has never seen.
 
 use lab_api::LabError;
-use lab_kit::{Context, data::Digits, train::argmax};
-
-use super::{Settings, optimized::network::QuantizedMlp, subject::Subject};
+use lab_kit::{
+    Context,
+    data::Digits,
+    quant::{QuantizedMlp, Settings},
+    subject::Subject,
+    train::argmax,
+};
 
 /// The five networks, quantized.
 pub(super) async fn quantize(
@@ -41,17 +45,8 @@ pub(super) struct Summary {
 impl Outcome {
     /// Judges all images.
     pub(super) async fn of(subject: &Subject, networks: Vec<QuantizedMlp>, cx: &Context) -> Result<Self, LabError> {
-        let classes = Digits::CLASSES;
-        let mut logits = vec![0.0; subject.digits.len() * classes];
-        for (fold, network) in networks.iter().enumerate() {
-            let held_out = subject.models.held_out(fold);
-            let given = network.forward(&subject.digits.gather(&held_out));
-            for (i, row) in held_out.iter().zip(given.chunks_exact(classes)) {
-                logits[i * classes..(i + 1) * classes].copy_from_slice(row);
-            }
-            cx.checkpoint().await?;
-        }
-        let answers = argmax(&logits, classes);
+        let logits = subject.judge(&networks, cx).await?;
+        let answers = argmax(&logits, Digits::CLASSES);
         Ok(Self { networks, logits, answers })
     }
 

@@ -1,11 +1,16 @@
 //! Tables and charts of a run.
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Image, Marker, Series, Table};
-use lab_kit::{data::Digits, report::thousands, stats::proportion};
+use lab_kit::{
+    data::Digits,
+    quant::QuantizedLayer,
+    report::thousands,
+    stats::proportion,
+    subject::{Baseline, Subject},
+};
 
 use super::{
     evaluate::{Outcome, Summary},
-    subject::{Baseline, Subject},
     summary::LayerError,
 };
 
@@ -31,7 +36,7 @@ pub(super) fn layers(outcome: &Outcome, errors: &[LayerError]) -> Table {
         "SQNR of weights (dB)",
         "SQNR of output (dB)",
     ];
-    let row = |((name, layer), error): ((String, &super::optimized::network::QuantizedLayer), &LayerError)| {
+    let row = |((name, layer), error): ((String, &QuantizedLayer), &LayerError)| {
         let weights = layer.weight.rows * layer.weight.columns;
         let integers = layer.weight.codes.len();
         let numbers = [weights, 4 * weights, integers, layer.weight.bytes() - integers].map(|n| Cell::from(n as f64));
@@ -75,7 +80,7 @@ pub(super) fn sweep(subject: &Subject, baseline: &Baseline, arms: &[(u32, Summar
             series: vec![
                 Series { name: "FP32".into(), points: vec![[least, fp32.1], [fp32.0, fp32.1]], band: vec![] },
                 Series {
-                    name: "Packed, 2 to 8 bits".into(),
+                    name: "Packed, 2 to 16 bits".into(),
                     points: arms.iter().map(|(_, arm)| [arm.bytes as f64, percent(arm.right)]).collect(),
                     band: arms.iter().map(|(_, arm)| interval(arm.right)).collect(),
                 },

@@ -2,24 +2,21 @@
 
 mod evaluate;
 mod figures;
-pub mod naive;
-pub mod optimized;
 mod scale;
 mod speed;
 #[cfg(feature = "schema")]
 mod study;
-mod subject;
 mod summary;
 
 use lab_api::{LabError, Report};
 use lab_kit::{
     Context, Lab,
-    quant::{Calibration, Scheme},
+    quant::{self, Calibration, Granularity, Scheme, Settings},
+    subject::Subject,
 };
 use serde::{Deserialize, Serialize};
 
 use evaluate::{Outcome, quantize};
-use subject::Subject;
 
 /// What a reader may change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,15 +24,17 @@ use subject::Subject;
 pub struct Params {
     /// Bits per weight
     ///
-    /// Width of the integers that the weights are stored as.
+    /// Width of the numbers that the weights are stored as: integers up to 8 bits, floats at 16.
     pub bits: Bits,
     /// Grid
     ///
     /// Where the representable values lie.
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
     pub scheme: Grid,
     /// Scales
     ///
     /// How many weights share one scale. More scales follow the weights better and take more bytes.
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
     pub granularity: Share,
     /// Group size
     ///
@@ -43,9 +42,15 @@ pub struct Params {
     #[cfg_attr(feature = "schema", schemars(range(min = 8, max = 64), extend("x-unit" = "weights", "x-step" = 8)))]
     #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "granularity", "is": ["group"]})))]
     pub group_size: u32,
+    /// Rounding
+    ///
+    /// How a weight finds its integer.
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
+    pub rounding: Rounding,
     /// Activations
     ///
-    /// Whether what flows between the layers is quantized to 8 bits too, and how its range is found from 256 training images.
+    /// Whether what flows between the layers is quantized to 8 bits too, and how its range is found: from 256 training images, or anew for every image.
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
     pub activations: Activations,
     /// Percentile
     ///
@@ -62,6 +67,7 @@ impl Default for Params {
             scheme: Grid::Symmetric,
             granularity: Share::Channel,
             group_size: 32,
+            rounding: Rounding::Nearest,
             activations: Activations::MinMax,
             percentile: 99.9,
         }
@@ -72,6 +78,11 @@ impl Default for Params {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Bits {
+    /// 16 bits (FP16)
+    ///
+    /// Half-precision floats: no grid, no scales, and activations stay FP32.
+    #[serde(rename = "16")]
+    Sixteen,
     /// 8 bits
     #[serde(rename = "8")]
     Eight,
@@ -87,10 +98,11 @@ pub enum Bits {
 }
 
 impl Bits {
-    const ALL: [Self; 4] = [Self::Eight, Self::Four, Self::Three, Self::Two];
+    const ALL: [Self; 5] = [Self::Sixteen, Self::Eight, Self::Four, Self::Three, Self::Two];
 
     fn count(self) -> u32 {
         match self {
+            Self::Sixteen => quant::HALF,
             Self::Eight => 8,
             Self::Four => 4,
             Self::Three => 3,
@@ -133,6 +145,21 @@ pub enum Share {
     Group,
 }
 
+/// How a weight finds its integer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Rounding {
+    /// To nearest
+    ///
+    /// Each weight for itself.
+    Nearest,
+    /// Error-compensated (GPTQ)
+    ///
+    /// Column by column: what one loses, the next ones make up for, judged by 256 training images.
+    Gptq,
+}
+
 /// What happens to activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -150,33 +177,19 @@ pub enum Activations {
     ///
     /// The range leaves out the outermost values.
     Percentile,
+    /// 8 bits, least squared error
+    ///
+    /// The range whose rounding and clipping errors together are smallest.
+    Mse,
+    /// 8 bits, relative entropy
+    ///
+    /// The range whose quantized histogram stays closest to the original.
+    Entropy,
+    /// 8 bits, dynamic
+    ///
+    /// The range of every image is measured when it comes: nothing to calibrate, a pass over the data on every call.
+    Dynamic,
 }
-
-// ANCHOR: settings
-/// The same choices in the terms of the arithmetic.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings {
-    /// Bits of a weight.
-    pub bits: u32,
-    /// Where the grid lies.
-    pub scheme: Scheme,
-    /// Which weights share a scale.
-    pub granularity: Granularity,
-    /// How the range of 8-bit activations is found; `None` leaves them in FP32.
-    pub activations: Option<Calibration>,
-}
-
-/// Which weights share a scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Granularity {
-    /// All of a matrix.
-    Tensor,
-    /// Those of one output channel, which is one row.
-    Channel,
-    /// This many consecutive ones of a row; the last group of a row may be shorter.
-    Group(usize),
-}
-// ANCHOR_END: settings
 
 impl Params {
     fn settings(&self) -> Settings {
@@ -191,10 +204,19 @@ impl Params {
                 Share::Channel => Granularity::Channel,
                 Share::Group => Granularity::Group(self.group_size as usize),
             },
+            rounding: match self.rounding {
+                Rounding::Nearest => quant::Rounding::Nearest,
+                Rounding::Gptq => quant::Rounding::Gptq,
+            },
             activations: match self.activations {
-                Activations::None => None,
-                Activations::MinMax => Some(Calibration::MinMax),
-                Activations::Percentile => Some(Calibration::Percentile { percent: self.percentile }),
+                Activations::None => quant::Activations::Fp32,
+                Activations::MinMax => quant::Activations::Static(Calibration::MinMax),
+                Activations::Percentile => {
+                    quant::Activations::Static(Calibration::Percentile { percent: self.percentile })
+                }
+                Activations::Mse => quant::Activations::Static(Calibration::Mse),
+                Activations::Entropy => quant::Activations::Static(Calibration::Entropy),
+                Activations::Dynamic => quant::Activations::Dynamic,
             },
         }
     }

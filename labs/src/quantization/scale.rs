@@ -4,10 +4,9 @@ use lab_api::{Axis, Chart, ChartBody, Family, LabError, Metric, Series};
 use lab_kit::{
     Context, CrossValidated,
     mlp::MlpWeights,
+    quant::{PackedMatrix, Settings},
     report::{MetricExt, metric as number},
 };
-
-use super::{Settings, optimized::packed::PackedMatrix};
 
 /// Widths of the two hidden layers.
 const WIDTHS: [usize; 7] = [16, 32, 64, 128, 256, 512, 1024];

@@ -9,9 +9,10 @@ use lab_kit::{
     mlp::{Mlp, read},
     report::{MetricExt, metric},
     stats::{median, median_interval},
+    subject::Subject,
 };
 
-use super::{evaluate::Outcome, subject::Subject};
+use super::evaluate::Outcome;
 
 /// Images of one timed call.
 const BATCH: usize = 64;

@@ -3,30 +3,37 @@
 use lab_api::{Axis, Cell, Chart, ChartBody, Family, LabError, Report, Series, Table};
 use lab_kit::{
     Context,
-    quant::{Calibration, Scheme},
+    quant::{Activations, Calibration, Granularity, HALF, Rounding, Scheme, Settings},
     report::{MetricExt, metric},
-    stats::{median, paired_difference, proportion},
+    stats::{median, proportion},
+    subject::{Compared, Subject},
 };
 
 use super::{
-    Granularity, Settings,
     evaluate::{Outcome, quantize},
-    subject::Subject,
-    summary::{Compared, compare, scaled},
+    summary::scaled,
 };
 
 const SCHEMES: [(Scheme, &str); 2] = [(Scheme::Symmetric, "symmetric"), (Scheme::Affine, "affine")];
 const GRANULARITIES: [(Granularity, &str); 3] =
     [(Granularity::Tensor, "tensor"), (Granularity::Channel, "channel"), (Granularity::Group(32), "group")];
-const ACTIVATIONS: [(Option<Calibration>, &str); 3] = [
-    (Some(Calibration::MinMax), "min_max"),
-    (Some(Calibration::Percentile { percent: 99.9 }), "percentile"),
-    (None, "none"),
+const ACTIVATIONS: [(Activations, &str); 6] = [
+    (Activations::Static(Calibration::MinMax), "min_max"),
+    (Activations::Static(Calibration::Percentile { percent: 99.9 }), "percentile"),
+    (Activations::Static(Calibration::Mse), "mse"),
+    (Activations::Static(Calibration::Entropy), "entropy"),
+    (Activations::Dynamic, "dynamic"),
+    (Activations::Fp32, "none"),
 ];
+const ROUNDINGS: [(Rounding, &str); 2] = [(Rounding::Nearest, "nearest"), (Rounding::Gptq, "gptq")];
+/// Treatments of activations that every grid and granularity is tried with; the others with the default ones.
+const EVERYWHERE: [&str; 3] = ["min_max", "percentile", "none"];
 /// The activations of the default run.
 const DEFAULT_ACTIVATIONS: &str = "min_max";
 /// Draws of the calibration images.
 const SEEDS: u64 = 20;
+/// The rounding of the default run.
+const DEFAULT_ROUNDING: &str = "nearest";
 
 /// One combination of settings, with the words for it.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +41,7 @@ struct Arm {
     settings: Settings,
     scheme: &'static str,
     granularity: &'static str,
+    rounding: &'static str,
     activations: &'static str,
 }
 
@@ -44,28 +52,64 @@ impl Arm {
             for (granularity, granularity_word) in GRANULARITIES {
                 for bits in [2, 3, 4, 8] {
                     for (activations, activations_word) in ACTIVATIONS {
-                        arms.push(Self {
-                            settings: Settings { bits, scheme, granularity, activations },
-                            scheme: scheme_word,
-                            granularity: granularity_word,
-                            activations: activations_word,
-                        });
+                        for (rounding, rounding_word) in ROUNDINGS {
+                            arms.push(Self {
+                                settings: Settings { bits, scheme, granularity, rounding, activations },
+                                scheme: scheme_word,
+                                granularity: granularity_word,
+                                rounding: rounding_word,
+                                activations: activations_word,
+                            });
+                        }
                     }
                 }
             }
         }
+        arms.retain(Self::tried);
+        arms.push(Self {
+            settings: Settings::weight_only(HALF, Scheme::Symmetric, Granularity::Channel),
+            scheme: "none",
+            granularity: "weight",
+            rounding: DEFAULT_ROUNDING,
+            activations: "none",
+        });
         arms
     }
 
-    /// Part of metric names: the activations of the default run go without saying.
+    /// Not every combination says something new: error-compensated rounding is tried with the default activations,
+    /// and the rarer ways to treat activations with the default weights.
+    fn tried(&self) -> bool {
+        let weights = (self.scheme, self.granularity) == ("symmetric", "channel");
+        (self.rounding == DEFAULT_ROUNDING || self.activations == DEFAULT_ACTIVATIONS)
+            && (weights || EVERYWHERE.contains(&self.activations))
+    }
+
+    /// Whether activations and rounding are those of the default run.
+    fn is_plain(&self) -> bool {
+        self.activations == DEFAULT_ACTIVATIONS && self.rounding == DEFAULT_ROUNDING
+    }
+
+    /// Part of metric names: the activations and the rounding of the default run go without saying.
     fn id(&self) -> String {
-        let plain = format!("{}_{}_{}", self.settings.bits, self.scheme, self.granularity);
-        if self.activations == DEFAULT_ACTIVATIONS { plain } else { format!("{plain}_{}", self.activations) }
+        if self.settings.bits == HALF {
+            return "16".into();
+        }
+        let mut id = format!("{}_{}_{}", self.settings.bits, self.scheme, self.granularity);
+        for (word, default) in [(self.activations, DEFAULT_ACTIVATIONS), (self.rounding, DEFAULT_ROUNDING)] {
+            if word != default {
+                id = format!("{id}_{word}");
+            }
+        }
+        id
     }
 
     fn words(&self) -> String {
+        if self.settings.bits == HALF {
+            return "16 bits, half-precision floats".into();
+        }
         let activations = self.activations.replace('_', "-");
-        format!("{} bits, {}, per {}, activations {activations}", self.settings.bits, self.scheme, self.granularity)
+        let weights = format!("{} bits, {}, per {}", self.settings.bits, self.scheme, self.granularity);
+        format!("{weights}, {}, activations {activations}", self.rounding)
     }
 
     /// Its line in the chart.
@@ -74,7 +118,7 @@ impl Arm {
     }
 }
 
-/// 72 arms, and what the choice of calibration images changes.
+/// Every arm, and what the choice of calibration images changes.
 pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
     let subject = Subject::load(cx).await?;
     let baseline = subject.baseline(cx).await?;
@@ -87,13 +131,14 @@ pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
         cx.progress("Every arm", 0.9 * i as f64 / arms.len() as f64);
         let outcome = Outcome::of(&subject, quantize(&subject, &arm.settings, cx).await?, cx).await?;
         let bytes = outcome.summary(&subject).bytes as f64;
-        let Compared { images, before, after, gained, lost, flips } = compare(&subject, &baseline, &outcome);
+        let compared = subject.compare(&baseline.answers, &outcome.answers);
+        let Compared { images, before, after, flips, .. } = compared;
         let percent = |count: usize| 100.0 * count as f64 / images as f64;
         let accuracy = scaled(proportion(after, images, 0.95), 100.0);
-        let change = scaled(paired_difference(gained, lost, images, 0.95), 100.0);
+        let change = compared.points_interval(0.95);
         let points = percent(after) - percent(before);
         let mut row = vec![Cell::from(f64::from(arm.settings.bits))];
-        row.extend([arm.scheme, arm.granularity, arm.activations].map(Cell::from));
+        row.extend([arm.scheme, arm.granularity, arm.rounding, arm.activations].map(Cell::from));
         let numbers = [bytes, fp32_bytes / bytes, percent(after), points, change.low, change.high, flips as f64];
         row.extend(numbers.map(Cell::from));
         rows.push(row);
@@ -110,7 +155,7 @@ pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
                 .higher()
                 .interval(change),
         );
-        if arm.activations != DEFAULT_ACTIVATIONS {
+        if !arm.is_plain() {
             continue;
         }
         report.metrics.push(
@@ -144,6 +189,7 @@ fn table(rows: Vec<Vec<Cell>>) -> Table {
         "Bits",
         "Grid",
         "Scales",
+        "Rounding",
         "Activations",
         "Weights (bytes)",
         "Compression (×)",
@@ -179,7 +225,8 @@ async fn calibration(cx: &Context, report: &mut Report) -> Result<(), LabError> 
         bits: 8,
         scheme: Scheme::Symmetric,
         granularity: Granularity::Channel,
-        activations: Some(Calibration::MinMax),
+        rounding: Rounding::Nearest,
+        activations: Activations::Static(Calibration::MinMax),
     };
     let mut accuracies = Vec::new();
     for seed in 0..SEEDS {

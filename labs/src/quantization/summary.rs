@@ -3,18 +3,13 @@
 use lab_api::{Family, Interval, LabError, Metric};
 use lab_kit::{
     Context,
-    quant::{Scheme, signal_and_noise, sqnr_db},
+    quant::{Activations, Granularity, HALF, QuantizedMlp, Scheme, Settings, naive, signal_and_noise, sqnr_db},
     report::{MetricExt, metric, thousands},
-    stats::{paired_difference, proportion},
+    stats::proportion,
+    subject::{Baseline, Compared, Subject},
 };
 
-use super::{
-    Granularity, Settings,
-    evaluate::Outcome,
-    naive,
-    optimized::network::QuantizedMlp,
-    subject::{Baseline, Subject},
-};
+use super::evaluate::Outcome;
 
 /// Confidence of every interval.
 const LEVEL: f64 = 0.95;
@@ -53,7 +48,8 @@ pub(super) fn memory(subject: &Subject, network: &QuantizedMlp) -> Vec<Metric> {
 
 /// Accuracy, difference, flips.
 pub(super) fn quality(subject: &Subject, baseline: &Baseline, outcome: &Outcome) -> Vec<Metric> {
-    let Compared { images, before, after, gained, lost, flips } = compare(subject, baseline, outcome);
+    let compared = subject.compare(&baseline.answers, &outcome.answers);
+    let Compared { images, before, after, flips, .. } = compared;
     let percent = |count: usize| 100.0 * count as f64 / images as f64;
     let one = percent(1);
     vec![
@@ -67,7 +63,7 @@ pub(super) fn quality(subject: &Subject, baseline: &Baseline, outcome: &Outcome)
             ),
         metric(Family::Quality, "accuracy_change", "Change of accuracy", percent(after) - percent(before), "points")
             .higher()
-            .interval(scaled(paired_difference(gained, lost, images, LEVEL), 100.0))
+            .interval(compared.points_interval(LEVEL))
             .exact(one + 1e-9, ONE_IMAGE)
             .help("Paired on the same images, so its exact interval is narrower than that of either accuracy."),
         metric(Family::Quality, "flips", "Images that flipped", flips as f64, "images")
@@ -82,36 +78,6 @@ pub(super) fn quality(subject: &Subject, baseline: &Baseline, outcome: &Outcome)
             .exact(one + 1e-9, ONE_IMAGE)
             .help("Share of images with the same answer."),
     ]
-}
-
-/// Counts behind a comparison.
-pub(super) struct Compared {
-    /// Images in all.
-    pub(super) images: usize,
-    /// Right in FP32.
-    pub(super) before: usize,
-    /// Right when quantized.
-    pub(super) after: usize,
-    /// Wrong before, right after.
-    pub(super) gained: usize,
-    /// Right before, wrong after.
-    pub(super) lost: usize,
-    /// Answered differently.
-    pub(super) flips: usize,
-}
-
-/// Counts what changed.
-pub(super) fn compare(subject: &Subject, baseline: &Baseline, outcome: &Outcome) -> Compared {
-    let labels = &subject.digits.labels;
-    let pairs = || labels.iter().zip(&baseline.answers).zip(&outcome.answers);
-    Compared {
-        images: labels.len(),
-        before: subject.right(&baseline.answers),
-        after: subject.right(&outcome.answers),
-        gained: pairs().filter(|((label, fp32), quantized)| fp32 != label && quantized == label).count(),
-        lost: pairs().filter(|((label, fp32), quantized)| fp32 == label && quantized != label).count(),
-        flips: pairs().filter(|((_, fp32), quantized)| fp32 != quantized).count(),
-    }
 }
 
 /// An interval in another unit.
@@ -185,7 +151,8 @@ pub(super) fn error_metrics(errors: &[LayerError]) -> Vec<Metric> {
 
 /// Sentences for this very run.
 pub(super) fn notes(settings: &Settings, subject: &Subject, baseline: &Baseline, outcome: &Outcome) -> Vec<String> {
-    let Compared { images, gained, lost, flips, .. } = compare(subject, baseline, outcome);
+    let compared = subject.compare(&baseline.answers, &outcome.answers);
+    let Compared { images, gained, lost, flips, .. } = compared;
     let mut notes = Vec::new();
     notes.push(match flips {
         0 => format!("None of the {} images changed its answer.", thousands(images)),
@@ -198,7 +165,7 @@ pub(super) fn notes(settings: &Settings, subject: &Subject, baseline: &Baseline,
             )
         }
     });
-    let interval = paired_difference(gained, lost, images, LEVEL);
+    let interval = compared.points_interval(LEVEL);
     if flips > 0 && interval.low <= 0.0 && interval.high >= 0.0 {
         notes.push(
             "The interval of the change contains zero: so many images cannot tell these two networks apart.".to_owned(),
@@ -212,7 +179,11 @@ pub(super) fn notes(settings: &Settings, subject: &Subject, baseline: &Baseline,
     {
         notes.push(format!("Rows are not a multiple of {size} weights: the last group of each row is shorter."));
     }
-    if settings.activations.is_none() {
+    if settings.bits == HALF {
+        notes.push(
+            "Half precision has no grid: the settings of scales, rounding and activations do not matter.".to_owned(),
+        );
+    } else if settings.activations == Activations::Fp32 {
         notes.push("Activations stayed FP32: weights are unpacked and scaled before they are multiplied.".to_owned());
     }
     notes

@@ -1,12 +1,29 @@
-//! Quantization: grids of evenly spaced values, integers packed to the bit, calibration, and what it costs.
+//! Quantization: grids of evenly spaced values, integers packed to the bit, calibration, rounding, and what it costs.
 
+#[cfg(test)]
+mod against_torch;
 mod bits;
 mod calibrate;
+mod entropy;
+pub mod fake;
+mod gptq;
 mod grid;
+pub mod kernel;
+mod linalg;
+pub mod naive;
+mod network;
+pub mod outlier;
+mod packed;
+mod settings;
 
 pub use bits::{pack, packed_len, unpack, unpack_into};
-pub use calibrate::{Calibration, calibrate};
+pub use calibrate::{Calibration, calibrate, fit_range, min_max, mse_range, squared_error};
+pub use entropy::entropy_range;
+pub use gptq::gptq;
 pub use grid::{Grid, Scheme};
+pub use network::{InputGrid, QuantizedLayer, QuantizedMlp};
+pub use packed::{HALF, PackedMatrix, fit_grids};
+pub use settings::{Activations, Granularity, Rounding, Settings};
 
 /// Signal-to-quantization-noise ratio in decibels, from the sum of squared values and of squared errors. Values that
 /// came through unharmed count as 200 dB, beyond what FP32 resolves, since infinity is no number to draw.

@@ -1,24 +1,25 @@
 //! Multiplying by packed weights. Every sum has one fixed order, or is of integers, where order does not matter: so
 //! the same weights give the same bits in a browser and in a terminal.
 
-use lab_kit::quant::Grid;
-
-use super::packed::PackedMatrix;
+use super::{Grid, PackedMatrix, calibrate::min_max, grid::Scheme};
 
 // ANCHOR: integer_linear
-/// One layer with 8-bit activations: outputs `[batch, rows]` of centred input codes `[batch, columns]`.
+/// One layer with 8-bit activations: outputs `[batch, rows]` of centred input codes `[batch, columns]`. `input_scales`
+/// holds one scale for all inputs (static ranges) or one for each row of the batch (dynamic ones).
 ///
 /// Each row is unpacked once for the whole batch. The inner loop knows only integers; the scales come in once for
 /// each group of columns.
 #[must_use]
-pub fn integer_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[i16], input_scale: f32) -> Vec<f32> {
+pub fn integer_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[i16], input_scales: &[f32]) -> Vec<f32> {
     let batch = inputs.len() / weight.columns;
     let mut outputs = vec![0.0; batch * weight.rows];
     let (mut codes, mut w) = (vec![0; weight.columns], vec![0; weight.columns]);
     for row in 0..weight.rows {
         weight.decode_row(row, &mut codes, &mut w);
         let scales = weight.row_scales(row);
-        for (x, outputs) in inputs.chunks_exact(weight.columns).zip(outputs.chunks_exact_mut(weight.rows)) {
+        let batch = inputs.chunks_exact(weight.columns).zip(outputs.chunks_exact_mut(weight.rows));
+        for (i, (x, outputs)) in batch.enumerate() {
+            let input_scale = input_scales[i.min(input_scales.len() - 1)];
             let (mut sum, mut start) = (bias[row], 0);
             for scale in scales {
                 let end = (start + weight.group_size).min(weight.columns);
@@ -45,6 +46,23 @@ pub fn quantize_activations(grid: &Grid, activations: &[f32]) -> Vec<i16> {
 }
 // ANCHOR_END: quantize_activations
 
+// ANCHOR: quantize_rows
+/// The same with a grid for every row of `columns` activations, made from that row's own extremes: the codes, and the
+/// scale of each row.
+#[must_use]
+pub fn quantize_rows(activations: &[f32], columns: usize, bits: u32) -> (Vec<i16>, Vec<f32>) {
+    let mut codes = Vec::with_capacity(activations.len());
+    let mut scales = Vec::with_capacity(activations.len() / columns.max(1));
+    for row in activations.chunks_exact(columns) {
+        let (min, max) = min_max(row);
+        let grid = Grid::fit(Scheme::Affine, bits, min, max);
+        codes.extend(quantize_activations(&grid, row));
+        scales.push(grid.scale);
+    }
+    (codes, scales)
+}
+// ANCHOR_END: quantize_rows
+
 // ANCHOR: mixed_linear
 /// One layer with FP32 activations: only the weights are integers, unpacked and scaled on the fly.
 #[must_use]
@@ -54,10 +72,7 @@ pub fn mixed_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[f32]) -> Vec<
     let (mut codes, mut centred) = (vec![0; weight.columns], vec![0; weight.columns]);
     let mut w = vec![0.0; weight.columns];
     for row in 0..weight.rows {
-        weight.decode_row(row, &mut codes, &mut centred);
-        for (i, (w, code)) in w.iter_mut().zip(&centred).enumerate() {
-            *w = weight.scale(row, i / weight.group_size) * f32::from(*code);
-        }
+        weight.dequantize_row(row, &mut codes, &mut centred, &mut w);
         for (x, outputs) in inputs.chunks_exact(weight.columns).zip(outputs.chunks_exact_mut(weight.rows)) {
             outputs[row] = bias[row] + float_dot(&w, x);
         }
@@ -81,16 +96,15 @@ fn float_dot(w: &[f32], x: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use lab_kit::{
-        mlp::Dense,
-        quant::{Calibration, calibrate},
-    };
     use proptest::prelude::*;
 
     use super::*;
-    use crate::registry::quantization::{
-        naive,
-        optimized::packed::tests::{matrix, settings},
+    use crate::{
+        mlp::Dense,
+        quant::{
+            Calibration, calibrate, naive,
+            packed::tests::{matrix, settings},
+        },
     };
 
     proptest! {
@@ -110,11 +124,22 @@ mod tests {
             let grid = calibrate(Calibration::MinMax, 8, inputs);
             let codes = quantize_activations(&grid, inputs);
             let seen: Vec<f32> = inputs.iter().map(|x| grid.value(grid.code(*x))).collect();
-            let integer = integer_linear(&packed, &bias, &codes, grid.scale);
+            let integer = integer_linear(&packed, &bias, &codes, &[grid.scale]);
             for (fast, plain) in integer.iter().zip(naive::linear(&layer, &seen)) {
                 prop_assert!((fast - plain).abs() < 1e-3, "{} {}", fast, plain);
             }
             for (fast, plain) in mixed_linear(&packed, &bias, inputs).iter().zip(naive::linear(&layer, inputs)) {
+                prop_assert!((fast - plain).abs() < 1e-3, "{} {}", fast, plain);
+            }
+
+            let (codes, scales) = quantize_rows(inputs, columns, 8);
+            let own = |row: &[f32]| {
+                let grid = calibrate(Calibration::MinMax, 8, row);
+                row.iter().map(|x| grid.value(grid.code(*x))).collect::<Vec<f32>>()
+            };
+            let seen: Vec<f32> = inputs.chunks_exact(columns).flat_map(own).collect();
+            let dynamic = integer_linear(&packed, &bias, &codes, &scales);
+            for (fast, plain) in dynamic.iter().zip(naive::linear(&layer, &seen)) {
                 prop_assert!((fast - plain).abs() < 1e-3, "{} {}", fast, plain);
             }
         }

@@ -1,9 +1,8 @@
 //! The plain way: round the weights, keep them as FP32, multiply in a triple loop. It shows what quantization costs in
 //! accuracy and saves nothing. The tests hold the optimized code against it.
 
-use lab_kit::{mlp::Dense, quant::Scheme};
-
-use super::{Granularity, Settings};
+use super::{Granularity, Scheme, Settings};
+use crate::mlp::Dense;
 
 // ANCHOR: fake_quantize
 /// Rounds weights (`[rows, columns]`, row-major) to what `settings` can represent, and gives them back as FP32.

@@ -1,0 +1,180 @@
+//! Error-compensated rounding (Frantar et al., 2023, arXiv:2210.17323).
+
+use super::{
+    Calibration, Granularity, Grid, PackedMatrix, Settings, fit_range,
+    linalg::{cholesky, inverse},
+    packed::fit_grids,
+};
+
+/// Share of the mean diagonal added to the Hessian, as in the paper: inputs that never vary would make it singular.
+const DAMPING: f64 = 0.01;
+
+// ANCHOR: gptq
+/// Quantizes weights (`[rows, columns]`) so that the layer's *output* on `inputs` (`[examples, columns]`) changes
+/// little: column by column, each column's rounding error is spread over the columns that are still to be rounded, in
+/// proportion to how the inputs of the two columns vary together.
+#[must_use]
+pub fn gptq(weight: &[f32], columns: usize, inputs: &[f32], settings: &Settings) -> PackedMatrix {
+    let spread = spread(&hessian(inputs, columns), columns);
+    let mut grids = fit_grids(weight, columns, settings, Calibration::MinMax);
+    let group_size = settings.granularity.group_size(columns);
+    let groups = columns.div_ceil(group_size);
+    let mut codes = vec![0; weight.len()];
+    for (r, row) in weight.chunks_exact(columns).enumerate() {
+        let mut row: Vec<f64> = row.iter().map(|w| f64::from(*w)).collect();
+        for j in 0..columns {
+            let index = if grids.len() == 1 { 0 } else { r * groups + j / group_size };
+            if matches!(settings.granularity, Granularity::Group(_)) && j % group_size == 0 {
+                // The group has already taken up the errors of those before it: fit its grid to what it is now.
+                let end = (j + group_size).min(columns);
+                let block: Vec<f32> = row[j..end].iter().map(|w| *w as f32).collect();
+                grids[index] = fit_range(Calibration::MinMax, settings.scheme, settings.bits, &block);
+            }
+            let grid: Grid = grids[index];
+            let code = grid.code(row[j] as f32);
+            codes[r * columns + j] = code;
+            let error = (row[j] - f64::from(grid.value(code))) / spread[j * columns + j];
+            for k in j + 1..columns {
+                row[k] -= error * spread[j * columns + k];
+            }
+        }
+    }
+    PackedMatrix::from_codes(&codes, columns, settings, &grids)
+}
+
+/// Second derivative of the squared output error by the weights of a row: `2 Xᵀ X`, damped: `[columns, columns]`.
+fn hessian(inputs: &[f32], columns: usize) -> Vec<f64> {
+    let mut hessian = vec![0.0; columns * columns];
+    for x in inputs.chunks_exact(columns) {
+        for (i, a) in x.iter().enumerate().filter(|(_, a)| **a != 0.0) {
+            for (h, b) in hessian[i * columns..(i + 1) * columns].iter_mut().zip(x) {
+                *h += 2.0 * f64::from(*a) * f64::from(*b);
+            }
+        }
+    }
+    let mean = (0..columns).map(|i| hessian[i * columns + i]).sum::<f64>() / columns.max(1) as f64;
+    // Without any input, all directions count alike and nothing is made up for.
+    let damping = if mean > 0.0 { DAMPING * mean } else { 1.0 };
+    (0..columns).for_each(|i| hessian[i * columns + i] += damping);
+    hessian
+}
+
+/// The upper triangle `U` with `H⁻¹ = Uᵀ U`. Its row `j`, divided by its diagonal, says how the error of column `j` is
+/// spread over the columns after it, given that those before it are fixed: all inverses of the step-by-step method at
+/// once. The unit matrix, which spreads nothing, where the inputs are not finite.
+fn spread(hessian: &[f64], columns: usize) -> Vec<f64> {
+    let lower = inverse(hessian, columns).and_then(|inverse| cholesky(&inverse, columns));
+    let cell = |i: usize| match &lower {
+        Some(lower) => lower[i % columns * columns + i / columns],
+        None => f64::from(u8::from(i % columns == i / columns)),
+    };
+    (0..columns * columns).map(cell).collect()
+}
+// ANCHOR_END: gptq
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+    use crate::{quant::Scheme, rng};
+
+    const SCHEMES: [Scheme; 2] = [Scheme::Symmetric, Scheme::Affine];
+    const GRANULARITIES: [Granularity; 3] = [Granularity::Tensor, Granularity::Channel, Granularity::Group(5)];
+
+    /// Weights `[6, 12]` and inputs `[40, 12]` of which any two vary together.
+    fn case(seed: u64) -> (Vec<f32>, Vec<f32>) {
+        let mut rng = rng(seed, "gptq");
+        let weight = (0..6 * 12).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let mut inputs = Vec::new();
+        for _ in 0..40 {
+            let common: f32 = rng.random_range(-1.0..1.0);
+            inputs.extend((0..12).map(|i| common * (1.0 + i as f32 * 0.1) + rng.random_range(-0.5..0.5)));
+        }
+        (weight, inputs)
+    }
+
+    /// Squared error of the outputs.
+    fn output_error(weight: &[f32], rounded: &[f32], inputs: &[f32], columns: usize) -> f64 {
+        let mut sum = 0.0;
+        for (w, q) in weight.chunks(columns).zip(rounded.chunks(columns)) {
+            for x in inputs.chunks(columns) {
+                let error: f64 = (0..columns).map(|i| f64::from(w[i] - q[i]) * f64::from(x[i])).sum();
+                sum += error * error;
+            }
+        }
+        sum
+    }
+
+    fn every_setting() -> impl Iterator<Item = Settings> {
+        let all = SCHEMES.into_iter().flat_map(|scheme| GRANULARITIES.map(|granularity| (scheme, granularity)));
+        all.flat_map(|(scheme, granularity)| [2, 3, 4, 8].map(|bits| Settings::weight_only(bits, scheme, granularity)))
+    }
+
+    #[test]
+    fn correlated_inputs_lose_less_than_by_rounding_each_weight_alone() {
+        for settings in every_setting() {
+            let (mut nearest, mut compensated) = (0.0, 0.0);
+            for seed in 0..25 {
+                let (weight, inputs) = case(seed);
+                let plain = PackedMatrix::quantize(&weight, 12, &settings).dequantize();
+                let better = gptq(&weight, 12, &inputs, &settings).dequantize();
+                let (a, b) = (output_error(&weight, &plain, &inputs, 12), output_error(&weight, &better, &inputs, 12));
+                assert!(b <= a, "seed {seed}: {b} against {a}, {settings:?}");
+                nearest += a;
+                compensated += b;
+            }
+            assert!(compensated < 0.7 * nearest, "{compensated} against {nearest}, {settings:?}");
+        }
+    }
+
+    #[test]
+    fn inputs_that_have_nothing_in_common_give_plain_rounding() {
+        let (weight, _) = case(0);
+        // One input at a time: the Hessian is a multiple of the unit matrix.
+        let unit: Vec<f32> = (0..12 * 12).map(|i| if i % 12 == i / 12 { 1.0 } else { 0.0 }).collect();
+        for settings in every_setting() {
+            let plain = PackedMatrix::quantize(&weight, 12, &settings);
+            for inputs in [&unit[..], &[], &[f32::NAN; 12]] {
+                assert_eq!(gptq(&weight, 12, inputs, &settings), plain);
+            }
+        }
+    }
+
+    /// The step-by-step method (optimal brain quantization in a fixed order, arXiv:2208.11580): after every column the
+    /// Hessian of the remaining ones is inverted anew.
+    fn literal(weight: &[f32], columns: usize, inputs: &[f32], grids: &[Grid]) -> Vec<f32> {
+        let hessian = hessian(inputs, columns);
+        let mut rounded = Vec::new();
+        for (row, grid) in weight.chunks(columns).zip(grids) {
+            let mut row: Vec<f64> = row.iter().map(|w| f64::from(*w)).collect();
+            for j in 0..columns {
+                let left = columns - j;
+                let part: Vec<f64> =
+                    (0..left * left).map(|i| hessian[(j + i / left) * columns + j + i % left]).collect();
+                let inverse = inverse(&part, left).expect("positive definite");
+                let value = grid.value(grid.code(row[j] as f32));
+                let error = (row[j] - f64::from(value)) / inverse[0];
+                for k in 0..left {
+                    row[j + k] -= error * inverse[k * left];
+                }
+                rounded.push(value);
+            }
+        }
+        rounded
+    }
+
+    #[test]
+    fn one_factorization_stands_for_an_inverse_at_every_step() {
+        for seed in 0..10 {
+            let (weight, inputs) = case(seed);
+            let settings = Settings::weight_only(3, Scheme::Affine, Granularity::Channel);
+            let grids = fit_grids(&weight, 12, &settings, Calibration::MinMax);
+            let (fast, slow) =
+                (gptq(&weight, 12, &inputs, &settings).dequantize(), literal(&weight, 12, &inputs, &grids));
+            for (fast, slow) in fast.iter().zip(&slow) {
+                assert!((fast - slow).abs() < 1e-5, "{fast} {slow}");
+            }
+        }
+    }
+}

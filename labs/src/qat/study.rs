@@ -1,0 +1,315 @@
+//! Every arm over ten seeds: a seed draws the calibration images and the order of the training images.
+
+use lab_api::{Axis, Cell, Chart, ChartBody, Family, Interval, Kind, LabError, Metric, Report, Series, Table};
+use lab_kit::{
+    Context,
+    quant::{Granularity, Scheme, Settings},
+    report::{MetricExt, metric},
+    stats::{median, median_interval},
+    subject::Subject,
+    train::Training,
+};
+
+use super::{
+    Params,
+    arms::{self, Arm, Outcome},
+    figures::Curves,
+    model::Range,
+};
+
+/// Orders of the training images.
+const SEEDS: u64 = 10;
+const LEVEL: f64 = 0.95;
+const RANGES: [(Range, &str); 3] = [(Range::MinMax, "min_max"), (Range::Mse, "mse"), (Range::Learned, "learned")];
+/// Lengths of training that are compared, at the default setting.
+const EPOCHS: [usize; 4] = [1, 2, 4, 16];
+
+/// One combination of settings.
+#[derive(Debug, Clone)]
+struct Studied {
+    arm: Arm,
+    epochs: usize,
+    id: String,
+    words: String,
+}
+
+fn all() -> Vec<Studied> {
+    let default = Params::default();
+    let epochs = default.training().epochs;
+    let arm = |bits, scheme, granularity, range| Arm {
+        settings: Settings { bits, scheme, granularity, ..default.settings() },
+        range,
+    };
+    let mut all = Vec::new();
+    for bits in [2, 3, 4] {
+        for (range, word) in RANGES {
+            all.push(Studied {
+                arm: arm(bits, Scheme::Symmetric, Granularity::Channel, range),
+                epochs,
+                id: format!("{bits}_{word}"),
+                words: format!("{bits} bits, per channel, range {}", word.replace('_', "-")),
+            });
+        }
+        all.push(Studied {
+            arm: arm(bits, Scheme::Symmetric, Granularity::Tensor, Range::MinMax),
+            epochs,
+            id: format!("{bits}_min_max_tensor"),
+            words: format!("{bits} bits, per tensor, range min-max"),
+        });
+    }
+    all.push(Studied {
+        arm: arm(2, Scheme::Affine, Granularity::Channel, Range::MinMax),
+        epochs,
+        id: "2_min_max_affine".into(),
+        words: "2 bits, affine, per channel, range min-max".into(),
+    });
+    for epochs in EPOCHS {
+        all.push(Studied {
+            arm: arm(2, Scheme::Symmetric, Granularity::Channel, Range::MinMax),
+            epochs,
+            id: format!("2_min_max_epochs_{epochs}"),
+            words: format!("2 bits, per channel, range min-max, {epochs} epochs"),
+        });
+    }
+    all
+}
+
+/// Accuracies of one arm, per seed, in per cent.
+#[derive(Debug, Clone, Default)]
+struct Seeds {
+    rounded: Vec<f64>,
+    trained: Vec<f64>,
+    control: Vec<f64>,
+    flips: Vec<f64>,
+    sqnr_db: (Vec<f64>, Vec<f64>),
+    mismatches: usize,
+}
+
+impl Seeds {
+    fn gain(&self) -> Vec<f64> {
+        self.trained.iter().zip(&self.rounded).map(|(a, b)| a - b).collect()
+    }
+
+    fn gap(&self) -> Vec<f64> {
+        self.trained.iter().zip(&self.control).map(|(a, b)| a - b).collect()
+    }
+}
+
+/// The study.
+pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
+    let studied = all();
+    let mut results = vec![Seeds::default(); studied.len()];
+    let (mut fp32, mut control_accuracy) = (0.0, Vec::new());
+    let seed_before = cx.seed;
+    for seed in 0..SEEDS {
+        cx.seed = seed;
+        let subject = Subject::load(cx).await?;
+        let baseline = subject.baseline(cx).await?.answers;
+        let percent = |answers: &[u8]| 100.0 * subject.right(answers) as f64 / subject.digits.len() as f64;
+        fp32 = percent(&baseline);
+        let default = Params::default().training();
+        let mut controls: Vec<(usize, f64)> = Vec::new();
+        for (i, arm) in studied.iter().enumerate() {
+            cx.progress(
+                &format!("Seed {seed}: {}", arm.words),
+                (seed as f64 + i as f64 / studied.len() as f64) / SEEDS as f64,
+            );
+            let how = Training { epochs: arm.epochs, ..default.clone() };
+            let control = match controls.iter().find(|(epochs, _)| *epochs == arm.epochs) {
+                Some((_, accuracy)) => *accuracy,
+                None => {
+                    let accuracy = percent(&control(&subject, &baseline, &how, cx).await?);
+                    controls.push((arm.epochs, accuracy));
+                    accuracy
+                }
+            };
+            let ptq = arm.arm.post_training(&subject, cx).await?;
+            let mut trained = Vec::new();
+            for fold in 0..subject.folds() {
+                trained.push(arm.arm.train(&subject, fold, &how, cx, None).await?);
+            }
+            let aware = Outcome::of_trained(&subject, trained, cx).await?;
+            let result = &mut results[i];
+            result.rounded.push(percent(&ptq.answers));
+            result.trained.push(percent(&aware.answers));
+            result.control.push(control);
+            result.flips.push(subject.compare(&baseline, &aware.answers).flips as f64);
+            result.sqnr_db.0.push(super::summary::weight_sqnr(&ptq));
+            result.sqnr_db.1.push(super::summary::weight_sqnr(&aware));
+            result.mismatches += aware.mismatches;
+        }
+        control_accuracy.extend(controls.iter().find(|(epochs, _)| *epochs == default.epochs).map(|(_, a)| *a));
+    }
+    cx.seed = seed_before;
+    Ok(report(&studied, &results, fp32, &control_accuracy, cx))
+}
+
+/// FP32 with the same further training.
+async fn control(subject: &Subject, fp32: &[u8], how: &Training, cx: &Context) -> Result<Vec<u8>, LabError> {
+    let nothing = Outcome { networks: vec![], answers: fp32.to_vec(), masters: vec![], mismatches: 0, seconds: vec![] };
+    let mut curves = Curves::new(subject, fp32, &nothing);
+    let mut networks = Vec::new();
+    for fold in 0..subject.folds() {
+        networks.push(arms::train_plain(subject, fold, how, cx, &mut curves, &Report::default()).await?);
+    }
+    arms::control_answers(subject, &networks, cx).await
+}
+
+/// The middle of the seeds with its interval, of a live training.
+fn over_seeds(id: &str, label: &str, unit: &str, values: &[f64], cx: &Context) -> Metric {
+    let mut all = metric(Family::Quality, id, label, median(values), unit)
+        .interval(median_interval(values, LEVEL, &mut cx.rng(id)))
+        .measured(values.to_vec());
+    all.kind = Kind::Trained;
+    all
+}
+
+fn report(studied: &[Studied], results: &[Seeds], fp32: f64, control: &[f64], cx: &Context) -> Report {
+    let mut report = Report::default();
+    report.metrics.push(
+        over_seeds("control", "Accuracy of FP32 after the same training", "%", control, cx).higher().baseline(fp32),
+    );
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    for (arm, seeds) in studied.iter().zip(results) {
+        let (id, words) = (&arm.id, &arm.words);
+        let (gain, gap) = (seeds.gain(), seeds.gap());
+        let rounded = median(&seeds.rounded);
+        let sqnr = median(&seeds.sqnr_db.1);
+        report.metrics.push(
+            over_seeds(&format!("qat_{id}"), &format!("QAT: {words}"), "%", &seeds.trained, cx)
+                .higher()
+                .baseline(rounded),
+        );
+        report
+            .metrics
+            .push(over_seeds(&format!("gain_{id}"), &format!("QAT less PTQ: {words}"), "points", &gain, cx).higher());
+        report.metrics.push(
+            over_seeds(&format!("gap_{id}"), &format!("QAT less FP32 trained on: {words}"), "points", &gap, cx)
+                .higher(),
+        );
+        report.metrics.push(
+            over_seeds(
+                &format!("sqnr_{id}"),
+                &format!("SQNR of the weights after QAT: {words}"),
+                "dB",
+                &seeds.sqnr_db.1,
+                cx,
+            )
+            .higher()
+            .baseline(median(&seeds.sqnr_db.0)),
+        );
+        let interval = median_interval(&seeds.trained, LEVEL, &mut cx.rng(&format!("qat_{id}")));
+        let numbers = [
+            arm.epochs as f64,
+            rounded,
+            median(&seeds.trained),
+            interval.low,
+            interval.high,
+            median(&gap),
+            median(&seeds.flips),
+            median(&seeds.sqnr_db.0),
+            sqnr,
+        ];
+        rows.push(std::iter::once(Cell::from(words.clone())).chain(numbers.map(Cell::from)).collect());
+    }
+    let mismatches: usize = results.iter().map(|seeds| seeds.mismatches).sum();
+    let judged = results.iter().map(|seeds| seeds.trained.len()).sum::<usize>() as f64;
+    report.metrics.push(
+        metric(Family::Quality, "deployed_mismatches", "Changed by packing, per 1,797 images", mismatches as f64 / judged.max(1.0), "images")
+            .lower()
+            .exact(0.5, "sums in another order may move an image on a boundary")
+            .help("Images that the packed network answers otherwise than the fake-quantized one, mean over all arms and seeds."),
+    );
+    let columns = [
+        "Arm",
+        "Epochs",
+        "PTQ (%)",
+        "QAT (%)",
+        "95 % from",
+        "95 % to",
+        "QAT less FP32 trained on (points)",
+        "Flips (images)",
+        "SQNR before (dB)",
+        "SQNR after (dB)",
+    ];
+    report.tables.push(Table {
+        id: "arms".into(),
+        title: "Every arm, median of ten seeds".into(),
+        columns: columns.map(str::to_owned).to_vec(),
+        rows,
+    });
+    report.charts.push(widths(studied, results, fp32, cx));
+    report.charts.push(lengths(studied, results, cx));
+    report
+}
+
+/// Accuracy against bits, one line for each range.
+fn widths(studied: &[Studied], results: &[Seeds], fp32: f64, cx: &Context) -> Chart {
+    let of = |bits: u32, word: &str| {
+        studied.iter().zip(results).find(|(arm, _)| arm.id == format!("{bits}_{word}")).map(|(_, seeds)| seeds)
+    };
+    let line = |name: String, word: &str, values: fn(&Seeds) -> &Vec<f64>| {
+        let found = [2, 3, 4].into_iter().filter_map(|bits| of(bits, word).map(|seeds| (bits, values(seeds))));
+        let found: Vec<(u32, &Vec<f64>)> = found.collect();
+        let band = |values: &[f64]| {
+            let Interval { low, high, .. } = median_interval(values, LEVEL, &mut cx.rng(&name));
+            [low, high]
+        };
+        Series {
+            points: found.iter().map(|(bits, values)| [f64::from(*bits), median(values)]).collect(),
+            band: found.iter().map(|(_, values)| band(values)).collect(),
+            name,
+        }
+    };
+    let mut series = vec![Series { name: "FP32".into(), points: vec![[2.0, fp32], [4.0, fp32]], band: vec![] }];
+    for (_, word) in [RANGES[0], RANGES[1]] {
+        series.push(line(format!("PTQ, {}", word.replace('_', "-")), word, |seeds| &seeds.rounded));
+    }
+    for (_, word) in RANGES {
+        series.push(line(format!("QAT, {}", word.replace('_', "-")), word, |seeds| &seeds.trained));
+    }
+    Chart {
+        id: "widths".into(),
+        title: "Training against rounding, at every width".into(),
+        caption: "Median accuracy of ten seeds, symmetric grids, one scale for each channel. Bands are 95 % intervals."
+            .into(),
+        x: Axis::linear("Bits per weight"),
+        y: Axis { max: Some(100.0), ..Axis::linear("Accuracy (%)") },
+        body: ChartBody::Line { series },
+    }
+}
+
+/// Accuracy against epochs.
+fn lengths(studied: &[Studied], results: &[Seeds], cx: &Context) -> Chart {
+    let mut found: Vec<(usize, &Seeds)> = studied
+        .iter()
+        .zip(results)
+        .filter(|(arm, _)| arm.id == "2_min_max" || arm.id.contains("epochs"))
+        .map(|(arm, seeds)| (arm.epochs, seeds))
+        .collect();
+    found.sort_by_key(|(epochs, _)| *epochs);
+    let series = |name: &str, values: fn(&Seeds) -> &Vec<f64>| {
+        let band = |values: &[f64]| {
+            let Interval { low, high, .. } = median_interval(values, LEVEL, &mut cx.rng(name));
+            [low, high]
+        };
+        Series {
+            name: name.into(),
+            points: found.iter().map(|(epochs, seeds)| [*epochs as f64, median(values(seeds))]).collect(),
+            band: found.iter().map(|(_, seeds)| band(values(seeds))).collect(),
+        }
+    };
+    Chart {
+        id: "lengths".into(),
+        title: "How much training does 2 bits take?".into(),
+        caption:
+            "Median accuracy of ten seeds at 2 bits, range min-max, against the epochs trained; the learning rate \
+                  falls to zero over each. Bands are 95 % intervals."
+                .into(),
+        x: Axis::log("Epochs"),
+        y: Axis { max: Some(100.0), ..Axis::linear("Accuracy (%)") },
+        body: ChartBody::Line {
+            series: vec![series("FP32, trained on", |seeds| &seeds.control), series("QAT", |seeds| &seeds.trained)],
+        },
+    }
+}

@@ -1,0 +1,179 @@
+//! The numbers of a run, and the sentences it calls for.
+
+use lab_api::{Family, Kind, Metric};
+use lab_kit::{
+    quant::{QuantizedMlp, signal_and_noise, sqnr_db},
+    report::{MetricExt, metric, thousands},
+    stats::proportion,
+    subject::Subject,
+};
+
+use super::arms::Outcome;
+
+/// Confidence of every interval.
+const LEVEL: f64 = 0.95;
+/// Why a comparison with FP32 may differ by an image.
+const ONE_IMAGE: &str =
+    "FP32 sums differ in their last bits between devices, so one image on a boundary may change sides";
+
+/// A number that a live training decides.
+fn trained(mut metric: Metric) -> Metric {
+    metric.kind = Kind::Trained;
+    metric.tolerance = None;
+    metric
+}
+
+/// What the packed network takes: the same after training as before.
+pub(super) fn memory(subject: &Subject, network: &QuantizedMlp) -> Vec<Metric> {
+    let (before, after) = (subject.network(0).bytes() as f64, network.bytes() as f64);
+    let counted = "bytes of buffers are counted";
+    // FP32 weight, its gradient, and the two moments of AdamW.
+    let state = 4.0 * before;
+    vec![
+        metric(Family::Memory, "weight_bytes", "Weights", after, "bytes")
+            .lower()
+            .baseline(before)
+            .exact(0.0, counted)
+            .help("Packed integers, their scales and zero points, and the FP32 biases: the same for PTQ and QAT."),
+        metric(Family::Memory, "compression", "Compression", before / after, "×")
+            .higher()
+            .baseline(1.0)
+            .exact(1e-9, counted)
+            .help("FP32 bytes over packed bytes."),
+        metric(Family::Memory, "training_bytes", "Weights while training", state, "bytes")
+            .lower()
+            .baseline(state)
+            .exact(0.0, counted)
+            .help(
+                "FP32 weights, their gradients and AdamW's two moments. Training for 2 bits takes all of them: it saves \
+                 memory when the network is used, not when it is made.",
+            ),
+    ]
+}
+
+/// What is known before any training: FP32 and rounded.
+pub(super) fn before(subject: &Subject, fp32: &[u8], ptq: &Outcome) -> Vec<Metric> {
+    let rounded = subject.compare(fp32, &ptq.answers);
+    vec![
+        metric(Family::Quality, "accuracy_ptq", "Accuracy, rounded afterwards", rounded.percent(rounded.after), "%")
+            .higher()
+            .baseline(rounded.percent(rounded.before))
+            .interval(share(rounded.after, rounded.images))
+            .exact(0.0, "sums are of integers")
+            .help("Post-training quantization on the same grids; the baseline is FP32."),
+    ]
+}
+
+fn share(count: usize, images: usize) -> lab_api::Interval {
+    let interval = proportion(count, images, LEVEL);
+    lab_api::Interval { low: 100.0 * interval.low, high: 100.0 * interval.high, level: LEVEL }
+}
+
+/// Accuracies, differences, flips, errors.
+pub(super) fn quality(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outcome, aware: &Outcome) -> Vec<Metric> {
+    let gain = subject.compare(&ptq.answers, &aware.answers);
+    let gap = subject.compare(fp32, &aware.answers);
+    let further = subject.compare(fp32, control);
+    let against_control = subject.compare(control, &aware.answers);
+    let rounded = subject.compare(fp32, &ptq.answers);
+    let images = gain.images;
+    let mut metrics = vec![
+        trained(
+            metric(Family::Quality, "accuracy", "Accuracy with QAT", gain.percent(gain.after), "%")
+                .higher()
+                .baseline(gain.percent(gain.before))
+                .interval(share(gain.after, images))
+                .help("Of the packed networks on the images they have not seen; the baseline is the same width rounded afterwards."),
+        ),
+        trained(
+            metric(Family::Quality, "gain", "Gained by training through the rounding", gain.points(), "points")
+                .higher()
+                .interval(gain.points_interval(LEVEL))
+                .help("QAT less PTQ at equal bytes, paired on the same images."),
+        ),
+        trained(
+            metric(Family::Quality, "gap", "Gap to FP32", gap.points(), "points")
+                .higher()
+                .interval(gap.points_interval(LEVEL))
+                .help("QAT less the FP32 networks as shipped, paired on the same images."),
+        ),
+        trained(
+            metric(Family::Quality, "gap_control", "Gap to FP32 with the same training", against_control.points(), "points")
+                .higher()
+                .interval(against_control.points_interval(LEVEL))
+                .help("The fair comparison: the FP32 networks got the same further epochs on the same images in the same order."),
+        ),
+        trained(
+            metric(Family::Quality, "accuracy_control", "Accuracy of FP32, trained on", further.percent(further.after), "%")
+                .higher()
+                .baseline(further.percent(further.before))
+                .interval(share(further.after, images))
+                .help("The control; the baseline is FP32 as shipped."),
+        ),
+    ];
+    metrics.extend(before(subject, fp32, ptq));
+    metrics.push(
+        metric(Family::Quality, "accuracy_fp32", "Accuracy of FP32", gap.percent(gap.before), "%")
+            .higher()
+            .interval(share(gap.before, images))
+            .exact(gap.percent(1) + 1e-9, ONE_IMAGE)
+            .help("The networks as shipped (5-fold cross-validation, 1,797 images)."),
+    );
+    metrics.push(trained(
+        metric(Family::Quality, "flips", "Images that flipped", gap.flips as f64, "images")
+            .lower()
+            .baseline(rounded.flips as f64)
+            .help("Images answered otherwise than by FP32; the baseline is PTQ."),
+    ));
+    let (qat, ptq) = (weight_sqnr(aware), weight_sqnr(ptq));
+    metrics.push(trained(
+        metric(Family::Quality, "weight_sqnr", "SQNR of the weights", qat, "dB")
+            .higher()
+            .baseline(ptq)
+            .help("FP32 weights over the error of rounding them, all layers and networks; the baseline is PTQ."),
+    ));
+    metrics.push(trained(
+        metric(Family::Quality, "deployed_mismatches", "Changed by packing", aware.mismatches as f64, "images")
+            .lower()
+            .baseline(0.0)
+            .help("Images that the packed integers answer otherwise than the fake-quantized network in training."),
+    ));
+    metrics
+}
+
+/// Of all weights, in decibels.
+pub(super) fn weight_sqnr(outcome: &Outcome) -> f64 {
+    let (mut signal, mut noise) = (0.0, 0.0);
+    for (master, packed) in outcome.masters.iter().zip(&outcome.networks) {
+        for (layer, packed) in master.layers.iter().zip(&packed.layers) {
+            let (s, n) = signal_and_noise(&layer.weight, &packed.weight.dequantize());
+            signal += s;
+            noise += n;
+        }
+    }
+    sqnr_db(signal, noise)
+}
+
+/// Sentences for this very run.
+pub(super) fn notes(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outcome, aware: &Outcome) -> Vec<String> {
+    let gain = subject.compare(&ptq.answers, &aware.answers);
+    let interval = gain.points_interval(LEVEL);
+    let mut notes = vec![format!(
+        "Of {} images, training turned {} from wrong to right and {} from right to wrong.",
+        thousands(gain.images),
+        gain.gained,
+        gain.lost
+    )];
+    if interval.low <= 0.0 && interval.high >= 0.0 {
+        notes.push("The interval of the gain contains zero: at this width rounding afterwards does about as well, without any training.".into());
+    }
+    let further = subject.compare(fp32, control).points_interval(LEVEL);
+    if further.low <= 0.0 && further.high >= 0.0 {
+        notes.push("Training the FP32 networks on changed their accuracy by no more than chance, so the gain is not one of further training.".into());
+    }
+    let (qat, ptq) = (weight_sqnr(aware), weight_sqnr(ptq));
+    if gain.points() > 0.0 && qat < ptq + 1.0 {
+        notes.push("The weights are rounded about as coarsely as before: training did not make the error small, it made the network right in spite of it.".into());
+    }
+    notes
+}
