@@ -77,7 +77,10 @@ mod tests {
     use rand::Rng;
 
     use super::*;
-    use crate::{quant::Scheme, rng};
+    use crate::{
+        quant::{Scheme, outlier::output_error},
+        rng,
+    };
 
     const SCHEMES: [Scheme; 2] = [Scheme::Symmetric, Scheme::Affine];
     const GRANULARITIES: [Granularity; 3] = [Granularity::Tensor, Granularity::Channel, Granularity::Group(5)];
@@ -94,18 +97,6 @@ mod tests {
         (weight, inputs)
     }
 
-    /// Squared error of the outputs.
-    fn output_error(weight: &[f32], rounded: &[f32], inputs: &[f32], columns: usize) -> f64 {
-        let mut sum = 0.0;
-        for (w, q) in weight.chunks(columns).zip(rounded.chunks(columns)) {
-            for x in inputs.chunks(columns) {
-                let error: f64 = (0..columns).map(|i| f64::from(w[i] - q[i]) * f64::from(x[i])).sum();
-                sum += error * error;
-            }
-        }
-        sum
-    }
-
     fn every_setting() -> impl Iterator<Item = Settings> {
         let all = SCHEMES.into_iter().flat_map(|scheme| GRANULARITIES.map(|granularity| (scheme, granularity)));
         all.flat_map(|(scheme, granularity)| [2, 3, 4, 8].map(|bits| Settings::weight_only(bits, scheme, granularity)))
@@ -114,17 +105,19 @@ mod tests {
     #[test]
     fn correlated_inputs_lose_less_than_by_rounding_each_weight_alone() {
         for settings in every_setting() {
-            let (mut nearest, mut compensated) = (0.0, 0.0);
+            let (mut nearest, mut compensated, mut worse) = (0.0, 0.0, 0);
             for seed in 0..25 {
                 let (weight, inputs) = case(seed);
                 let plain = PackedMatrix::quantize(&weight, 12, &settings).dequantize();
                 let better = gptq(&weight, 12, &inputs, &settings).dequantize();
                 let (a, b) = (output_error(&weight, &plain, &inputs, 12), output_error(&weight, &better, &inputs, 12));
-                assert!(b <= a, "seed {seed}: {b} against {a}, {settings:?}");
+                worse += usize::from(b > a);
                 nearest += a;
                 compensated += b;
             }
-            assert!(compensated < 0.7 * nearest, "{compensated} against {nearest}, {settings:?}");
+            // Column by column is greedy: now and then the last columns cannot take up what the first have left them.
+            assert!(worse <= 3, "worse on {worse} of 25, {settings:?}");
+            assert!(compensated < 0.5 * nearest, "{compensated} against {nearest}, {settings:?}");
         }
     }
 
