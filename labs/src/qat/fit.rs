@@ -160,7 +160,7 @@ pub async fn fit<T: Trainable>(
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
+    use std::{cell::Cell, rc::Rc};
 
     use lab_api::{AssetRef, DeviceChoice, Report};
     use lab_kit::{
@@ -174,15 +174,17 @@ mod tests {
     use super::*;
     use crate::registry::qat::model::{Range, post_training};
 
-    /// A host without files, for runs that need none.
-    struct Nowhere;
+    /// A host without files, for runs that need none. Its clock moves whenever it is read.
+    #[derive(Default)]
+    struct Nowhere(Cell<f64>);
 
     impl Host for Nowhere {
         fn fetch(&self, _: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
             Box::pin(async { Err("there are no files".to_owned()) })
         }
         fn now_ms(&self) -> f64 {
-            0.0
+            self.0.set(self.0.get() + 0.01);
+            self.0.get()
         }
         fn yield_now(&self) -> LocalBoxFuture<'_, ()> {
             Box::pin(async {})
@@ -209,7 +211,7 @@ mod tests {
 
     fn context() -> Context {
         let device = now(open_device(DeviceChoice::Cpu)).expect("the CPU is always there");
-        Context::new(device, 0, Vec::new(), Rc::new(Nowhere))
+        Context::new(device, 0, Vec::new(), Rc::<Nowhere>::default())
     }
 
     fn digits() -> Digits {
