@@ -2,6 +2,8 @@
 
 mod evaluate;
 mod figures;
+#[cfg(feature = "schema")]
+mod outliers;
 mod scale;
 mod speed;
 #[cfg(feature = "schema")]

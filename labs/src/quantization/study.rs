@@ -11,6 +11,7 @@ use lab_kit::{
 
 use super::{
     evaluate::{Outcome, quantize},
+    outliers,
     summary::scaled,
 };
 
@@ -180,6 +181,7 @@ pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
     let fp32 = 100.0 * subject.right(&baseline.answers) as f64 / subject.digits.len() as f64;
     report.tables.push(table(rows));
     report.charts.push(chart(lines, (fp32_bytes, fp32)));
+    outliers::run(&subject, cx, &mut report).await?;
     calibration(cx, &mut report).await?;
     Ok(report)
 }
