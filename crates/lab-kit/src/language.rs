@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::{
         models::{StateDict, TransformerConfig, config_tests::tiny},
-        training::tests::wait,
+        testing::ready,
     };
 
     fn model(device: &Device) -> (Transformer, StateDict, TransformerConfig) {
@@ -148,7 +148,7 @@ mod tests {
         let tokens: Vec<u32> = (0..37).map(|_| rng.random_range(0..17)).collect();
         let judge = |window, stride, batch| {
             let how = Sliding { window, stride, batch };
-            wait(text_loss(&model, &tokens, how, &device, async |_| Ok(()))).expect("judged").nats
+            ready(text_loss(&model, &tokens, how, &device, async |_| Ok(()))).expect("judged").nats
         };
         for (window, stride, batch) in [(8, 8, 1), (8, 3, 2), (16, 16, 4), (5, 1, 8)] {
             let nats = judge(window, stride, batch);
@@ -163,7 +163,7 @@ mod tests {
             let end = (window + stride).min(36);
             let context = &tokens[end - window..=i + 1];
             let how = Sliding { window: context.len() - 1, stride: 1, batch: 1 };
-            let alone = wait(text_loss(&model, context, how, &device, async |_| Ok(()))).expect("judged").nats;
+            let alone = ready(text_loss(&model, context, how, &device, async |_| Ok(()))).expect("judged").nats;
             assert!((nats[i] - alone[alone.len() - 1]).abs() < 1e-5);
         }
     }
@@ -181,7 +181,7 @@ mod tests {
         let (model, ..) = model(&device);
         let judge = |tokens: &[u32], window, stride| {
             let how = Sliding { window, stride, batch: 1 };
-            wait(text_loss(&model, tokens, how, &device, async |_| Ok(())))
+            ready(text_loss(&model, tokens, how, &device, async |_| Ok(())))
         };
         assert!(judge(&[1], 4, 4).is_err());
         assert!(judge(&[1, 2, 3], 4, 5).is_err());

@@ -158,7 +158,7 @@ impl Cnn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{mlp::read, training::tests::wait};
+    use crate::{mlp::read, testing::ready};
 
     fn tiny() -> CnnConfig {
         CnnConfig { side: 6, channels: vec![2, 3], classes: 4 }
@@ -181,7 +181,7 @@ mod tests {
         let image: Vec<f32> = (0..36).map(|_| rng.random()).collect();
         let model = Cnn::new(&config, &state, "a test", &device).expect("fits");
         let input = Tensor::<1>::from_floats(image.as_slice(), &device).reshape([1, 36]);
-        let logits = wait(read(model.forward(input))).expect("runs");
+        let logits = ready(read(model.forward(input))).expect("runs");
 
         let mut maps = vec![image];
         for (i, (inputs, outputs, side)) in config.blocks().enumerate() {

@@ -15,8 +15,8 @@ pub struct Rope {
     cosine: Tensor<2>,
     /// `[T, D]`.
     sine: Tensor<2>,
-    /// `[D, D]`: `x · swap` is `(-x₂, x₁)` for `x = (x₁, x₂)`. One small product is cheaper than two slices, a negation
-    /// and a concatenation, forward and backward.
+    /// `[D, D]`: `x · swap` is `(-x₂, x₁)` for `x = (x₁, x₂)`. One small product in the place of two slices, a
+    /// negation and a concatenation, forward and backward.
     swap: Tensor<2>,
 }
 

@@ -84,9 +84,9 @@ mod tests {
         language::{Sliding, text_loss},
         mlp::read,
         models::{Cnn, StateDict, Transformer},
+        testing::{alone_in_memory, ready},
         tokenizer::Tokenizer,
         train::argmax,
-        training::tests::wait,
         weights::Precision,
     };
 
@@ -106,6 +106,7 @@ mod tests {
 
     #[test]
     fn the_shipped_language_model_foretells_text_that_it_never_saw() {
+        let _alone = alone_in_memory();
         let tokenizer = Tokenizer::read(include_bytes!("../../../../assets/corpus/tokenizer.json")).expect("shipped");
         let corpus =
             Corpus::read(Part::Test, include_bytes!("../../../../assets/corpus/test.txt.gz")).expect("shipped");
@@ -116,7 +117,7 @@ mod tests {
             let weights = StateDict::from_safetensors(which.asset, bytes).expect("whole");
             let model = Transformer::new(&which.config, &weights, which.asset, &device).expect("fits");
             let how = Sliding { window: 256, stride: 256, batch: 4 };
-            let loss = wait(text_loss(&model, &tokens, how, &device, async |_| Ok(()))).expect("judged");
+            let loss = ready(text_loss(&model, &tokens, how, &device, async |_| Ok(()))).expect("judged");
             loss.bits_per_character(characters)
         };
         let full = bits(&LanguageModel::full(), include_bytes!("../../../../assets/language/lm.safetensors"));
@@ -134,7 +135,7 @@ mod tests {
             let weights = StateDict::from_safetensors(which.asset, bytes).expect("whole");
             let model = Cnn::new(&which.config, &weights, which.asset, &device).expect("fits");
             let images = TensorData::new(data.gather(&unseen), [unseen.len(), Glyphs::PIXELS]);
-            let logits = wait(read(model.forward(Tensor::from_data(images, &device)))).expect("runs");
+            let logits = ready(read(model.forward(Tensor::from_data(images, &device)))).expect("runs");
             let answers = argmax(&logits, which.config.classes);
             let right = answers.iter().zip(data.labels_of(&unseen)).filter(|(a, b)| **a == *b).count();
             right as f64 / unseen.len() as f64

@@ -136,8 +136,8 @@ impl Transformer {
         Ok(self.head(self.cached(tokens, cache)?))
     }
 
-    /// Logits `[B, V]` of what follows the last of the tokens `[B, T]`; else as [`Transformer::extend`]. The output layer,
-    /// a fifth of a small model's work, sees one token alone.
+    /// Logits `[B, V]` of what follows the last of the tokens `[B, T]`; else as [`Transformer::extend`]. The output layer
+    /// sees one token alone.
     ///
     /// # Errors
     /// As [`Transformer::extend`].
@@ -208,14 +208,17 @@ pub(super) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
 
 #[cfg(test)]
 mod tests {
+    use std::rc::Rc;
+
     use rand::Rng;
 
     use super::*;
     use crate::{
+        measure::peak_bytes,
         mlp::read,
         models::{Sampling, config_tests::tiny, generate},
-        training::tests::wait,
-        weights::WeightFile,
+        testing::{FakeClock, alone_in_memory, context, ready},
+        weights::{Precision, WeightFile},
     };
 
     fn random(config: &TransformerConfig, seed: u64, device: &Device) -> Transformer {
@@ -248,7 +251,7 @@ mod tests {
                 file.integers("fixture.tokens", &[2, 9]).expect("there").into_iter().map(u32::from).collect();
             let logits = model.forward(model.tokens(&[&tokens[..9], &tokens[9..]], &device).expect("valid"));
             let expected = file.floats("fixture.logits", &[2, 9, 17]).expect("there");
-            let logits = wait(read(logits)).expect("runs");
+            let logits = ready(read(logits)).expect("runs");
             let largest = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
             // Logits reach about 5; two layers of sums of at most 24 products in singles, and sines that PyTorch computes
             // in singles and we in doubles, leave a few units of 1e-6.
@@ -289,6 +292,21 @@ mod tests {
     }
 
     #[test]
+    fn a_step_writes_into_the_cache_and_does_not_copy_it() {
+        let _alone = alone_in_memory();
+        let cx = context(Rc::new(FakeClock::real()));
+        let config = TransformerConfig { context: 1 << 14, layers: 1, ..tiny() };
+        let model = random(&config, 0, &cx.device);
+        let mut cache = KvCache::new(&config, 64, 1 << 14, &cx.device).expect("fits");
+        let tokens = model.tokens(&[&[1_u32] as &[u32]; 64], &cx.device).expect("valid");
+        let step = async || model.next(tokens, &mut cache).map(drop);
+        let peak = ready(peak_bytes(&cx, step)).expect("fits").1.expect("counted");
+        // A copy of the keys alone would take half of the cache.
+        let whole = 64 * (1 << 14) * config.cache_bytes_per_token(Precision::Fp32);
+        assert!(peak < whole / 4, "{peak} of {whole}");
+    }
+
+    #[test]
     fn the_future_is_hidden() {
         let device = Device::flex();
         let model = random(&tiny(), 3, &device);
@@ -306,7 +324,7 @@ mod tests {
         let prompt = [3, 1, 4];
         let mut seen = Vec::new();
         let written =
-            wait(generate(&model, (&prompt, 13), &sampling, &mut crate::rng(9, "text"), &device, async |token| {
+            ready(generate(&model, (&prompt, 13), &sampling, &mut crate::rng(9, "text"), &device, async |token| {
                 seen.push(token);
                 Ok(())
             }))
@@ -316,7 +334,7 @@ mod tests {
         let mut text = prompt.to_vec();
         for _ in 0..13 {
             let logits = model.forward(model.tokens(&[&text], &device).expect("valid"));
-            let last = wait(read(logits.narrow(1, text.len() - 1, 1))).expect("runs");
+            let last = ready(read(logits.narrow(1, text.len() - 1, 1))).expect("runs");
             text.push(sampling.draw(&last, &mut rng).expect("numbers"));
         }
         assert_eq!(text[3..], written);
@@ -355,8 +373,8 @@ mod tests {
         let (device, config) = (Device::flex(), tiny());
         let weights = config.init(&mut crate::rng(0, "weights"));
         let model = Transformer::new(&config, &weights, "w", &device).expect("fits");
-        assert_eq!(wait(model.weights()).expect("read"), weights);
-        let bytes = weights.to_safetensors(crate::weights::Precision::Fp32, "a test").expect("fits");
+        assert_eq!(ready(model.weights()).expect("read"), weights);
+        let bytes = weights.to_safetensors(Precision::Fp32, "a test").expect("fits");
         assert_eq!(StateDict::from_safetensors("w", &bytes).expect("whole"), weights);
     }
 }

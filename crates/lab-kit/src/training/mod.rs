@@ -193,24 +193,15 @@ impl ModuleVisitor for Matrices {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use burn::tensor::Device;
 
     use super::*;
     use crate::{
         language::windows_to_tensors,
         models::{StateDict, Transformer, config_tests::tiny},
+        testing::ready,
     };
-
-    /// Flex never really waits: one poll suffices.
-    pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
-        let mut future = std::pin::pin!(future);
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        match future.as_mut().poll(&mut context) {
-            std::task::Poll::Ready(value) => value,
-            std::task::Poll::Pending => panic!("the CPU device waited"),
-        }
-    }
 
     fn model(device: &Device) -> Transformer {
         let config = tiny();
@@ -237,7 +228,7 @@ pub(crate) mod tests {
             let (x, y) = windows_to_tensors(&windows.rows(step), device);
             Ok(cross_entropy(model.forward(x).flatten::<2>(0, 1), y))
         };
-        let ended = wait(trainer.run(
+        let ended = ready(trainer.run(
             || 0.0,
             loss,
             async |_, progress| {
@@ -263,7 +254,7 @@ pub(crate) mod tests {
 
         let mut first = Trainer::new(model(&device), recipe()).expect("begins");
         run(&mut first, &device, 23).expect("trains");
-        let checkpoint = wait(first.checkpoint()).expect("written");
+        let checkpoint = ready(first.checkpoint()).expect("written");
         let bytes = checkpoint.write().expect("fits");
         let read = Checkpoint::read("c", &bytes).expect("whole");
         assert_eq!(read, checkpoint);
@@ -273,7 +264,7 @@ pub(crate) mod tests {
             rest.iter().map(|p| p.loss).collect::<Vec<_>>(),
             seen[23..].iter().map(|p| p.loss).collect::<Vec<_>>()
         );
-        let weights = |trainer: Trainer<Transformer>| wait(StateDict::of(&trainer.finish())).expect("read");
+        let weights = |trainer: Trainer<Transformer>| ready(StateDict::of(&trainer.finish())).expect("read");
         assert_eq!(weights(whole), weights(second));
         assert!(Checkpoint::read("c", &bytes[..bytes.len() / 2]).is_err());
     }
@@ -283,7 +274,7 @@ pub(crate) mod tests {
         let device = Device::flex().autodiff();
         let wild = Recipe { learning_rate: 10.0, warmup_steps: 0, ..recipe() };
         let mut trainer = Trainer::new(model(&device), wild).expect("begins");
-        let result = wait(trainer.run(
+        let result = ready(trainer.run(
             || 0.0,
             |model: &Transformer, step| {
                 let (x, y) = windows_to_tensors(&[&[1, 2, 3]], &device);
@@ -301,15 +292,15 @@ pub(crate) mod tests {
         let device = Device::flex().autodiff();
         // One step on a loss that only the output layer feels: all else may change by its decay alone.
         let start = model(&device);
-        let before = wait(StateDict::of(&start)).expect("read");
+        let before = ready(StateDict::of(&start)).expect("read");
         let recipe = Recipe { steps: 1, warmup_steps: 0, learning_rate: 0.1, weight_decay: 0.5, ..recipe() };
         let mut trainer = Trainer::new(start, recipe).expect("begins");
         let loss = |model: &Transformer, _| {
             let (x, _) = windows_to_tensors(&[&[1, 2, 3]], &device);
             Ok(model.forward(x).mean().mul_scalar(1e-12))
         };
-        wait(trainer.run(|| 0.0, loss, async |_, _| Ok(()))).expect("trains");
-        let after = wait(StateDict::of(&trainer.finish())).expect("read");
+        ready(trainer.run(|| 0.0, loss, async |_, _| Ok(()))).expect("trains");
+        let after = ready(StateDict::of(&trainer.finish())).expect("read");
         let change = |name: &str| {
             let (a, b) = (before.get(name).expect("there"), after.get(name).expect("there"));
             a.values.iter().zip(&b.values).map(|(a, b)| (b - a * 0.95).abs()).fold(0.0, f32::max)
