@@ -3,6 +3,7 @@
 
 #[path = "qat/mod.rs"]
 pub mod qat;
+
 #[path = "quantization/mod.rs"]
 pub mod quantization;
 
