@@ -24,7 +24,7 @@ pub fn gptq(weight: &[f32], columns: usize, inputs: &[f32], settings: &Settings)
         let mut row: Vec<f64> = row.iter().map(|w| f64::from(*w)).collect();
         for j in 0..columns {
             let index = if grids.len() == 1 { 0 } else { r * groups + j / group_size };
-            if matches!(settings.granularity, Granularity::Group(_)) && j % group_size == 0 {
+            if matches!(settings.granularity, Granularity::Group(_)) && j.is_multiple_of(group_size) {
                 // The group has already taken up the errors of those before it: fit its grid to what it is now.
                 let end = (j + group_size).min(columns);
                 let block: Vec<f32> = row[j..end].iter().map(|w| *w as f32).collect();
@@ -34,9 +34,8 @@ pub fn gptq(weight: &[f32], columns: usize, inputs: &[f32], settings: &Settings)
             let code = grid.code(row[j] as f32);
             codes[r * columns + j] = code;
             let error = (row[j] - f64::from(grid.value(code))) / spread[j * columns + j];
-            for k in j + 1..columns {
-                row[k] -= error * spread[j * columns + k];
-            }
+            let shares = &spread[j * columns + j + 1..(j + 1) * columns];
+            row[j + 1..].iter_mut().zip(shares).for_each(|(w, share)| *w -= error * share);
         }
     }
     PackedMatrix::from_codes(&codes, columns, settings, &grids)
