@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_language_model_foretells_text_that_it_never_saw() {
+    fn the_shipped_language_models_foretell_text_that_they_never_saw() {
         let _alone = alone_in_memory();
         let tokenizer = Tokenizer::read(include_bytes!("../../../../assets/corpus/tokenizer.json")).expect("shipped");
         let corpus =
@@ -121,8 +121,9 @@ mod tests {
             loss.bits_per_character(characters)
         };
         let full = bits(&LanguageModel::full(), include_bytes!("../../../../assets/language/lm.safetensors"));
-        // 1.41 on the whole test part; documents differ. Without what it learned: log2(1024) / 2.7 = 3.7.
-        assert!((1.0..1.9).contains(&full), "{full}");
+        let draft = bits(&LanguageModel::draft(), include_bytes!("../../../../assets/language/draft.safetensors"));
+        // 1.4 and 1.7 on the whole test part; documents differ. Without what they learned: log2(1024) / 2.7 = 3.7.
+        assert!((1.0..1.9).contains(&full) && (full..2.3).contains(&draft), "{full} {draft}");
     }
 
     #[test]
