@@ -88,9 +88,14 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        usage: "[--technique ID] [--device cpu|webgpu] [--runs N] [--json] [--svg FILE]",
-        about: "Benchmark a technique, or all, natively: its numbers over several runs, and this machine's roof",
-        run: |workspace, args| pipeline::lab_cli(workspace, &["bench"], args),
+        usage: "[--technique ID] [--device cpu|webgpu] [--runs N] [--json] [--svg FILE] | --browser",
+        about: "Benchmark a technique, or all, natively; with --browser the hot paths in Chromium, into docs/benchmarks.md",
+        run: |workspace, mut args| {
+            if args.flag("--browser") {
+                return test::hot_paths(workspace, args);
+            }
+            pipeline::lab_cli(workspace, &["bench"], args)
+        },
     },
     Command {
         name: "screenshots",

@@ -96,6 +96,17 @@ pub(crate) fn screenshots(workspace: &Workspace, mut args: Args) -> anyhow::Resu
     Ok(if output.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// `cargo xtask bench --browser`.
+pub(crate) fn hot_paths(workspace: &Workspace, args: Args) -> anyhow::Result<ExitCode> {
+    args.finish()?;
+    let mut steps = Steps::new(workspace);
+    prepare_browser(workspace, &mut steps, true)?;
+    let mut command = browser_tests(workspace, "hot_paths", None);
+    command.args(["--", "--ignored", "--nocapture"]);
+    let output = steps.observe("hot paths in the terminal and in Chromium", &mut command, true)?;
+    Ok(if output.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Whether this environment asks for the gpu engine everywhere. Its build takes longer than all the rest, and until its tests have
 /// passed in a browser no reader gets it.
 pub(crate) fn wants_gpu() -> bool {

@@ -7,6 +7,7 @@
 pub mod browser;
 pub mod budgets;
 pub mod dist;
+pub mod engine;
 pub mod env;
 pub mod html;
 pub mod lab;

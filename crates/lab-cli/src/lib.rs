@@ -3,6 +3,7 @@
 mod assets;
 mod bench;
 mod hash;
+mod hot_paths;
 mod list;
 mod native;
 mod new_lab;
@@ -17,6 +18,7 @@ mod train;
 pub use assets::Manifest;
 pub use bench::{Bench, BenchOptions, Roof, bench};
 pub use hash::source_hash;
+pub use hot_paths::time_hot_paths;
 pub use list::list;
 pub use native::{NativeHost, Show};
 pub use new_lab::new_lab;

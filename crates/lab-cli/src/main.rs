@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use lab_api::DeviceChoice;
 use lab_cli::{
-    BenchOptions, Problem, RunOptions, TrainOptions, bench, list, new_lab, reference, registry, root, run, train,
+    BenchOptions, Problem, RunOptions, TrainOptions, bench, list, new_lab, reference, registry, root, run, time_hot_paths,
+    train,
 };
 
 /// The labs of the book, run natively.
@@ -49,6 +51,18 @@ enum Command {
         /// Lower-case words with hyphens, for example `weight-sharing`.
         name: String,
     },
+    /// Time the computations that decide how long readers wait; `cargo xtask bench --browser` compares devices by them.
+    HotPaths {
+        /// auto, webgpu or cpu.
+        #[arg(long, default_value = "cpu")]
+        device: String,
+        /// Milliseconds for each, about.
+        #[arg(long, default_value_t = 2000.0)]
+        budget_ms: f64,
+        /// All samples, as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Benchmark a technique, or all: its numbers over several runs, what readers wait for, this machine's roof.
     Bench(BenchOptions),
 }
@@ -72,6 +86,10 @@ fn dispatch(command: Command) -> Result<(), Problem> {
         Command::Train(options) => train(&root, &options),
         Command::Registry { check } => registry(&root, check),
         Command::NewLab { name } => new_lab(&root, &name),
+        Command::HotPaths { device, budget_ms, json } => {
+            let device = DeviceChoice::parse(&device).map_err(|bad| Problem::Input(bad.to_string()))?;
+            time_hot_paths(&root, device, budget_ms, json)
+        }
         Command::Bench(options) => bench(&root, &options),
     }
 }

@@ -6,6 +6,8 @@
 #[cfg(target_family = "wasm")]
 mod host;
 #[cfg(target_family = "wasm")]
+mod hot_paths;
+#[cfg(target_family = "wasm")]
 mod trouble;
 #[cfg(target_family = "wasm")]
 mod worker;

@@ -26,7 +26,7 @@ impl Log for Collector {
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
             FIRST_ERROR.with_borrow_mut(|first| {
-                first.get_or_insert_with(|| record.args().to_string());
+                first.get_or_insert_with(|| brief(&record.args().to_string()));
             });
         }
     }
@@ -42,9 +42,29 @@ pub(crate) fn watch() {
     std::panic::set_hook(Box::new(|info| {
         // The instance aborts right after this, and the page sees the worker's `error` event; these are the words for it.
         if let (Ok(scope), Some(run_id)) = (js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>(), current_run()) {
-            post(&scope, &Event::Failed { run_id, error: LabError::Engine { why: info.to_string() } });
+            post(&scope, &Event::Failed { run_id, error: error_of(&info.to_string()) });
         }
     }));
+}
+
+/// What a panic means. Burn turns an error that WebGPU raises outside of any call (memory that cannot be had, a shader that is
+/// refused) into a panic; that is the device's failure, and what was logged just before says most about it.
+fn error_of(panic: &str) -> LabError {
+    match logged() {
+        Some(error) => error,
+        None if panic.contains("wgpu error") => LabError::Device { why: brief(panic) },
+        None => LabError::Engine { why: panic.to_owned() },
+    }
+}
+
+/// Without the source of a whole shader, which the GPU stack logs along.
+fn brief(words: &str) -> String {
+    const LONGEST: usize = 400;
+    let words = words.split("\n--- shader source").next().unwrap_or(words).trim();
+    match words.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &words[..end]),
+        None => words.to_owned(),
+    }
 }
 
 /// Forgets what earlier runs left.

@@ -3,7 +3,8 @@
 use burn::tensor::Device;
 use lab_api::{DeviceChoice, DeviceInfo, DeviceKind, LabError};
 
-/// Opens a device. `Auto` takes WebGPU where this build has it and an adapter answers, and the CPU elsewhere.
+/// Opens a device. `Auto` takes a GPU where this build can and there is one, and the CPU elsewhere: a software adapter is no
+/// GPU, it gives the same numbers many times slower than the CPU device.
 ///
 /// # Errors
 /// [`LabError::Device`] when WebGPU was asked for and cannot be had.
@@ -11,7 +12,10 @@ pub async fn open_device(choice: DeviceChoice) -> Result<(Device, DeviceInfo), L
     match choice {
         DeviceChoice::Cpu => Ok(cpu()),
         DeviceChoice::Webgpu => webgpu().await,
-        DeviceChoice::Auto => Ok(webgpu().await.unwrap_or_else(|_| cpu())),
+        DeviceChoice::Auto => match webgpu().await {
+            Ok(opened) if !opened.1.software_adapter => Ok(opened),
+            _ => Ok(cpu()),
+        },
     }
 }
 
@@ -69,6 +73,7 @@ async fn webgpu() -> Result<(Device, DeviceInfo), LabError> {
         architecture: adapter.driver,
         software_adapter: format!("{:?}", adapter.device_type) == "Cpu",
     };
+    crate::gpu::use_own_kernels(info.software_adapter);
     OPENED.with_borrow_mut(|opened| *opened = Some((device.clone(), info.clone())));
     Ok((device, info))
 }

@@ -3,11 +3,13 @@
 use burn::{
     module::{Module, Param},
     nn::Linear,
-    tensor::{Device, Tensor, TensorData, activation::relu},
+    tensor::{Device, Tensor, TensorData},
 };
 use lab_api::LabError;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+
+use crate::ops::dense;
 
 /// One fully connected layer as plain numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -97,10 +99,7 @@ impl Mlp {
     #[must_use]
     pub fn forward(&self, input: Tensor<2>) -> Tensor<2> {
         let last = self.layers.len().saturating_sub(1);
-        self.layers.iter().enumerate().fold(input, |x, (i, layer)| {
-            let y = layer.forward(x);
-            if i < last { relu(y) } else { y }
-        })
+        self.layers.iter().enumerate().fold(input, |x, (i, layer)| dense(x, layer, i < last))
     }
 
     /// The layers, for labs that have a forward pass of their own.

@@ -2,15 +2,17 @@
 
 use burn::{
     module::Module,
-    nn::loss::CrossEntropyLossConfig,
-    optim::{AdamWConfig, GradientsParams},
+    optim::GradientsParams,
     tensor::{Device, Int, Tensor, TensorData},
 };
 use lab_api::LabError;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::mlp::{Mlp, MlpWeights, read};
+use crate::{
+    mlp::{Mlp, MlpWeights, read},
+    ops::{adamw, cross_entropy},
+};
 
 /// How to train.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,8 +50,7 @@ pub async fn train(
     let device = device.clone().autodiff();
     let inputs = start.layers.first().map_or(0, |layer| layer.inputs);
     let mut model = Mlp::new(start, &device);
-    let mut optimizer = AdamWConfig::new().with_weight_decay(how.weight_decay).init();
-    let loss = CrossEntropyLossConfig::new().init(&device);
+    let mut optimizer = adamw(how.weight_decay);
     let mut order: Vec<usize> = (0..labels.len()).collect();
     let total = how.epochs * labels.len().div_ceil(how.batch);
     let mut done = 0;
@@ -60,7 +61,7 @@ pub async fn train(
             let y: Vec<i32> = batch.iter().map(|i| i32::from(labels[*i])).collect();
             let x = Tensor::<2>::from_data(TensorData::new(x, [batch.len(), inputs]), &device);
             let y = Tensor::<1, Int>::from_data(TensorData::new(y, [batch.len()]), &device);
-            let gradients = loss.forward(model.forward(x), y).backward();
+            let gradients = cross_entropy(model.forward(x), y).backward();
             let gradients = GradientsParams::from_grads(gradients, &model);
             let rate = how.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done as f64 / total as f64).cos());
             model = optimizer.step(rate, model, gradients);
