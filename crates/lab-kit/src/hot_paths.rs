@@ -238,43 +238,17 @@ impl Training {
 mod tests {
     use std::rc::Rc;
 
-    use lab_api::{AssetRef, DeviceChoice, Report};
-
     use super::*;
-    use crate::{Host, HostInfo, LocalBoxFuture, open_device};
-
-    /// A host whose clock is the machine's.
-    struct Clock(std::time::Instant);
-
-    impl Host for Clock {
-        fn fetch(&self, _: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
-            Box::pin(std::future::ready(Err("no files here".into())))
-        }
-        fn now_ms(&self) -> f64 {
-            self.0.elapsed().as_secs_f64() * 1e3
-        }
-        fn yield_now(&self) -> LocalBoxFuture<'_, ()> {
-            Box::pin(std::future::ready(()))
-        }
-        fn cancelled(&self) -> bool {
-            false
-        }
-        fn progress(&self, _: &str, _: f64) {}
-        fn publish(&self, _: &Report) {}
-        fn info(&self) -> HostInfo {
-            HostInfo { host: "test".into(), platform: String::new(), cores: 1, engine_version: String::new() }
-        }
-    }
+    use crate::testing::{self, FakeClock, ready};
 
     fn context() -> Context {
-        let device = pollster::block_on(open_device(DeviceChoice::Cpu)).expect("the CPU is always there");
-        Context::new(device, 0, Vec::new(), Rc::new(Clock(std::time::Instant::now())))
+        testing::context(Rc::new(FakeClock::real()))
     }
 
     #[test]
     fn a_path_is_timed_and_agrees_with_itself_on_the_cpu() {
         for path in ["matmul-32", "training-step"] {
-            let timing = pollster::block_on(time(&context(), path, 10.0)).expect("runs");
+            let timing = ready(time(&context(), path, 10.0)).expect("runs");
             assert!(timing.samples_ms.len() >= *SAMPLES.start() && timing.median_ms > 0.0 && timing.first_ms > 0.0);
             assert!(timing.interval_ms.low <= timing.median_ms && timing.median_ms <= timing.interval_ms.high);
             assert_eq!(timing.deviation, 0.0, "{path}");
@@ -294,10 +268,10 @@ mod tests {
     #[test]
     fn a_training_step_changes_the_model_and_an_unknown_path_is_named() {
         let mut work = Work::new("training-step", &Device::flex()).expect("known");
-        let before = pollster::block_on(Work::new("training-step", &Device::flex()).expect("known").all());
+        let before = ready(Work::new("training-step", &Device::flex()).expect("known").all());
         work.step();
-        assert_ne!(pollster::block_on(work.all()).expect("reads"), before.expect("reads"));
-        let error = pollster::block_on(repeat(&context(), "matmul-513x", 1)).expect_err("unknown").to_string();
+        assert_ne!(ready(work.all()).expect("reads"), before.expect("reads"));
+        let error = ready(repeat(&context(), "matmul-513x", 1)).expect_err("unknown").to_string();
         assert!(error.contains("matmul-513x") && error.contains("did you mean “matmul-512”"), "{error}");
     }
 }

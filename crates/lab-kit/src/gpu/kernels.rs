@@ -202,7 +202,7 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
                 );
             }
         }
-        let prepared = Product.prepare::<C>([lhs.node(), rhs.node()]).compute_bound().stateful();
+        let prepared = Backward::<B, 2>::prepare::<C>(Product, [lhs.node(), rhs.node()]).compute_bound().stateful();
         let (lhs, rhs) = (lhs.into_primitive(), rhs.into_primitive());
         let output = B::product(lhs.clone(), rhs.clone());
         match prepared {
@@ -243,7 +243,9 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
                 }
             }
         }
-        let prepared = Dense.prepare::<C>([input.node(), weight.node(), bias.node()]).compute_bound().stateful();
+        let prepared = Backward::<B, 3>::prepare::<C>(Dense, [input.node(), weight.node(), bias.node()])
+            .compute_bound()
+            .stateful();
         let (input, weight) = (input.into_primitive(), weight.into_primitive());
         let output = B::dense(input.clone(), weight.clone(), bias.into_primitive(), relu);
         match prepared {
@@ -275,7 +277,7 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
                 });
             }
         }
-        let prepared = SoftmaxLoss.prepare::<C>([logits.node()]).compute_bound().stateful();
+        let prepared = Backward::<B, 1>::prepare::<C>(SoftmaxLoss, [logits.node()]).compute_bound().stateful();
         let (loss, gradient) = B::softmax_loss_and_gradient(logits.into_primitive(), targets);
         match prepared {
             OpsKind::Tracked(prepared) => prepared.finish(gradient, loss),
