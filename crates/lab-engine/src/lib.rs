@@ -12,5 +12,9 @@ mod trouble;
 #[cfg(target_family = "wasm")]
 mod worker;
 
+#[cfg(all(target_family = "wasm", feature = "webgpu"))]
+pub use hot_paths::kernel_agreement;
+#[cfg(target_family = "wasm")]
+pub use hot_paths::{repeat_hot_path, time_hot_path};
 #[cfg(target_family = "wasm")]
 pub use worker::start;

@@ -52,8 +52,10 @@ pub(crate) fn watch() {
 fn error_of(panic: &str) -> LabError {
     match logged() {
         Some(error) => error,
-        None if panic.contains("wgpu error") => LabError::Device { why: brief(panic) },
-        None => LabError::Engine { why: panic.to_owned() },
+        None => match panic.split_once("wgpu error: ") {
+            Some((_, why)) => LabError::Device { why: format!("WebGPU reports: {}", brief(why)) },
+            None => LabError::Engine { why: panic.to_owned() },
+        },
     }
 }
 

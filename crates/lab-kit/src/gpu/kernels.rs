@@ -38,7 +38,7 @@ pub struct AdamWStep {
 
 /// Operations with kernels of our own. Only the GPU has them; [`crate::ops`] asks no other device.
 #[backend_extension(Cube, Autodiff)]
-pub trait Kernels: Backend {
+pub(super) trait Kernels: Backend {
     /// `[.., m, k] x [.., k, n]` with equal batch dimensions, two at most.
     fn product(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self>;
 
