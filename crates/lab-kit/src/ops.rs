@@ -49,12 +49,18 @@ pub fn cross_entropy(logits: Tensor<2>, targets: Tensor<1, Int>) -> Tensor<1> {
 /// AdamW (Loshchilov and Hutter, arXiv:1711.05101) with Burn's defaults: momenta 0.9 and 0.999, epsilon 1e-5.
 #[must_use]
 pub fn adamw(weight_decay: f32) -> ModuleOptimizer {
-    AdamW { weight_decay, burn: AdamWConfig::new().with_weight_decay(weight_decay).build() }.into()
+    AdamW {
+        #[cfg(feature = "webgpu")]
+        weight_decay,
+        burn: AdamWConfig::new().with_weight_decay(weight_decay).build(),
+    }
+    .into()
 }
 
 /// Burn's optimizer, in one launch for each parameter where we have a kernel instead of fourteen.
 #[derive(Clone)]
 struct AdamW {
+    #[cfg(feature = "webgpu")]
     weight_decay: f32,
     burn: burn::optim::AdamW,
 }
