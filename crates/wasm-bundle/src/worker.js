@@ -12,7 +12,8 @@ const load = () => init().catch(() =>
   init({ module_or_path: fetch(new URL('./{name}_bg.wasm', import.meta.url), { cache: 'reload' }) }));
 
 try {
-  await load();
+  // Constructors of the crates in it, once; an engine without any may lack the function.
+  (await load()).__wasm_call_ctors?.();
   self.removeEventListener('message', keep);
   engine.start();
   for (const data of early) self.dispatchEvent(new MessageEvent('message', { data }));
