@@ -1,29 +1,35 @@
-//! What the labs on the digit classifier work on: the images, the five trained networks, the images that show the range
-//! of activations; and what became of each image's answer.
+//! What the labs on a classifier work on: the images, the trained networks, the images that show the range of
+//! activations; and what became of each image's answer.
 
 use lab_api::{Interval, LabError};
 use rand::seq::SliceRandom;
 
 use crate::{
     Context, CrossValidated,
-    data::Digits,
+    data::{Digits, Glyphs, Images, Split},
     mlp::{Mlp, MlpWeights},
     quant::QuantizedMlp,
     rng,
-    stats::paired_difference,
+    stats::{cluster_bootstrap, paired_difference, proportion},
     train::{argmax, logits},
+    weights::WeightFile,
 };
+
+/// The classifier of glyphs that has only fully connected layers. FP32, since the labs compare against its bytes.
+pub const GLYPH_MLP_ASSET: &str = "glyphs/mlp.safetensors";
+/// Its widths, from pixels to logits.
+pub const GLYPH_MLP_WIDTHS: [usize; 4] = [Glyphs::PIXELS, 128, 128, Glyphs::CLASSES.len()];
 
 /// Training images that show the range of activations, for each network.
 const CALIBRATION_IMAGES: usize = 256;
 
-/// Digits, networks, calibration images.
+/// Images, networks, calibration images.
 pub struct Subject {
-    /// The images.
-    pub digits: Digits,
+    /// The images that judge.
+    pub images: Images,
     /// The networks, and which images judge which.
     pub models: CrossValidated,
-    /// For each network, pixels of images it was trained on: `[256, 64]`.
+    /// For each network, pixels of images it was trained on: `[256, side * side]`.
     pub examples: Vec<Vec<f32>>,
 }
 
@@ -34,7 +40,7 @@ pub struct Baseline {
 }
 
 impl Subject {
-    /// Reads and checks both files, and draws the calibration images under the run's seed.
+    /// The digits and their five networks, with calibration images drawn under the run's seed.
     ///
     /// # Errors
     /// [`LabError::Asset`] when a file is not what it should be, [`LabError::Cancelled`].
@@ -47,9 +53,9 @@ impl Subject {
     /// # Errors
     /// As [`Subject::load`].
     pub async fn load_seeded(cx: &Context, seed: u64) -> Result<Self, LabError> {
-        let digits = Digits::read(&cx.asset(Digits::ASSET).await?)?;
+        let images = Images::from(Digits::read(&cx.asset(Digits::ASSET).await?)?);
         cx.checkpoint().await?;
-        let models = CrossValidated::read(&cx.asset(CrossValidated::ASSET).await?, digits.len())?;
+        let models = CrossValidated::read(&cx.asset(CrossValidated::ASSET).await?, images.len())?;
         cx.checkpoint().await?;
         let mut rng = rng(seed, "calibration");
         let mut examples = Vec::new();
@@ -57,9 +63,27 @@ impl Subject {
             let mut seen = models.trained_on(fold);
             seen.shuffle(&mut rng);
             seen.truncate(CALIBRATION_IMAGES);
-            examples.push(digits.gather(&seen));
+            examples.push(images.gather(&seen));
         }
-        Ok(Self { digits, models, examples })
+        Ok(Self { images, models, examples })
+    }
+
+    /// The glyphs of font families that no training saw, and the one network that judges them.
+    ///
+    /// # Errors
+    /// As [`Subject::load`].
+    pub async fn load_glyphs(cx: &Context) -> Result<Self, LabError> {
+        let glyphs = Glyphs::read(&cx.asset(Glyphs::ASSET).await?)?;
+        cx.checkpoint().await?;
+        let weights = cx.asset(GLYPH_MLP_ASSET).await?;
+        let network = WeightFile::open(GLYPH_MLP_ASSET, &weights)?.mlp("mlp", &GLYPH_MLP_WIDTHS)?;
+        let mut seen = glyphs.indices(Split::Train);
+        seen.shuffle(&mut cx.rng("calibration"));
+        seen.truncate(CALIBRATION_IMAGES);
+        let images = Images::of_glyphs(&glyphs, &glyphs.indices(Split::Test));
+        cx.checkpoint().await?;
+        let models = CrossValidated { fold: vec![0; images.len()], models: vec![network] };
+        Ok(Self { images, models, examples: vec![glyphs.gather(&seen)] })
     }
 
     /// The FP32 network of a fold.
@@ -79,12 +103,12 @@ impl Subject {
     /// # Errors
     /// [`LabError::Device`] when the device fails, [`LabError::Cancelled`].
     pub async fn baseline(&self, cx: &Context) -> Result<Baseline, LabError> {
-        let mut answers = vec![0; self.digits.len()];
+        let mut answers = vec![0; self.images.len()];
         for fold in 0..self.folds() {
             let held_out = self.models.held_out(fold);
             let model = Mlp::new(self.network(fold), &cx.device);
-            let logits = logits(&model, self.digits.gather(&held_out), Digits::PIXELS, &cx.device).await?;
-            for (i, answer) in held_out.iter().zip(argmax(&logits, Digits::CLASSES)) {
+            let logits = logits(&model, self.images.gather(&held_out), self.images.pixels_each(), &cx.device).await?;
+            for (i, answer) in held_out.iter().zip(argmax(&logits, self.images.class_count())) {
                 answers[*i] = answer;
             }
             cx.checkpoint().await?;
@@ -92,16 +116,16 @@ impl Subject {
         Ok(Baseline { answers })
     }
 
-    /// Logits of every image by the packed network that has never seen it: `[images, 10]`. One network for each fold.
+    /// Logits of every image by the packed network that has never seen it: `[images, classes]`. One network for each fold.
     ///
     /// # Errors
     /// [`LabError::Cancelled`].
     pub async fn judge(&self, networks: &[QuantizedMlp], cx: &Context) -> Result<Vec<f32>, LabError> {
-        let classes = Digits::CLASSES;
-        let mut logits = vec![0.0; self.digits.len() * classes];
+        let classes = self.images.class_count();
+        let mut logits = vec![0.0; self.images.len() * classes];
         for (fold, network) in networks.iter().enumerate() {
             let held_out = self.models.held_out(fold);
-            let given = network.forward(&self.digits.gather(&held_out));
+            let given = network.forward(&self.images.gather(&held_out));
             for (i, row) in held_out.iter().zip(given.chunks_exact(classes)) {
                 logits[i * classes..(i + 1) * classes].copy_from_slice(row);
             }
@@ -110,16 +134,43 @@ impl Subject {
         Ok(logits)
     }
 
+    /// Interval of a share of the images, in parts of one: exact (binomial), and where images come in groups no narrower
+    /// than a bootstrap that draws whole groups.
+    #[must_use]
+    pub fn share_interval(&self, counts: &dyn Fn(usize) -> bool, level: f64) -> Interval {
+        let ones: Vec<f64> = (0..self.images.len()).map(|i| f64::from(u8::from(counts(i)))).collect();
+        let exact = proportion(ones.iter().sum::<f64>() as usize, ones.len(), level);
+        self.widened(exact, &ones)
+    }
+
+    /// Interval of the change of accuracy in percentage points: paired on the images, exact, and where images come in
+    /// groups no narrower than a bootstrap that draws whole groups.
+    #[must_use]
+    pub fn change_interval(&self, before: &[u8], after: &[u8], level: f64) -> Interval {
+        let right = |answers: &[u8], i: usize| f64::from(u8::from(answers[i] == self.images.labels[i]));
+        let changes: Vec<f64> =
+            (0..self.images.len()).map(|i| 100.0 * (right(after, i) - right(before, i))).collect();
+        self.widened(self.compare(before, after).points_interval(level), &changes)
+    }
+
+    fn widened(&self, interval: Interval, values: &[f64]) -> Interval {
+        if self.images.groups.is_empty() {
+            return interval;
+        }
+        let drawn = cluster_bootstrap(values, &self.images.groups, interval.level, &mut rng(0, "groups"));
+        Interval { low: interval.low.min(drawn.low), high: interval.high.max(drawn.high), level: interval.level }
+    }
+
     /// How many of these answers are right.
     #[must_use]
     pub fn right(&self, answers: &[u8]) -> usize {
-        answers.iter().zip(&self.digits.labels).filter(|(answer, label)| answer == label).count()
+        answers.iter().zip(&self.images.labels).filter(|(answer, label)| answer == label).count()
     }
 
     /// What changed between two sets of answers.
     #[must_use]
     pub fn compare(&self, before: &[u8], after: &[u8]) -> Compared {
-        let labels = &self.digits.labels;
+        let labels = &self.images.labels;
         let count = |what: &dyn Fn(u8, u8, u8) -> bool| {
             labels.iter().zip(before).zip(after).filter(|((label, a), b)| what(**label, **a, **b)).count()
         };
@@ -180,9 +231,9 @@ mod tests {
     #[test]
     fn every_change_of_an_answer_is_counted_once() {
         let labels = vec![1, 1, 1, 1, 1];
-        let digits = Digits { pixels: vec![0.0; 5 * 64], labels: labels.clone() };
+        let images = Images::from(Digits { pixels: vec![0.0; 5 * 64], labels: labels.clone() });
         let models = CrossValidated { fold: folds(&labels, 5, 0), models: vec![] };
-        let subject = Subject { digits, models, examples: vec![] };
+        let subject = Subject { images, models, examples: vec![] };
         // Stays right, turns wrong, turns right, wrong and changed, wrong and unchanged.
         let compared = subject.compare(&[1, 1, 0, 0, 2], &[1, 3, 1, 4, 2]);
         let expected = Compared { images: 5, before: 2, after: 2, gained: 1, lost: 1, flips: 3 };
@@ -190,5 +241,28 @@ mod tests {
         assert_eq!((compared.percent(3), compared.points()), (60.0, 0.0));
         let interval = compared.points_interval(0.95);
         assert!(interval.low < 0.0 && interval.high > 0.0);
+    }
+
+    #[test]
+    fn images_that_err_together_widen_the_interval() {
+        // 40 groups of 25 images: in half of them all are right, in the others none.
+        let labels: Vec<u8> = (0..1000).map(|i| u8::from(i / 25 % 2 == 0)).collect();
+        let mut images = Images::from(Digits { pixels: vec![0.0; 1000 * 64], labels });
+        let models = CrossValidated { fold: vec![0; 1000], models: vec![] };
+        let alone = Subject { images: images.clone(), models: models.clone(), examples: vec![] };
+        images.groups = (0..1000).map(|i| i / 25).collect();
+        let grouped = Subject { images, models, examples: vec![] };
+        let answers = vec![1; 1000];
+        let interval = |subject: &Subject| {
+            let right = |i: usize| subject.images.labels[i] == answers[i];
+            subject.share_interval(&right, 0.95)
+        };
+        let (narrow, wide) = (interval(&alone), interval(&grouped));
+        // Binomial: 1.96 * sqrt(0.25 / 1000) = 0.031; of 40 groups: 1.96 * sqrt(0.25 / 40) = 0.155.
+        assert!((narrow.high - 0.531).abs() < 2e-3, "{narrow:?}");
+        assert!((wide.high - 0.655).abs() < 3e-2 && (wide.low - 0.345).abs() < 3e-2, "{wide:?}");
+        // Nothing changed: what groups share cannot make the interval a point.
+        let none = grouped.change_interval(&answers, &answers, 0.95);
+        assert!(none.low < 0.0 && none.high > 0.0);
     }
 }

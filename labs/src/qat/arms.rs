@@ -4,7 +4,6 @@ use lab_api::{LabError, Report};
 use lab_kit::{
     Context,
     burn::tensor::{Tensor, TensorData},
-    data::Digits,
     mlp::{Mlp, MlpWeights, read},
     quant::{QuantizedMlp, Settings},
     subject::Subject,
@@ -53,7 +52,7 @@ pub(super) struct Trained {
 
 impl Outcome {
     async fn of(subject: &Subject, networks: Vec<QuantizedMlp>, cx: &Context) -> Result<Self, LabError> {
-        let answers = argmax(&subject.judge(&networks, cx).await?, Digits::CLASSES);
+        let answers = argmax(&subject.judge(&networks, cx).await?, subject.images.class_count());
         let masters = subject.models.models.clone();
         Ok(Self { networks, answers, masters, mismatches: 0, seconds: Vec::new() })
     }
@@ -116,7 +115,7 @@ impl Arm {
     ) -> Result<Trained, LabError> {
         let (start_ms, seen, held_out) = (cx.now_ms(), subject.models.trained_on(fold), subject.models.held_out(fold));
         let mut rng = cx.rng(&format!("order {fold}"));
-        let data = (&subject.digits, seen.as_slice());
+        let data = (&subject.images, seen.as_slice());
         let trained = fit(self.start(subject, fold, cx), data, how, &mut rng, cx, async |epoch, loss, network| {
             let Some((curves, report)) = &mut shown else { return Ok(()) };
             let answers = answers(network, subject, &held_out, cx).await?;
@@ -143,9 +142,9 @@ impl Arm {
         let mut pair = Pair { images: 0, rounded: 0, trained: 0 };
         for fold in 0..folds {
             let held_out = subject.models.held_out(fold);
-            let pixels = subject.digits.gather(&held_out);
+            let pixels = subject.images.gather(&held_out);
             let judge =
-                |network: &QuantizedMlp| right(subject, &held_out, &argmax(&network.forward(&pixels), Digits::CLASSES));
+                |network: &QuantizedMlp| right(subject, &held_out, &argmax(&network.forward(&pixels), subject.images.class_count()));
             pair.images += held_out.len();
             pair.rounded += judge(&self.rounded(subject, fold));
             let bits = known.networks[fold].layers.first().map(|layer| layer.weight.bits);
@@ -172,7 +171,7 @@ pub(super) async fn train_plain(
     let (seen, held_out) = (subject.models.trained_on(fold), subject.models.held_out(fold));
     let start = Plain(Mlp::new(subject.network(fold), &cx.device.clone().autodiff()));
     let mut rng = cx.rng(&format!("order {fold}"));
-    fit(start, (&subject.digits, &seen), how, &mut rng, cx, async |epoch, loss, network| {
+    fit(start, (&subject.images, &seen), how, &mut rng, cx, async |epoch, loss, network| {
         let answers = answers(network, subject, &held_out, cx).await?;
         curves.plain(epoch, loss, right(subject, &held_out, &answers), held_out.len());
         cx.publish(&curves.on(report))
@@ -182,7 +181,7 @@ pub(super) async fn train_plain(
 
 /// What the networks that were trained on in FP32 answer, each to the images it has not seen.
 pub(super) async fn control_answers(subject: &Subject, networks: &[Plain], cx: &Context) -> Result<Vec<u8>, LabError> {
-    let mut all = vec![0; subject.digits.len()];
+    let mut all = vec![0; subject.images.len()];
     for (fold, network) in networks.iter().enumerate() {
         let held_out = subject.models.held_out(fold);
         for (i, answer) in held_out.iter().zip(answers(network, subject, &held_out, cx).await?) {
@@ -200,11 +199,11 @@ async fn answers(
     images: &[usize],
     cx: &Context,
 ) -> Result<Vec<u8>, LabError> {
-    let data = TensorData::new(subject.digits.gather(images), [images.len(), Digits::PIXELS]);
+    let data = TensorData::new(subject.images.gather(images), [images.len(), subject.images.pixels_each()]);
     let logits = read(network.judge(Tensor::from_data(data, &cx.device))).await?;
-    Ok(argmax(&logits, Digits::CLASSES))
+    Ok(argmax(&logits, subject.images.class_count()))
 }
 
 fn right(subject: &Subject, images: &[usize], answers: &[u8]) -> usize {
-    images.iter().zip(answers).filter(|(i, answer)| subject.digits.labels[**i] == **answer).count()
+    images.iter().zip(answers).filter(|(i, answer)| subject.images.labels[**i] == **answer).count()
 }

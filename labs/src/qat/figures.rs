@@ -36,7 +36,7 @@ pub(super) struct Curves {
 impl Curves {
     /// Before training.
     pub(super) fn new(subject: &Subject, fp32: &[u8], ptq: &Outcome) -> Self {
-        let percent = |answers: &[u8]| 100.0 * subject.right(answers) as f64 / subject.digits.len() as f64;
+        let percent = |answers: &[u8]| 100.0 * subject.right(answers) as f64 / subject.images.len() as f64;
         Self { start: (percent(fp32), percent(&ptq.answers)), plain: Vec::new(), aware: Vec::new() }
     }
 
@@ -190,7 +190,7 @@ fn offsets(weight: &[f32], packed: &PackedMatrix) -> Vec<f64> {
 pub(super) fn sweep(subject: &Subject, fp32: &[u8], pairs: &[(u32, Pair)]) -> Chart {
     let images = pairs.first().map_or(0, |(_, pair)| pair.images);
     let folds: Vec<usize> = (0..super::SWEEP_FOLDS).flat_map(|fold| subject.models.held_out(fold)).collect();
-    let right = folds.iter().filter(|i| fp32[**i] == subject.digits.labels[**i]).count();
+    let right = folds.iter().filter(|i| fp32[**i] == subject.images.labels[**i]).count();
     let percent = |right: usize| 100.0 * right as f64 / images.max(1) as f64;
     let band = |right: usize| {
         let interval = proportion(right, images, LEVEL);

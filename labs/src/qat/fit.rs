@@ -9,7 +9,7 @@ use lab_kit::{
         optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
         tensor::{Int, Tensor, TensorData},
     },
-    data::Digits,
+    data::Images,
     mlp::{Mlp, read},
     train::Training,
 };
@@ -100,10 +100,10 @@ pub fn step<T: Trainable>(
 
 /// Pixels and labels of these images, where training can follow them.
 #[must_use]
-pub fn batch(digits: &Digits, images: &[usize], cx: &Context) -> (Tensor<2>, Tensor<1, Int>) {
+pub fn batch(all: &Images, images: &[usize], cx: &Context) -> (Tensor<2>, Tensor<1, Int>) {
     let device = cx.device.clone().autodiff();
-    let pixels = TensorData::new(digits.gather(images), [images.len(), Digits::PIXELS]);
-    let labels: Vec<i32> = images.iter().map(|i| i32::from(digits.labels[*i])).collect();
+    let pixels = TensorData::new(all.gather(images), [images.len(), all.pixels_each()]);
+    let labels: Vec<i32> = images.iter().map(|i| i32::from(all.labels[*i])).collect();
     (Tensor::from_data(pixels, &device), Tensor::from_data(TensorData::new(labels, [images.len()]), &device))
 }
 
@@ -120,7 +120,7 @@ const BREATHE_MS: f64 = 15.0;
 /// What `watch` returns, [`LabError::Device`] when the device fails, [`LabError::Cancelled`].
 pub async fn fit<T: Trainable>(
     mut network: T,
-    (digits, images): (&Digits, &[usize]),
+    (digits, images): (&Images, &[usize]),
     how: &Training,
     rng: &mut impl Rng,
     cx: &Context,
@@ -214,8 +214,8 @@ mod tests {
         Context::new(device, 0, Vec::new(), Rc::<Nowhere>::default())
     }
 
-    fn digits() -> Digits {
-        Digits::read(include_bytes!("../../../assets/digits/digits.csv.gz")).expect("shipped")
+    fn digits() -> Images {
+        Images::from(lab_kit::data::Digits::read(include_bytes!("../../../assets/digits/digits.csv.gz")).expect("shipped"))
     }
 
     fn every_setting() -> Vec<(Settings, Range)> {

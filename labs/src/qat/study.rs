@@ -105,7 +105,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
         cx.seed = seed;
         let subject = Subject::load(cx).await?;
         let baseline = subject.baseline(cx).await?.answers;
-        let percent = |answers: &[u8]| 100.0 * subject.right(answers) as f64 / subject.digits.len() as f64;
+        let percent = |answers: &[u8]| 100.0 * subject.right(answers) as f64 / subject.images.len() as f64;
         fp32 = percent(&baseline);
         let default = Params::default().training();
         let mut controls: Vec<(usize, f64)> = Vec::new();

@@ -2,10 +2,8 @@
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Image, Marker, Series, Table};
 use lab_kit::{
-    data::Digits,
     quant::QuantizedLayer,
     report::thousands,
-    stats::proportion,
     subject::{Baseline, Subject},
 };
 
@@ -54,12 +52,8 @@ pub(super) fn layers(outcome: &Outcome, errors: &[LayerError]) -> Table {
 
 /// Accuracy against bytes, at every width.
 pub(super) fn sweep(subject: &Subject, baseline: &Baseline, arms: &[(u32, Summary)]) -> Chart {
-    let images = subject.digits.len();
+    let images = subject.images.len();
     let percent = |right: usize| 100.0 * right as f64 / images as f64;
-    let interval = |right: usize| {
-        let interval = proportion(right, images, 0.95);
-        [100.0 * interval.low, 100.0 * interval.high]
-    };
     let fp32 = (subject.network(0).bytes() as f64, percent(subject.right(&baseline.answers)));
     let mut arms: Vec<&(u32, Summary)> = arms.iter().collect();
     arms.sort_by_key(|(bits, _)| *bits);
@@ -82,7 +76,7 @@ pub(super) fn sweep(subject: &Subject, baseline: &Baseline, arms: &[(u32, Summar
                 Series {
                     name: "Packed, 2 to 16 bits".into(),
                     points: arms.iter().map(|(_, arm)| [arm.bytes as f64, percent(arm.right)]).collect(),
-                    band: arms.iter().map(|(_, arm)| interval(arm.right)).collect(),
+                    band: arms.iter().map(|(_, arm)| [100.0 * arm.interval.low, 100.0 * arm.interval.high]).collect(),
                 },
             ],
         },
@@ -161,29 +155,31 @@ pub(super) fn sqnr(errors: &[LayerError]) -> Chart {
 
 /// The images that flipped; where they are few, also those nearest to it.
 pub(super) fn images(subject: &Subject, baseline: &Baseline, outcome: &Outcome) -> Chart {
-    let row = |i: usize| &outcome.logits[i * Digits::CLASSES..(i + 1) * Digits::CLASSES];
+    let classes = subject.images.class_count();
+    let row = |i: usize| &outcome.logits[i * classes..(i + 1) * classes];
     let second = |i: usize| {
         let first = usize::from(outcome.answers[i]);
-        (0..Digits::CLASSES)
+        (0..classes)
             .filter(|class| *class != first)
             .fold(usize::from(first == 0), |best, class| if row(i)[class] > row(i)[best] { class } else { best })
     };
     let margin = |i: usize| row(i)[usize::from(outcome.answers[i])] - row(i)[second(i)];
     let flipped = |i: &usize| baseline.answers[*i] != outcome.answers[*i];
-    let flips = (0..subject.digits.len()).filter(flipped).count();
-    let mut order: Vec<usize> = (0..subject.digits.len()).collect();
+    let flips = (0..subject.images.len()).filter(flipped).count();
+    let mut order: Vec<usize> = (0..subject.images.len()).collect();
     order.sort_by(|a, b| flipped(b).cmp(&flipped(a)).then(margin(*a).total_cmp(&margin(*b))));
     order.truncate(flips.clamp(PICTURES.0, PICTURES.1));
     let picture = |i: usize| {
         let (fp32, quantized) = (baseline.answers[i], outcome.answers[i]);
+        let name = |class: u8| subject.images.character(class);
         let answer = if fp32 == quantized {
-            format!("{quantized}, nearly {}", second(i))
+            format!("{}, nearly {}", name(quantized), name(u8::try_from(second(i)).unwrap_or(u8::MAX)))
         } else {
-            format!("{fp32} → {quantized}")
+            format!("{} → {}", name(fp32), name(quantized))
         };
         Image {
-            label: format!("{}: {answer}", subject.digits.labels[i]),
-            pixels: subject.digits.image(i).iter().map(|pixel| (255.0 * pixel) as u8).collect(),
+            label: format!("{}: {answer}", name(subject.images.labels[i])),
+            pixels: subject.images.image(i).iter().map(|pixel| (255.0 * pixel) as u8).collect(),
             marked: fp32 != quantized,
         }
     };
@@ -196,12 +192,12 @@ pub(super) fn images(subject: &Subject, baseline: &Baseline, outcome: &Outcome) 
     Chart {
         id: "flips".into(),
         title: "Which images change their answer?".into(),
-        caption: format!("{caption} Under each: the true digit, then what FP32 and the quantized network say."),
+        caption: format!("{caption} Under each: the truth, then what FP32 and the quantized network say."),
         x: Axis::default(),
         y: Axis::default(),
         body: ChartBody::ImageGrid {
-            width: Digits::SIDE as u32,
-            height: Digits::SIDE as u32,
+            width: subject.images.side as u32,
+            height: subject.images.side as u32,
             images: order.into_iter().map(picture).collect(),
         },
     }

@@ -1,4 +1,4 @@
-//! Post-training quantization of a trained digit classifier, judged on all 1,797 images.
+//! Post-training quantization of a trained classifier of digits or glyphs, judged on images that it has never seen.
 
 mod evaluate;
 mod figures;
@@ -24,6 +24,10 @@ use evaluate::{Outcome, quantize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Params {
+    /// Network
+    ///
+    /// What is quantized, and by which images it is judged.
+    pub dataset: Dataset,
     /// Bits per weight
     ///
     /// Width of the numbers that the weights are stored as: integers up to 8 bits, floats at 16.
@@ -65,6 +69,7 @@ pub struct Params {
 impl Default for Params {
     fn default() -> Self {
         Self {
+            dataset: Dataset::Digits,
             bits: Bits::Eight,
             scheme: Grid::Symmetric,
             granularity: Share::Channel,
@@ -74,6 +79,21 @@ impl Default for Params {
             percentile: 99.9,
         }
     }
+}
+
+/// What is quantized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Dataset {
+    /// Digits
+    ///
+    /// Five networks, 64-128-128-10, on 1,797 handwritten digits, each judged by the fifth it has not seen.
+    Digits,
+    /// Glyphs
+    ///
+    /// One network, 256-128-128-47, on letters and digits of many fonts, judged by font families it has never seen: a harder task.
+    Glyphs,
 }
 
 /// Width of the packed weights.
@@ -239,15 +259,18 @@ impl Lab for Quantization {
         let settings = params.settings();
         let mut report = Report::default();
 
-        cx.progress("Loading the digits and the trained networks", 0.0);
-        let subject = Subject::load(cx).await?;
+        cx.progress("Loading images and trained networks", 0.0);
+        let subject = match params.dataset {
+            Dataset::Digits => Subject::load(cx).await?,
+            Dataset::Glyphs => Subject::load_glyphs(cx).await?,
+        };
 
-        cx.progress("Quantizing five networks", 0.1);
+        cx.progress("Quantizing", 0.1);
         let networks = quantize(&subject, &settings, cx).await?;
         report.metrics.extend(summary::memory(&subject, &networks[0]));
         cx.publish(&report)?;
 
-        cx.progress("Judging 1,797 images in FP32 and quantized", 0.2);
+        cx.progress("Judging every image in FP32 and quantized", 0.2);
         let baseline = subject.baseline(cx).await?;
         let outcome = Outcome::of(&subject, networks, cx).await?;
         report.metrics.extend(summary::quality(&subject, &baseline, &outcome));
@@ -271,7 +294,7 @@ impl Lab for Quantization {
         cx.publish(&report)?;
 
         cx.progress("Packing wider networks", 0.6);
-        let widths = scale::widths(&settings, cx).await?;
+        let widths = scale::widths(&subject, &settings, cx).await?;
         report.metrics.push(scale::metric(&widths));
         report.charts.push(scale::chart(&widths));
 

@@ -2,21 +2,22 @@
 
 use lab_api::{Axis, Chart, ChartBody, Family, LabError, Metric, Series};
 use lab_kit::{
-    Context, CrossValidated,
+    Context,
     mlp::MlpWeights,
     quant::{PackedMatrix, Settings},
     report::{MetricExt, metric as number},
+    subject::Subject,
 };
 
 /// Widths of the two hidden layers.
 const WIDTHS: [usize; 7] = [16, 32, 64, 128, 256, 512, 1024];
 
 /// Width and compression of each network.
-pub(super) async fn widths(settings: &Settings, cx: &Context) -> Result<Vec<(usize, f64)>, LabError> {
+pub(super) async fn widths(subject: &Subject, settings: &Settings, cx: &Context) -> Result<Vec<(usize, f64)>, LabError> {
     let mut rng = cx.rng("wide networks");
     let mut points = Vec::new();
+    let (inputs, outputs) = (subject.images.pixels_each(), subject.images.class_count());
     for width in WIDTHS {
-        let [inputs, _, _, outputs] = CrossValidated::WIDTHS;
         let network = MlpWeights::init(&[inputs, width, width, outputs], &mut rng);
         let mut packed = 0;
         for layer in &network.layers {

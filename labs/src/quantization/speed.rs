@@ -4,7 +4,6 @@ use lab_api::{DeviceKind, Family, Interval, LabError, Metric};
 use lab_kit::{
     Context,
     burn::tensor::{Tensor, TensorData},
-    data::Digits,
     measure::{Pair, Work, peak_bytes, peak_gflops, side_by_side},
     mlp::{Mlp, read},
     report::{MetricExt, metric},
@@ -34,10 +33,10 @@ pub(super) struct Speed {
 /// Times both on the same images.
 pub(super) async fn measure(subject: &Subject, outcome: &Outcome, cx: &Context) -> Result<Speed, LabError> {
     let images: Vec<usize> = subject.models.held_out(0).into_iter().take(BATCH).collect();
-    let pixels = subject.digits.gather(&images);
+    let pixels = subject.images.gather(&images);
     let fp32 = Mlp::new(subject.network(0), &cx.device);
     let packed = &outcome.networks[0];
-    let data = TensorData::new(pixels.clone(), [images.len(), Digits::PIXELS]);
+    let data = TensorData::new(pixels.clone(), [images.len(), subject.images.pixels_each()]);
     let input = Tensor::<2>::from_data(data, &cx.device);
     // What is computed must be used, or the compiler may leave it out.
     let mut sink = 0.0_f32;

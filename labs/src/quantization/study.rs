@@ -178,12 +178,53 @@ pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
             line.band.push([accuracy.low, accuracy.high]);
         }
     }
-    let fp32 = 100.0 * subject.right(&baseline.answers) as f64 / subject.digits.len() as f64;
+    let fp32 = 100.0 * subject.right(&baseline.answers) as f64 / subject.images.len() as f64;
     report.tables.push(table(rows));
     report.charts.push(chart(lines, (fp32_bytes, fp32)));
     outliers::run(&subject, cx, &mut report).await?;
+    glyphs(cx, &mut report).await?;
     calibration(cx, &mut report).await?;
     Ok(report)
+}
+
+/// The weights' widths on the harder task, the rest as in the default run.
+async fn glyphs(cx: &Context, report: &mut Report) -> Result<(), LabError> {
+    let subject = Subject::load_glyphs(cx).await?;
+    let before = subject.baseline(cx).await?.answers;
+    let percent = |answers: &[u8]| 100.0 * subject.right(answers) as f64 / subject.images.len() as f64;
+    for (granularity, word) in GRANULARITIES {
+        for bits in [8, 4, 3, 2] {
+            let settings = Settings {
+                bits,
+                scheme: Scheme::Symmetric,
+                granularity,
+                rounding: Rounding::Nearest,
+                activations: Activations::Static(Calibration::MinMax),
+            };
+            let after = Outcome::of(&subject, quantize(&subject, &settings, cx).await?, cx).await?.answers;
+            let words = format!("{bits} bits, symmetric, per {word}, glyphs");
+            let right = |i: usize| after[i] == subject.images.labels[i];
+            report.metrics.push(
+                metric(Family::Quality, &format!("glyphs_accuracy_{bits}_{word}"), &format!("Accuracy: {words}"), percent(&after), "%")
+                    .higher()
+                    .baseline(percent(&before))
+                    .interval(scaled(subject.share_interval(&right, 0.95), 100.0)),
+            );
+            report.metrics.push(
+                metric(
+                    Family::Quality,
+                    &format!("glyphs_change_{bits}_{word}"),
+                    &format!("Change of accuracy: {words}"),
+                    percent(&after) - percent(&before),
+                    "points",
+                )
+                .higher()
+                .interval(subject.change_interval(&before, &after, 0.95)),
+            );
+        }
+        cx.progress("Glyphs", 0.9);
+    }
+    Ok(())
 }
 
 fn table(rows: Vec<Vec<Cell>>) -> Table {
@@ -235,7 +276,7 @@ async fn calibration(cx: &Context, report: &mut Report) -> Result<(), LabError> 
         let subject = Subject::load_seeded(cx, seed).await?;
         let networks = quantize(&subject, &settings, cx).await?;
         let outcome = Outcome::of(&subject, networks, cx).await?;
-        accuracies.push(100.0 * outcome.summary(&subject).right as f64 / subject.digits.len() as f64);
+        accuracies.push(100.0 * outcome.summary(&subject).right as f64 / subject.images.len() as f64);
         cx.progress("Other calibration images", 0.9 + 0.1 * (seed + 1) as f64 / SEEDS as f64);
     }
     let (low, high) = accuracies.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), a| (low.min(*a), high.max(*a)));

@@ -5,7 +5,6 @@ use lab_kit::{
     Context,
     quant::{Activations, Granularity, HALF, QuantizedMlp, Scheme, Settings, naive, signal_and_noise, sqnr_db},
     report::{MetricExt, metric, thousands},
-    stats::proportion,
     subject::{Baseline, Compared, Subject},
 };
 
@@ -52,18 +51,22 @@ pub(super) fn quality(subject: &Subject, baseline: &Baseline, outcome: &Outcome)
     let Compared { images, before, after, flips, .. } = compared;
     let percent = |count: usize| 100.0 * count as f64 / images as f64;
     let one = percent(1);
+    let count = thousands(images);
+    let judged = if subject.folds() > 1 {
+        format!("Images named right, each by the network that has not seen it (5-fold cross-validation, {count} images).")
+    } else {
+        format!("Images named right, {count} in all, of font families that no training saw; intervals draw whole families.")
+    };
     vec![
         metric(Family::Quality, "accuracy", "Accuracy", percent(after), "%")
             .higher()
             .baseline(percent(before))
-            .interval(scaled(proportion(after, images, LEVEL), 100.0))
+            .interval(scaled(subject.share_interval(&|i| outcome.answers[i] == subject.images.labels[i], LEVEL), 100.0))
             .exact(0.0, FIXED)
-            .help(
-                "Images named right, each by the network that has not seen it (5-fold cross-validation, 1,797 images).",
-            ),
+            .help(&judged),
         metric(Family::Quality, "accuracy_change", "Change of accuracy", percent(after) - percent(before), "points")
             .higher()
-            .interval(compared.points_interval(LEVEL))
+            .interval(subject.change_interval(&baseline.answers, &outcome.answers, LEVEL))
             .exact(one + 1e-9, ONE_IMAGE)
             .help("Paired on the same images, so its exact interval is narrower than that of either accuracy."),
         metric(Family::Quality, "flips", "Images that flipped", flips as f64, "images")
@@ -74,7 +77,7 @@ pub(super) fn quality(subject: &Subject, baseline: &Baseline, outcome: &Outcome)
         metric(Family::Quality, "agreement", "Agreement with FP32", percent(images - flips), "%")
             .higher()
             .baseline(100.0)
-            .interval(scaled(proportion(images - flips, images, LEVEL), 100.0))
+            .interval(scaled(subject.share_interval(&|i| baseline.answers[i] == outcome.answers[i], LEVEL), 100.0))
             .exact(one + 1e-9, ONE_IMAGE)
             .help("Share of images with the same answer."),
     ]
@@ -96,7 +99,7 @@ pub(super) struct LayerError {
     pub(super) relative_error: f64,
 }
 
-/// The error of every layer, over all five networks. The FP32 side is the plain loop of `naive`, so that it does not
+/// The error of every layer, over all networks. The FP32 side is the plain loop of `naive`, so that it does not
 /// depend on the device.
 pub(super) async fn layer_errors(
     subject: &Subject,
@@ -108,7 +111,7 @@ pub(super) async fn layer_errors(
     let add = |sum: &mut (f64, f64), (signal, noise): (f64, f64)| *sum = (sum.0 + signal, sum.1 + noise);
     for (fold, quantized) in outcome.networks.iter().enumerate() {
         let images: Vec<usize> = subject.models.held_out(fold).into_iter().take(ERROR_IMAGES).collect();
-        let pixels = subject.digits.gather(&images);
+        let pixels = subject.images.gather(&images);
         let network = subject.network(fold);
         let plain = naive::layer_outputs(&network.layers, &pixels);
         let packed = quantized.layer_outputs(&pixels);
@@ -159,13 +162,13 @@ pub(super) fn notes(settings: &Settings, subject: &Subject, baseline: &Baseline,
         _ => {
             let neither = flips - gained - lost;
             format!(
-                "{} changed {} answer: {lost} from right to wrong, {gained} from wrong to right, {neither} from one wrong digit to another.",
+                "{} changed {} answer: {lost} from right to wrong, {gained} from wrong to right, {neither} from one wrong answer to another.",
                 if flips == 1 { "1 image".to_owned() } else { format!("{flips} images") },
                 if flips == 1 { "its" } else { "their" },
             )
         }
     });
-    let interval = compared.points_interval(LEVEL);
+    let interval = subject.change_interval(&baseline.answers, &outcome.answers, LEVEL);
     if flips > 0 && interval.low <= 0.0 && interval.high >= 0.0 {
         notes.push(
             "The interval of the change contains zero: so many images cannot tell these two networks apart.".to_owned(),

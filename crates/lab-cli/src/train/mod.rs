@@ -1,6 +1,7 @@
 //! `train`: the weights that labs ship with, from their seed.
 
 mod digits;
+mod glyph_mlp;
 mod glyphs;
 mod language;
 mod runner;
@@ -15,12 +16,12 @@ use lab_kit::models::LanguageModel;
 use crate::Problem;
 
 /// What can be trained.
-const NAMES: [&str; 4] = ["digits", "glyphs", "lm", "draft"];
+const NAMES: [&str; 5] = ["digits", "glyphs", "glyph-mlp", "lm", "draft"];
 
 /// What to train, and how far.
 #[derive(Debug, Clone, Args)]
 pub struct TrainOptions {
-    /// What to train: `digits`, `glyphs` (teacher and small network), `lm` (the language model), `draft` (its small twin).
+    /// What to train: `digits`, `glyph-mlp` (glyphs, fully connected), `glyphs` (teacher and small network), `lm` (the language model), `draft` (its small twin).
     pub name: String,
     /// Seed of the initial weights and of the order of the data.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]
@@ -54,6 +55,7 @@ pub fn train(root: &Path, options: &TrainOptions) -> Result<(), Problem> {
     match options.name.as_str() {
         "digits" => digits::digits(root, options),
         "glyphs" => glyphs::glyphs(root, options),
+        "glyph-mlp" => glyph_mlp::glyph_mlp(root, options),
         "lm" => language::language(root, &LanguageModel::full(), options),
         "draft" => language::language(root, &LanguageModel::draft(), options),
         name => {
