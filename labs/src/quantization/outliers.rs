@@ -3,7 +3,6 @@
 use lab_api::{Cell, Family, LabError, Report, Table};
 use lab_kit::{
     Context,
-    data::Digits,
     mlp::{Dense, MlpWeights},
     quant::{
         Granularity, Scheme, Settings, gptq, naive,
@@ -55,7 +54,7 @@ pub(super) async fn run(subject: &Subject, cx: &Context, report: &mut Report) ->
         let words = format!("Keep 1 % of channels, at random (median of {DRAWS})");
         results.push(("random", words, (middle(|draw| draw.0), middle(|draw| draw.1))));
         for (id, words, (right, sqnr)) in results {
-            let images = subject.digits.len();
+            let images = subject.images.len();
             let accuracy = 100.0 * right / images as f64;
             let interval = super::summary::scaled(proportion(right.round() as usize, images, 0.95), 100.0);
             rows.push(vec![Cell::from(word), Cell::from(words.clone()), Cell::from(accuracy), Cell::from(sqnr)]);
@@ -98,14 +97,14 @@ async fn judge(subject: &Subject, method: Method, settings: &Settings, cx: &Cont
         let network = subject.network(fold);
         let rounded = round(network, &subject.examples[fold], method, settings);
         let held_out = subject.models.held_out(fold);
-        let pixels = subject.digits.gather(&held_out);
+        let pixels = subject.images.gather(&held_out);
         let logits = |network: &MlpWeights| naive::layer_outputs(&network.layers, &pixels).pop().unwrap_or_default();
         let (plain, given) = (logits(network), logits(&rounded));
         let (s, n) = signal_and_noise(&plain, &given);
         signal += s;
         noise += n;
-        let answers = argmax(&given, Digits::CLASSES);
-        right += held_out.iter().zip(&answers).filter(|(i, answer)| subject.digits.labels[**i] == **answer).count();
+        let answers = argmax(&given, subject.images.class_count());
+        right += held_out.iter().zip(&answers).filter(|(i, answer)| subject.images.labels[**i] == **answer).count();
         cx.checkpoint().await?;
     }
     Ok((right as f64, sqnr_db(signal, noise)))
