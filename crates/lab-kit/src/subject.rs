@@ -148,8 +148,7 @@ impl Subject {
     #[must_use]
     pub fn change_interval(&self, before: &[u8], after: &[u8], level: f64) -> Interval {
         let right = |answers: &[u8], i: usize| f64::from(u8::from(answers[i] == self.images.labels[i]));
-        let changes: Vec<f64> =
-            (0..self.images.len()).map(|i| 100.0 * (right(after, i) - right(before, i))).collect();
+        let changes: Vec<f64> = (0..self.images.len()).map(|i| 100.0 * (right(after, i) - right(before, i))).collect();
         self.widened(self.compare(before, after).points_interval(level), &changes)
     }
 

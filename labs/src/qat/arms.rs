@@ -143,8 +143,9 @@ impl Arm {
         for fold in 0..folds {
             let held_out = subject.models.held_out(fold);
             let pixels = subject.images.gather(&held_out);
-            let judge =
-                |network: &QuantizedMlp| right(subject, &held_out, &argmax(&network.forward(&pixels), subject.images.class_count()));
+            let judge = |network: &QuantizedMlp| {
+                right(subject, &held_out, &argmax(&network.forward(&pixels), subject.images.class_count()))
+            };
             pair.images += held_out.len();
             pair.rounded += judge(&self.rounded(subject, fold));
             let bits = known.networks[fold].layers.first().map(|layer| layer.weight.bits);

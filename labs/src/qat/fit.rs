@@ -215,7 +215,9 @@ mod tests {
     }
 
     fn digits() -> Images {
-        Images::from(lab_kit::data::Digits::read(include_bytes!("../../../assets/digits/digits.csv.gz")).expect("shipped"))
+        Images::from(
+            lab_kit::data::Digits::read(include_bytes!("../../../assets/digits/digits.csv.gz")).expect("shipped"),
+        )
     }
 
     fn every_setting() -> Vec<(Settings, Range)> {

@@ -13,7 +13,11 @@ use lab_kit::{
 const WIDTHS: [usize; 7] = [16, 32, 64, 128, 256, 512, 1024];
 
 /// Width and compression of each network.
-pub(super) async fn widths(subject: &Subject, settings: &Settings, cx: &Context) -> Result<Vec<(usize, f64)>, LabError> {
+pub(super) async fn widths(
+    subject: &Subject,
+    settings: &Settings,
+    cx: &Context,
+) -> Result<Vec<(usize, f64)>, LabError> {
     let mut rng = cx.rng("wide networks");
     let mut points = Vec::new();
     let (inputs, outputs) = (subject.images.pixels_each(), subject.images.class_count());

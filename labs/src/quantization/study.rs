@@ -205,10 +205,16 @@ async fn glyphs(cx: &Context, report: &mut Report) -> Result<(), LabError> {
             let words = format!("{bits} bits, symmetric, per {word}, glyphs");
             let right = |i: usize| after[i] == subject.images.labels[i];
             report.metrics.push(
-                metric(Family::Quality, &format!("glyphs_accuracy_{bits}_{word}"), &format!("Accuracy: {words}"), percent(&after), "%")
-                    .higher()
-                    .baseline(percent(&before))
-                    .interval(scaled(subject.share_interval(&right, 0.95), 100.0)),
+                metric(
+                    Family::Quality,
+                    &format!("glyphs_accuracy_{bits}_{word}"),
+                    &format!("Accuracy: {words}"),
+                    percent(&after),
+                    "%",
+                )
+                .higher()
+                .baseline(percent(&before))
+                .interval(scaled(subject.share_interval(&right, 0.95), 100.0)),
             );
             report.metrics.push(
                 metric(

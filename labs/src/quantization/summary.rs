@@ -53,9 +53,13 @@ pub(super) fn quality(subject: &Subject, baseline: &Baseline, outcome: &Outcome)
     let one = percent(1);
     let count = thousands(images);
     let judged = if subject.folds() > 1 {
-        format!("Images named right, each by the network that has not seen it (5-fold cross-validation, {count} images).")
+        format!(
+            "Images named right, each by the network that has not seen it (5-fold cross-validation, {count} images)."
+        )
     } else {
-        format!("Images named right, {count} in all, of font families that no training saw; intervals draw whole families.")
+        format!(
+            "Images named right, {count} in all, of font families that no training saw; intervals draw whole families."
+        )
     };
     vec![
         metric(Family::Quality, "accuracy", "Accuracy", percent(after), "%")
