@@ -7,6 +7,7 @@ use lab_kit::{
     rng,
     stats::{median, median_interval},
 };
+use serde::{Deserialize, Serialize};
 
 /// Confidence of every interval.
 const LEVEL: f64 = 0.95;
@@ -19,7 +20,7 @@ const RATE: &str = "rate";
 const INTENSITY: &str = "intensity";
 
 /// One run and what its host saw.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) record: RunRecord,
     pub(super) first_ms: f64,

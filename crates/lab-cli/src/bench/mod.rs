@@ -3,7 +3,11 @@
 mod merge;
 mod show;
 
-use std::{path::Path, path::PathBuf, rc::Rc};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    rc::Rc,
+};
 
 use anyhow::Context as _;
 use lab_api::{DeviceChoice, Environment, LabError, RunRecord, Values};
@@ -31,7 +35,7 @@ pub struct BenchOptions {
     /// webgpu or cpu.
     #[arg(long, default_value = "cpu")]
     pub device: String,
-    /// Default runs of each lab.
+    /// Default runs of each lab, each in a process of its own.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
     /// Print JSON and nothing else.
@@ -40,6 +44,9 @@ pub struct BenchOptions {
     /// Write a chart of what each technique changes, as SVG.
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+    /// One run in this very process, as JSON: what `bench` starts for each of its runs.
+    #[arg(long, hide = true, requires = "technique")]
+    pub one_run: bool,
 }
 
 /// What `bench --json` prints.
@@ -96,6 +103,11 @@ pub fn bench(root: &Path, options: &BenchOptions) -> Result<(), Problem> {
     {
         return Err(Problem::Input(format!("--svg: there is no folder {}.", folder.display())));
     }
+    if let ([entry], true) = (entries, options.one_run) {
+        let run = one_run(root, entry, device)?;
+        println!("{}", serde_json::to_string(&run).map_err(anyhow::Error::from)?);
+        return Ok(());
+    }
     let bench = measure(root, entries, device, options.runs)?;
     if let Some(file) = &options.svg {
         std::fs::write(file, show::svg(root, &bench)?)
@@ -110,28 +122,16 @@ pub fn bench(root: &Path, options: &BenchOptions) -> Result<(), Problem> {
     over_limits(&bench).map_or(Ok(()), Err)
 }
 
-/// Runs the labs between two looks at the roofs.
+/// Runs the labs between two looks at the roofs, each run in a process of its own: where a process happens to lie in
+/// memory can change a kernel's time by half, and no interval from within one process would tell.
 fn measure(root: &Path, entries: &[LabEntry], device: DeviceChoice, runs: u32) -> Result<Bench, Problem> {
-    let manifest = Manifest::read(root)?;
     let (environment, before) = roofs(root, device)?;
     let mut benched = Vec::new();
     for entry in entries {
         let mut all = Vec::new();
         for run in 1..=runs {
             eprintln!("{}: run {run} of {runs}", entry.id);
-            let host = Rc::new(NativeHost::new(root, Show::Nothing));
-            host.reset_peak();
-            let before = host.memory();
-            let record = run_entry(entry, &Values::new(), 0, device, &manifest, host.clone())?;
-            let whole_ms = host.now_ms();
-            let peak_bytes = host.memory().zip(before).map(|(now, before)| now.peak_bytes - before.current_bytes);
-            all.push(merge::Run {
-                record,
-                first_ms: host.first_report_ms().unwrap_or(whole_ms),
-                whole_ms,
-                longest_gap_ms: host.longest_gap_ms(),
-                peak_bytes,
-            });
+            all.push(in_new_process(root, entry, device)?);
         }
         benched.push(all);
     }
@@ -140,6 +140,36 @@ fn measure(root: &Path, entries: &[LabEntry], device: DeviceChoice, runs: u32) -
     let roof = before.max(after);
     let labs: Result<_, String> = benched.iter().map(|all| merge::merge(all, &roof.line())).collect();
     Ok(Bench { runs, environment, roof, labs: labs.map_err(Problem::Failure)? })
+}
+
+/// Starts this program anew for one run.
+fn in_new_process(root: &Path, entry: &LabEntry, device: DeviceChoice) -> Result<merge::Run, Problem> {
+    let program = std::env::current_exe().context("this program's own file cannot be found")?;
+    let words = ["bench", "--technique", entry.id, "--device", device.word(), "--one-run"];
+    let output =
+        Command::new(program).args(words).current_dir(root).output().context("this program cannot be started anew")?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(Problem::Failure(why.trim().trim_start_matches("error: ").to_owned()));
+    }
+    Ok(serde_json::from_slice(&output.stdout).context("a run's result cannot be read")?)
+}
+
+/// One run in this process.
+fn one_run(root: &Path, entry: &LabEntry, device: DeviceChoice) -> Result<merge::Run, Problem> {
+    let host = Rc::new(NativeHost::new(root, Show::Nothing));
+    host.reset_peak();
+    let before = host.memory();
+    let record = run_entry(entry, &Values::new(), 0, device, &Manifest::read(root)?, host.clone())?;
+    let whole_ms = host.now_ms();
+    let peak_bytes = host.memory().zip(before).map(|(now, before)| now.peak_bytes - before.current_bytes);
+    Ok(merge::Run {
+        record,
+        first_ms: host.first_report_ms().unwrap_or(whole_ms),
+        whole_ms,
+        longest_gap_ms: host.longest_gap_ms(),
+        peak_bytes,
+    })
 }
 
 /// Measures the roofs of a device, and says where it is.

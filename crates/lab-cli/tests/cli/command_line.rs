@@ -41,6 +41,7 @@ fn bad_input_is_named_with_the_nearest_and_exits_with_2() {
     refused(&["bench", "--techniqe", "quantization"], &["--techniqe", "--technique"]);
     refused(&["bench", "--device", "gpu"], &["“gpu” is not one of auto, webgpu, cpu"]);
     refused(&["bench", "--runs", "0"], &["--runs"]);
+    refused(&["bench", "--one-run"], &["--technique"]);
     refused(&["bench", "--svg", "no/such/folder/a.svg"], &["--svg", "no folder no/such/folder"]);
 }
 
