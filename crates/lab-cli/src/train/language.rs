@@ -47,7 +47,7 @@ pub(super) fn language(root: &Path, which: &LanguageModel, options: &TrainOption
     let packed = asset(root, Part::Train.asset())?;
     let text = Corpus::read(Part::Train, &packed)?.text;
     let tokens = tokenizer.encode(&text);
-    println!(
+    eprintln!(
         "{} characters are {} tokens; the model has {} parameters.",
         text.len(),
         tokens.len(),
