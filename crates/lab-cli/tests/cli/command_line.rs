@@ -24,7 +24,10 @@ fn refused(args: &[&str], words: &[&str]) {
 fn bad_input_is_named_with_the_nearest_and_exits_with_2() {
     refused(&["run", "quantisation"], &["no lab named “quantisation”", "did you mean “quantization”"]);
     refused(&["run", "quantization", "--set", "bitz=4"], &["bitz", "did you mean “bits”"]);
-    refused(&["run", "quantization", "--set", "bits=5", "scheme=afine"], &["“5” is not one of 16, 8, 4, 3, 2", "“affine”"]);
+    refused(
+        &["run", "quantization", "--set", "bits=5", "scheme=afine"],
+        &["“5” is not one of 16, 8, 4, 3, 2", "“affine”"],
+    );
     refused(&["run", "quantization", "--set", "bits"], &["not NAME=VALUE", "--set bits=8"]);
     refused(&["run", "quantization", "--set", "seed=7"], &["seed", "reserved"]);
     refused(&["run", "quantization", "--device", "gpu"], &["“gpu” is not one of auto, webgpu, cpu"]);
