@@ -128,10 +128,16 @@ async fn deviation(cx: &Context, path: &str) -> Result<f64, LabError> {
 
 /// A path with its numbers on a device.
 enum Work {
-    /// `x` becomes `x` times `factor`, `[n, n]` both.
-    Product { x: Tensor<2>, factor: Tensor<2> },
+    /// A chain of matrix products.
+    Product(Box<Product>),
     /// A classifier in training.
     Training(Box<Training>),
+}
+
+struct Product {
+    /// Becomes `x` times `factor`, `[n, n]` both.
+    x: Tensor<2>,
+    factor: Tensor<2>,
 }
 
 struct Training {
@@ -156,7 +162,7 @@ impl Work {
                 let values: Vec<f32> = (0..n * n).map(|_| rng.random_range(-bound..bound)).collect();
                 Tensor::<2>::from_data(TensorData::new(values, [n, n]), device)
             };
-            return Ok(Self::Product { x: square(), factor: square() });
+            return Ok(Self::Product(Box::new(Product { x: square(), factor: square() })));
         }
         if path == "training-step" {
             let widths = CrossValidated::WIDTHS;
@@ -177,7 +183,7 @@ impl Work {
 
     fn operations(&self) -> f64 {
         match self {
-            Self::Product { x, .. } => 2.0 * (x.dims()[0] as f64).powi(3),
+            Self::Product(product) => 2.0 * (product.x.dims()[0] as f64).powi(3),
             Self::Training(_) => {
                 let widths = CrossValidated::WIDTHS;
                 let forward: usize = widths.windows(2).map(|pair| 2 * BATCH * pair[0] * pair[1]).sum();
@@ -190,7 +196,7 @@ impl Work {
     /// Starts one step.
     fn step(&mut self) {
         match self {
-            Self::Product { x, factor } => *x = matmul(x.clone(), factor.clone()),
+            Self::Product(product) => product.x = matmul(product.x.clone(), product.factor.clone()),
             Self::Training(training) => training.step(),
         }
     }
@@ -198,7 +204,7 @@ impl Work {
     /// Waits until all steps are done, by reading one number.
     async fn settle(&self) -> Result<(), LabError> {
         match self {
-            Self::Product { x, .. } => read(x.clone().slice([0..1, 0..1])).await.map(drop),
+            Self::Product(product) => read(product.x.clone().slice([0..1, 0..1])).await.map(drop),
             Self::Training(training) => match &training.loss {
                 Some(loss) => read(loss.clone()).await.map(drop),
                 None => Ok(()),
@@ -209,7 +215,7 @@ impl Work {
     /// Every number that the steps changed.
     async fn all(self) -> Result<Vec<f32>, LabError> {
         match self {
-            Self::Product { x, .. } => read(x).await,
+            Self::Product(product) => read(product.x).await,
             Self::Training(training) => match training.model {
                 Some(model) => {
                     let layers = model.valid().weights().await?.layers;
