@@ -58,6 +58,7 @@ impl Bundle {
         };
         let profile = match (self, grade) {
             (Self::Ui, _) => "ui",
+            (Self::Gpu, Grade::Reader) => "engine-gpu",
             (_, Grade::Reader) => "engine",
             (_, Grade::Author) => "engine-dev",
         };

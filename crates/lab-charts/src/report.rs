@@ -56,13 +56,11 @@ fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &
         return String::new();
     }
     let baseline = metrics.iter().any(|m| m.baseline.is_some());
-    let interval = interval_head(metrics);
     let mut heads = vec!["Metric"];
     heads.extend(baseline.then_some("Baseline"));
     heads.extend(reference.map(|_| "Reference"));
     heads.push(value_head);
     heads.extend(baseline.then_some("Difference"));
-    heads.extend(interval.as_deref());
     let mut html = head_html("Results", &heads);
     for family in families(metrics) {
         html.push_str(&family_html(family, heads.len()));
@@ -81,9 +79,6 @@ fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &
             html.push_str(&value_html(value_head, metric, ""));
             if baseline {
                 html.push_str(&difference_html(metric));
-            }
-            if let Some(head) = &interval {
-                html.push_str(&interval_html(head, metric));
             }
             html.push_str("</tr>");
             html.push_str(&help_html(metric, heads.len()));
@@ -215,10 +210,11 @@ fn value_html(head: &str, metric: &Metric, more: &str) -> String {
         _ => String::new(),
     };
     format!(
-        "<td class=\"num value\" data-label=\"{head}\"><span data-metric=\"{}\" data-value=\"{}\"{more}>{}</span>{samples}</td>",
+        "<td class=\"num value\" data-label=\"{head}\"><span data-metric=\"{}\" data-value=\"{}\"{more}>{}</span>{samples}{}</td>",
         escape(&metric.id),
         metric.value,
-        number_html(metric.value, &metric.unit)
+        number_html(metric.value, &metric.unit),
+        interval_html(metric)
     )
 }
 
@@ -259,26 +255,17 @@ fn difference_html(metric: &Metric) -> String {
     format!("<td class=\"num{class}\" data-label=\"Difference\">{content}</td>")
 }
 
-/// `95 % interval` where all levels agree; `None` where no metric has an interval.
-fn interval_head(metrics: &[Metric]) -> Option<String> {
-    let levels: Vec<f64> = metrics.iter().filter_map(|m| m.interval).map(|i| i.level).collect();
-    let first = levels.first()?;
-    let one = levels.iter().all(|level| level == first);
-    Some(if one { format!("{:.0}\u{202f}% interval", first * 100.0) } else { "Interval".to_owned() })
-}
-
-fn interval_html(head: &str, metric: &Metric) -> String {
-    let Some(interval) = metric.interval else {
-        return format!("<td class=\"num empty\" data-label=\"{head}\">–</td>");
-    };
+/// Under the number, because a column of its own leaves too little for the others.
+fn interval_html(metric: &Metric) -> String {
+    let Some(interval) = metric.interval else { return String::new() };
     let id = escape(&metric.id);
     let end = |part: &str, value: f64| {
         let text = format_number(value, &metric.unit);
         format!("<span data-metric=\"{id}.{part}\" data-value=\"{value}\">{text}</span>")
     };
-    let level = if head == "Interval" { format!(" ({:.0}\u{202f}%)", interval.level * 100.0) } else { String::new() };
     format!(
-        "<td class=\"num interval\" data-label=\"{head}\">{} to {}{level}</td>",
+        "<span class=\"interval\">{:.0}\u{202f}%: {} to {}</span>",
+        interval.level * 100.0,
         end("low", interval.low),
         end("high", interval.high)
     )
@@ -379,7 +366,7 @@ mod tests {
             "median of 30",
             "data-device=\"cpu\">CPU (WASM SIMD)<",
             "Share of &lt;digits&gt; recognized.",
-            "95\u{202f}% interval",
+            "<span class=\"interval\">95\u{202f}%: ",
         ] {
             assert!(html.contains(needle), "{needle} is missing");
         }

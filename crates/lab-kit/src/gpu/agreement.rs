@@ -13,7 +13,12 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::{takes_own_kernels, use_own_kernels};
-use crate::{mlp::read, ops, rng};
+use crate::{
+    mlp::read,
+    ops,
+    quant::{Granularity, HALF, Inputs, PackedMatrix, PackedWeight, Scheme, Settings},
+    rng,
+};
 
 /// One operation with its gradients, compared.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,7 +48,7 @@ pub async fn agreement(device: &Device, seed: u64, cases: usize) -> Result<Vec<A
 async fn compare(device: &Device, rng: &mut ChaCha8Rng, cases: usize) -> Result<Vec<Agreement>, LabError> {
     let mut found = Vec::new();
     for _ in 0..cases {
-        for case in [Case::product(rng), Case::dense(rng), Case::loss(rng), Case::optimizer(rng)] {
+        for case in [Case::product(rng), Case::dense(rng), Case::loss(rng), Case::optimizer(rng), Case::packed(rng)] {
             let (here, there) = (case.run(device).await?, case.run(&Device::flex()).await?);
             found.push(Agreement { what: format!("{case:?}"), deviation: deviation(&here, &there) });
         }
@@ -75,6 +80,8 @@ enum Case {
     Loss { size: [usize; 2], seed: u64 },
     /// Rows and columns of a parameter.
     Optimizer { size: [usize; 2], seed: u64 },
+    /// Rows of inputs, inputs, outputs; how the weights are packed.
+    Packed { size: [usize; 3], settings: Settings, inputs: Inputs, seed: u64 },
 }
 
 /// Half of the sizes are multiples of four, for which kernels take other ways.
@@ -102,6 +109,20 @@ impl Case {
         Self::Optimizer { size: [size(rng), size(rng)], seed: rng.random() }
     }
 
+    fn packed(rng: &mut ChaCha8Rng) -> Self {
+        let bits = [2, 3, 4, 8, HALF][rng.random_range(0..5)];
+        let scheme = if rng.random() { Scheme::Symmetric } else { Scheme::Affine };
+        let granularity = match rng.random_range(0..3) {
+            0 => Granularity::Tensor,
+            1 => Granularity::Channel,
+            // Groups that end within 32 neighbours, and others.
+            _ => Granularity::Group(8 * rng.random_range(1..=8)),
+        };
+        let inputs = if rng.random() { Inputs::Float } else { Inputs::Int8 };
+        let size = [if rng.random() { 1 } else { size(rng) }, 2 * size(rng), size(rng)];
+        Self::Packed { size, settings: Settings::weight_only(bits, scheme, granularity), inputs, seed: rng.random() }
+    }
+
     /// Results and gradients on a device.
     async fn run(&self, device: &Device) -> Result<Vec<Vec<f32>>, LabError> {
         let tracked = device.clone().autodiff();
@@ -110,8 +131,25 @@ impl Case {
             Self::Dense { size, relu, seed } => dense(size, relu, seed, &tracked).await,
             Self::Loss { size, seed } => loss(size, seed, &tracked).await,
             Self::Optimizer { size, seed } => optimizer(size, seed, &tracked).await,
+            Self::Packed { size, settings, inputs, seed } => packed(size, (settings, inputs), seed, device).await,
         }
     }
+}
+
+/// A layer of packed weights, and some of its rows.
+async fn packed(
+    [n, columns, rows]: [usize; 3],
+    (settings, inputs): (Settings, Inputs),
+    seed: u64,
+    device: &Device,
+) -> Result<Vec<Vec<f32>>, LabError> {
+    let mut rng = rng(seed, "numbers");
+    let weight: Vec<f32> = (0..rows * columns).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let matrix = PackedMatrix::quantize(&weight, columns, &settings);
+    let packed = PackedWeight::new(matrix, inputs, device);
+    let ids: Vec<i32> = (0..n).map(|_| rng.random_range(0..i32::try_from(rows).unwrap_or(1))).collect();
+    let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), device);
+    Ok(vec![read(packed.linear(random([n, columns], &mut rng, device))).await?, read(packed.rows(ids)).await?])
 }
 
 fn random<const D: usize>(shape: [usize; D], rng: &mut ChaCha8Rng, device: &Device) -> Tensor<D> {

@@ -14,6 +14,7 @@ use burn::backend::{
 
 use super::{
     launch::{Kernel, Operand, contiguous, empty, groups_of_64, launch, numbers, word},
+    packed::{self, PackedForm},
     product::{BIAS, RELU, SUMS, product},
 };
 
@@ -80,6 +81,24 @@ pub(super) trait Kernels: Backend {
         moment_2: FloatTensor<Self>,
         step: AdamWStep,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// `[n, inputs]` times a packed matrix, transposed: `[n, outputs]`.
+    fn packed_linear(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        zero_points: FloatTensor<Self>,
+        form: PackedForm,
+    ) -> FloatTensor<Self>;
+
+    /// Rows of a packed matrix: `[n]` to `[n, inputs]`.
+    fn packed_rows(
+        ids: IntTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        zero_points: FloatTensor<Self>,
+        form: PackedForm,
+    ) -> FloatTensor<Self>;
 }
 
 impl Kernels for Cube {
@@ -140,6 +159,26 @@ impl Kernels for Cube {
         step: AdamWStep,
     ) -> (CubeTensor, CubeTensor, CubeTensor) {
         adamw(parameter, gradient, Some([contiguous(moment_1), contiguous(moment_2)]), step)
+    }
+
+    fn packed_linear(
+        x: CubeTensor,
+        words: CubeTensor,
+        scales: CubeTensor,
+        zero_points: CubeTensor,
+        form: PackedForm,
+    ) -> CubeTensor {
+        packed::linear(x, &words, &scales, &zero_points, form)
+    }
+
+    fn packed_rows(
+        ids: CubeTensor,
+        words: CubeTensor,
+        scales: CubeTensor,
+        zero_points: CubeTensor,
+        form: PackedForm,
+    ) -> CubeTensor {
+        packed::rows(ids, &words, &scales, &zero_points, form)
     }
 }
 
@@ -316,5 +355,29 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         let (parameter, moment_1, moment_2) =
             B::adamw(parameter.into_primitive(), gradient.into_primitive(), moments.0, moments.1, step);
         (Self::from_inner(parameter), Self::from_inner(moment_1), Self::from_inner(moment_2))
+    }
+
+    // Packed weights are not trained: what is rounded has no gradient.
+
+    fn packed_linear(
+        x: FloatTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        zero_points: FloatTensor<Self>,
+        form: PackedForm,
+    ) -> FloatTensor<Self> {
+        let (x, scales, zero_points) = (x.into_primitive(), scales.into_primitive(), zero_points.into_primitive());
+        Self::from_inner(B::packed_linear(x, words, scales, zero_points, form))
+    }
+
+    fn packed_rows(
+        ids: IntTensor<Self>,
+        words: IntTensor<Self>,
+        scales: FloatTensor<Self>,
+        zero_points: FloatTensor<Self>,
+        form: PackedForm,
+    ) -> FloatTensor<Self> {
+        let (scales, zero_points) = (scales.into_primitive(), zero_points.into_primitive());
+        Self::from_inner(B::packed_rows(ids, words, scales, zero_points, form))
     }
 }

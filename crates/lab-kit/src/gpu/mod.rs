@@ -5,10 +5,13 @@
 //! pays for each launch. So there, and only there, a few operations take the kernels of this folder: the matrix product, a
 //! dense layer with bias and ReLU, the softmax loss with its gradient, and a step of AdamW. What that brings is written in
 //! docs/benchmarks.md. On real GPUs neither has been measured, and Burn's kernels are left in place.
+//!
+//! The products of packed weights ([`packed`]) have no twin in Burn and run on every adapter.
 
 mod agreement;
 mod kernels;
 mod launch;
+mod packed;
 mod product;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +24,7 @@ use burn::{
 pub use agreement::{Agreement, agreement};
 pub use kernels::AdamWStep;
 use kernels::Kernels;
+pub use packed::{PackedBuffers, PackedForm};
 
 static OWN_KERNELS: AtomicBool = AtomicBool::new(false);
 
@@ -33,8 +37,13 @@ pub fn use_own_kernels(own: bool) {
 /// Whether operations on this device take the kernels of this module.
 #[must_use]
 pub fn takes_own_kernels(device: &Device) -> bool {
-    OWN_KERNELS.load(Ordering::Relaxed)
-        && matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Cube(_))
+    OWN_KERNELS.load(Ordering::Relaxed) && is_gpu(device)
+}
+
+/// Whether this is a device of WebGPU.
+#[must_use]
+pub fn is_gpu(device: &Device) -> bool {
+    matches!(device.clone().without_autodiff().as_dispatch(), DispatchDevice::Cube(_))
 }
 
 /// Whether [`product`] can multiply these: floats of 32 bits, two to four dimensions of which the last two fit and the others

@@ -2,11 +2,11 @@
 
 use burn::{
     module::Module,
-    nn::Linear,
     tensor::{Device, Tensor, TensorData, activation::softmax},
 };
 
-use super::{Rope, TransformerConfig, cache::LayerCache};
+use super::{Projection, Rope, cache::LayerCache};
+use crate::ops::matmul;
 
 /// Instead of -∞: large enough to vanish in the softmax, and a number that every shader language can write.
 const HIDDEN: f32 = -1e9;
@@ -14,28 +14,15 @@ const HIDDEN: f32 = -1e9;
 /// One layer's attention.
 #[derive(Module, Debug)]
 pub struct Attention {
-    pub(super) q_proj: Linear,
-    pub(super) k_proj: Linear,
-    pub(super) v_proj: Linear,
-    pub(super) o_proj: Linear,
-    heads: usize,
-    key_value_heads: usize,
+    pub(super) q_proj: Projection,
+    pub(super) k_proj: Projection,
+    pub(super) v_proj: Projection,
+    pub(super) o_proj: Projection,
+    pub(super) heads: usize,
+    pub(super) key_value_heads: usize,
 }
 
 impl Attention {
-    pub(super) fn new(config: &TransformerConfig, device: &Device) -> Self {
-        let c = config.channels;
-        let kv = config.key_value_heads * config.head_channels();
-        Self {
-            q_proj: super::transformer::linear(c, c, device),
-            k_proj: super::transformer::linear(c, kv, device),
-            v_proj: super::transformer::linear(c, kv, device),
-            o_proj: super::transformer::linear(c, c, device),
-            heads: config.heads,
-            key_value_heads: config.key_value_heads,
-        }
-    }
-
     /// `[B, T, C]` to `[B, T, C]`. With a cache the tokens continue what it holds.
     pub(super) fn forward(
         &self,
@@ -75,13 +62,13 @@ pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<4>>)
     let [_, heads, s, _] = k.dims();
     let stacked = h / heads * t;
     let q = q.mul_scalar((d as f32).sqrt().recip()).reshape([b, heads, stacked, d]); // [B, K, H/K·T, D]
-    let scores = q.matmul(k.transpose()).reshape([b, h, t, s]); // [B, H, T, S]
+    let scores = matmul(q, k.transpose()).reshape([b, h, t, s]); // [B, H, T, S]
     let scores = match mask {
         Some(mask) => scores + mask,
         None => scores,
     };
     let weights = softmax(scores, 3).reshape([b, heads, stacked, s]);
-    weights.matmul(v).reshape([b, h, t, d])
+    matmul(weights, v).reshape([b, h, t, d])
 }
 // ANCHOR_END: attend
 

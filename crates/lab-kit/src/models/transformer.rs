@@ -1,20 +1,26 @@
 //! A decoder-only transformer in the layout of Hugging Face's Llama (arXiv:2302.13971): RMSNorm, rotary positions,
 //! SwiGLU, no biases. Its fields are named like the tensors of a checkpoint, so that its files are interchangeable.
 
+use std::collections::BTreeMap;
+
 use burn::{
     module::{Module, Param},
-    nn::{Embedding, Linear, RmsNorm},
+    nn::RmsNorm,
     tensor::{Device, Int, Tensor, TensorData, activation::silu},
 };
 use lab_api::LabError;
 
-use super::{Attention, KvCache, Rope, StateDict, TransformerConfig, attention::causal_mask, cache::LayerCache};
+use super::{
+    Attention, KvCache, Projection, Rope, StateDict, TokenEmbedding, TransformerConfig, attention::causal_mask,
+    cache::LayerCache,
+};
+use crate::quant::{Inputs, PackedMatrix, PackedWeight};
 
 /// The model on a device.
 #[derive(Module, Debug)]
 pub struct Transformer {
     model: Decoder,
-    lm_head: Option<Linear>,
+    lm_head: Option<Projection>,
     rope: Rope,
     #[module(skip)]
     config: TransformerConfig,
@@ -22,7 +28,7 @@ pub struct Transformer {
 
 #[derive(Module, Debug)]
 struct Decoder {
-    embed_tokens: Embedding,
+    embed_tokens: TokenEmbedding,
     layers: Vec<Layer>,
     norm: RmsNorm,
 }
@@ -38,9 +44,9 @@ struct Layer {
 /// `down(silu(gate(x)) · up(x))`: SwiGLU (Shazeer, arXiv:2002.05202).
 #[derive(Module, Debug)]
 struct FeedForward {
-    gate_proj: Linear,
-    up_proj: Linear,
-    down_proj: Linear,
+    gate_proj: Projection,
+    up_proj: Projection,
+    down_proj: Projection,
 }
 
 impl Transformer {
@@ -57,34 +63,85 @@ impl Transformer {
         device: &Device,
     ) -> Result<Self, LabError> {
         config.check()?;
-        let plain = device.clone().inner();
+        let (v, c) = (config.vocabulary, config.channels);
+        let floats = |_: &str, inputs: usize, outputs: usize| Ok(Projection::zeros(inputs, outputs, device));
+        let model = Self::assemble(config, TokenEmbedding::zeros(v, c, device), floats, device)?;
+        weights.load_into(model, source, device)
+    }
+
+    /// The model with every matrix packed, embedding and output layer too; what is left in `rest` (the norms) stays FP32.
+    /// Such a model cannot be trained. See [`pack`](super::pack).
+    ///
+    /// # Errors
+    /// As [`Transformer::new`].
+    pub fn packed(
+        config: &TransformerConfig,
+        mut matrices: BTreeMap<String, PackedMatrix>,
+        rest: &StateDict,
+        (source, inputs): (&str, Inputs),
+        device: &Device,
+    ) -> Result<Self, LabError> {
+        config.check()?;
+        let fail = |why: String| LabError::Asset { name: source.to_owned(), why };
+        let mut take = |name: &str, columns: usize, rows: usize| {
+            let matrix = matrices.remove(name).ok_or_else(|| fail(format!("it lacks the tensor “{name}”")))?;
+            if (matrix.rows, matrix.columns) != (rows, columns) {
+                let (r, c) = (matrix.rows, matrix.columns);
+                return Err(fail(format!("tensor “{name}” has shape [{r}, {c}], not [{rows}, {columns}]")));
+            }
+            Ok(PackedWeight::new(matrix, inputs, device))
+        };
+        let embedding = take("model.embed_tokens.weight", config.channels, config.vocabulary)?;
+        let packed = |name: &str, inputs: usize, outputs: usize| {
+            take(&format!("{name}.weight"), inputs, outputs).map(Projection::packed)
+        };
+        let model = Self::assemble(config, TokenEmbedding::packed(embedding), packed, device)?;
+        rest.load_into(model, source, device)
+    }
+
+    /// The model around its matrices: `matrix(name, inputs, outputs)` makes each.
+    fn assemble(
+        config: &TransformerConfig,
+        embed_tokens: TokenEmbedding,
+        mut matrix: impl FnMut(&str, usize, usize) -> Result<Projection, LabError>,
+        device: &Device,
+    ) -> Result<Self, LabError> {
         let norm = || RmsNorm {
             gamma: Param::from_tensor(Tensor::ones([config.channels], device)),
             epsilon: config.norm_epsilon,
         };
         let (c, f) = (config.channels, config.feed_forward);
-        let layer = |_| Layer {
-            input_layernorm: norm(),
-            self_attn: Attention::new(config, device),
-            post_attention_layernorm: norm(),
-            mlp: FeedForward {
-                gate_proj: linear(c, f, device),
-                up_proj: linear(c, f, device),
-                down_proj: linear(f, c, device),
-            },
-        };
-        let model = Self {
-            model: Decoder {
-                embed_tokens: Embedding { weight: Param::from_tensor(Tensor::zeros([config.vocabulary, c], device)) },
-                layers: (0..config.layers).map(layer).collect(),
-                norm: norm(),
-            },
-            lm_head: (!config.tied).then(|| linear(c, config.vocabulary, device)),
+        let kv = config.key_value_heads * config.head_channels();
+        let mut layers = Vec::with_capacity(config.layers);
+        for layer in 0..config.layers {
+            let mut named =
+                |name: &str, inputs, outputs| matrix(&format!("model.layers.{layer}.{name}"), inputs, outputs);
+            layers.push(Layer {
+                input_layernorm: norm(),
+                self_attn: Attention {
+                    q_proj: named("self_attn.q_proj", c, c)?,
+                    k_proj: named("self_attn.k_proj", c, kv)?,
+                    v_proj: named("self_attn.v_proj", c, kv)?,
+                    o_proj: named("self_attn.o_proj", c, c)?,
+                    heads: config.heads,
+                    key_value_heads: config.key_value_heads,
+                },
+                post_attention_layernorm: norm(),
+                mlp: FeedForward {
+                    gate_proj: named("mlp.gate_proj", c, f)?,
+                    up_proj: named("mlp.up_proj", c, f)?,
+                    down_proj: named("mlp.down_proj", f, c)?,
+                },
+            });
+        }
+        let lm_head = if config.tied { None } else { Some(matrix("lm_head", c, config.vocabulary)?) };
+        Ok(Self {
+            model: Decoder { embed_tokens, layers, norm: norm() },
+            lm_head,
             // A constant: no gradient is ever wanted.
-            rope: Rope::new(config, &plain),
+            rope: Rope::new(config, &device.clone().inner()),
             config: config.clone(),
-        };
-        weights.load_into(model, source, device)
+        })
     }
 
     /// Its sizes.
@@ -185,11 +242,7 @@ impl Transformer {
     fn head(&self, x: Tensor<3>) -> Tensor<3> {
         match &self.lm_head {
             Some(head) => head.forward(x),
-            None => {
-                let [b, t, c] = x.dims();
-                let logits = x.reshape([b * t, c]).matmul(self.model.embed_tokens.weight.val().transpose());
-                logits.reshape([b, t, self.config.vocabulary])
-            }
+            None => self.model.embed_tokens.head(x),
         }
     }
 }
@@ -199,11 +252,6 @@ impl FeedForward {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
     }
-}
-
-/// A linear layer without bias, its weights still to be loaded.
-pub(super) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
-    Linear { weight: Param::from_tensor(Tensor::zeros([inputs, outputs], device)), bias: None }
 }
 
 #[cfg(test)]
@@ -216,7 +264,8 @@ mod tests {
     use crate::{
         measure::peak_bytes,
         mlp::read,
-        models::{Sampling, config_tests::tiny, generate},
+        models::{Sampling, Weight, config_tests::tiny, generate, pack},
+        quant::{Granularity, Scheme, Settings},
         testing::{FakeClock, alone_in_memory, context, ready},
         weights::{Precision, WeightFile},
     };
@@ -338,6 +387,55 @@ mod tests {
             text.push(sampling.draw(&last, &mut rng).expect("numbers"));
         }
         assert_eq!(text[3..], written);
+    }
+
+    #[test]
+    fn a_packed_model_computes_what_its_weights_say() {
+        let device = Device::flex();
+        let mut rng = crate::rng(0, "cuts");
+        for (bits, tied) in [(16, false), (8, true), (4, false), (3, true), (2, false)] {
+            let config = TransformerConfig { tied, ..tiny() };
+            let weights = config.init(&mut rng);
+            let settings = Settings::weight_only(bits, Scheme::Affine, Granularity::Group(8));
+            let quantize =
+                async |_: &str, weight: &Weight| Ok(PackedMatrix::quantize(&weight.values, weight.shape[1], &settings));
+            let (matrices, rest) = ready(pack(&weights, quantize)).expect("packs");
+            let mut rounded = weights.clone();
+            for (name, matrix) in &matrices {
+                rounded.get_mut(name).expect("there").values = matrix.dequantize();
+            }
+            let numbers: usize = config.shapes().iter().filter(|(_, shape)| shape.len() == 2).count();
+            assert_eq!(matrices.len(), numbers);
+            let plain = Transformer::new(&config, &rounded, "rounded", &device).expect("fits");
+            let packed = |inputs| {
+                Transformer::packed(&config, matrices.clone(), &rest, ("packed", inputs), &device).expect("fits")
+            };
+            let run = |model: &Transformer| model.forward(model.tokens(&[&[3, 1, 4, 1, 5]], &device).expect("valid"));
+            // The same numbers, summed in another order.
+            assert!(worst(run(&packed(Inputs::Float)), run(&plain)) < 1e-4, "{bits} bits");
+            let apart = worst(run(&packed(Inputs::Int8)), run(&plain));
+            // 256 levels cost something, and not much; half precision has no integers to multiply.
+            assert!(if bits == 16 { apart < 1e-4 } else { (1e-5..0.3).contains(&apart) }, "{bits} bits: {apart}");
+        }
+    }
+
+    #[test]
+    fn a_packed_model_never_holds_a_matrix_of_floats() {
+        let _alone = alone_in_memory();
+        let cx = context(Rc::new(FakeClock::real()));
+        let config = TransformerConfig { vocabulary: 8192, channels: 256, layers: 1, feed_forward: 4096, ..tiny() };
+        let settings = Settings::weight_only(4, Scheme::Symmetric, Granularity::Group(32));
+        let quantize =
+            async |_: &str, weight: &Weight| Ok(PackedMatrix::quantize(&weight.values, weight.shape[1], &settings));
+        let (matrices, rest) = ready(pack(&config.init(&mut crate::rng(0, "w")), quantize)).expect("packs");
+        let largest = 8192 * 256 * size_of::<f32>();
+        let model = Transformer::packed(&config, matrices, &rest, ("packed", Inputs::Int8), &cx.device).expect("fits");
+        let tokens = model.tokens(&[&[1, 2, 3, 4]], &cx.device).expect("valid");
+        let mut cache = KvCache::new(&config, 1, 16, &cx.device).expect("fits");
+        let step = async || model.extend(tokens, &mut cache).map(drop);
+        let peak = ready(peak_bytes(&cx, step)).expect("fits").1.expect("counted");
+        // A megabyte is what Burn's product of small matrices works in, whatever the sizes here.
+        assert!(peak < largest / 4, "{peak} of {largest}");
     }
 
     #[test]

@@ -45,6 +45,13 @@ pub fn unpack_into(bytes: &[u8], bits: u32, skip: usize, codes: &mut [u8]) {
         return;
     }
     let mask = code_mask(bits);
+    // Codes that never cross a byte, from its beginning: loops that the compiler turns into vectors.
+    let (skip, codes) = match bits {
+        4 if first_bit % 8 == 0 => whole_bytes::<2>(bytes, first_bit / 8, skip, codes),
+        2 if first_bit % 8 == 0 => whole_bytes::<4>(bytes, first_bit / 8, skip, codes),
+        _ => (skip, codes),
+    };
+    let first_bit = skip * bits as usize;
     let mut rest = bytes.iter().skip(first_bit / 8);
     let mut next = || u32::from(rest.next().copied().unwrap_or(0));
     let offset = (first_bit % 8) as u32;
@@ -58,6 +65,25 @@ pub fn unpack_into(bytes: &[u8], bits: u32, skip: usize, codes: &mut [u8]) {
         reservoir >>= bits;
         held -= bits;
     }
+}
+
+/// Reads `N` codes from every byte, and gives back how many were read before and what is still to be read.
+fn whole_bytes<'a, const N: usize>(
+    bytes: &[u8],
+    first: usize,
+    skip: usize,
+    codes: &'a mut [u8],
+) -> (usize, &'a mut [u8]) {
+    let (bits, mask) = (8 / N, (0xff_u32 >> (8 - 8 / N)) as u8);
+    let bytes = bytes.get(first..).unwrap_or_default();
+    let count = (codes.len() / N).min(bytes.len());
+    let (whole, rest) = codes.split_at_mut(count * N);
+    for (codes, byte) in whole.as_chunks_mut::<N>().0.iter_mut().zip(bytes) {
+        for (i, code) in codes.iter_mut().enumerate() {
+            *code = (byte >> (i * bits)) & mask;
+        }
+    }
+    (skip + count * N, rest)
 }
 
 fn code_mask(bits: u32) -> u32 {

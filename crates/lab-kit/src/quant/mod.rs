@@ -14,6 +14,7 @@ pub mod naive;
 mod network;
 pub mod outlier;
 mod packed;
+mod placed;
 mod settings;
 
 pub use bits::{pack, packed_len, unpack, unpack_into};
@@ -23,6 +24,7 @@ pub use gptq::gptq;
 pub use grid::{Grid, Scheme};
 pub use network::{InputGrid, QuantizedLayer, QuantizedMlp};
 pub use packed::{HALF, PackedMatrix, fit_grids};
+pub use placed::{Inputs, PackedWeight};
 pub use settings::{Activations, Granularity, Rounding, Settings};
 
 /// Signal-to-quantization-noise ratio in decibels, from the sum of squared values and of squared errors. Values that

@@ -1,0 +1,33 @@
+//! From the weights of a language model to packed matrices.
+
+use std::collections::BTreeMap;
+
+use lab_api::LabError;
+
+use super::{StateDict, Weight};
+use crate::quant::PackedMatrix;
+
+/// Packs every matrix by `quantize(name, weight)`; what else there is (the norms, vectors all) comes back as it was.
+///
+/// # Errors
+/// What `quantize` returns.
+pub async fn pack(
+    weights: &StateDict,
+    mut quantize: impl AsyncFnMut(&str, &Weight) -> Result<PackedMatrix, LabError>,
+) -> Result<(BTreeMap<String, PackedMatrix>, StateDict), LabError> {
+    let (mut matrices, mut rest) = (BTreeMap::new(), StateDict::default());
+    for (name, weight) in weights.iter() {
+        if weight.shape.len() == 2 {
+            matrices.insert(name.to_owned(), quantize(name, weight).await?);
+        } else {
+            rest.insert(name, &weight.shape, weight.values.clone())?;
+        }
+    }
+    Ok((matrices, rest))
+}
+
+/// Bytes of the packed matrices and of the FP32 rest.
+#[must_use]
+pub fn packed_bytes(matrices: &BTreeMap<String, PackedMatrix>, rest: &StateDict) -> usize {
+    matrices.values().map(PackedMatrix::bytes).sum::<usize>() + rest.parameters() * size_of::<f32>()
+}

@@ -1,0 +1,90 @@
+//! The matrices of a language model, as floats or packed.
+
+use burn::{
+    module::{Module, Param},
+    tensor::{Device, Int, Tensor},
+};
+
+use crate::{ops::matmul, quant::PackedWeight};
+
+/// A linear layer without bias. Its weight is either floats, named `weight` in a file, or packed integers.
+#[derive(Module, Debug)]
+pub struct Projection {
+    /// `[inputs, outputs]`.
+    weight: Option<Param<Tensor<2>>>,
+    #[module(skip)]
+    packed: Option<PackedWeight>,
+}
+
+impl Projection {
+    /// Floats, still to be loaded.
+    pub(super) fn zeros(inputs: usize, outputs: usize, device: &Device) -> Self {
+        Self { weight: Some(Param::from_tensor(Tensor::zeros([inputs, outputs], device))), packed: None }
+    }
+
+    /// Packed integers.
+    pub(super) fn packed(weight: PackedWeight) -> Self {
+        Self { weight: None, packed: Some(weight) }
+    }
+
+    /// `[B, T, inputs]` to `[B, T, outputs]`.
+    pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [b, t, inputs] = x.dims();
+        let rows = x.reshape([b * t, inputs]);
+        let y = match (&self.weight, &self.packed) {
+            (Some(weight), _) => matmul(rows, weight.val()),
+            (None, Some(packed)) => packed.linear(rows),
+            // No constructor leaves both out.
+            (None, None) => rows,
+        };
+        let [_, outputs] = y.dims();
+        y.reshape([b, t, outputs])
+    }
+}
+
+/// A vector for every token, likewise.
+#[derive(Module, Debug)]
+pub struct TokenEmbedding {
+    /// `[V, C]`.
+    weight: Option<Param<Tensor<2>>>,
+    #[module(skip)]
+    packed: Option<PackedWeight>,
+}
+
+impl TokenEmbedding {
+    /// Floats, still to be loaded.
+    pub(super) fn zeros(vocabulary: usize, channels: usize, device: &Device) -> Self {
+        Self { weight: Some(Param::from_tensor(Tensor::zeros([vocabulary, channels], device))), packed: None }
+    }
+
+    /// Packed integers.
+    pub(super) fn packed(weight: PackedWeight) -> Self {
+        Self { weight: None, packed: Some(weight) }
+    }
+
+    /// Tokens `[B, T]` to `[B, T, C]`.
+    pub(super) fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        let [b, t] = tokens.dims();
+        let ids = tokens.reshape([b * t]);
+        let rows = match (&self.weight, &self.packed) {
+            (Some(weight), _) => weight.val().select(0, ids),
+            (None, Some(packed)) => packed.rows(ids),
+            (None, None) => Tensor::zeros([b * t, 1], &ids.device()),
+        };
+        let [_, channels] = rows.dims();
+        rows.reshape([b, t, channels])
+    }
+
+    /// The embedding as output layer: `[B, T, C]` to logits `[B, T, V]`.
+    pub(super) fn head(&self, x: Tensor<3>) -> Tensor<3> {
+        let [b, t, c] = x.dims();
+        let rows = x.reshape([b * t, c]);
+        let y = match (&self.weight, &self.packed) {
+            (Some(weight), _) => matmul(rows, weight.val().transpose()),
+            (None, Some(packed)) => packed.linear(rows),
+            (None, None) => rows,
+        };
+        let [_, vocabulary] = y.dims();
+        y.reshape([b, t, vocabulary])
+    }
+}
