@@ -7,7 +7,11 @@ pub mod qat;
 #[path = "quantization/mod.rs"]
 pub mod quantization;
 
+#[path = "quantized_lm/mod.rs"]
+pub mod quantized_lm;
+
 lab_kit::registry! {
     qat::Qat = "qat",
     quantization::Quantization = "quantization",
+    quantized_lm::QuantizedLm = "quantized_lm",
 }

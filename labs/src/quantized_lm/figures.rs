@@ -1,0 +1,119 @@
+//! Tables and charts of a run.
+
+use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, LabError, Table, Token};
+use lab_kit::{
+    Context,
+    models::{Sampling, Transformer, generate},
+};
+
+use super::model::{Packed, Source};
+
+/// What both models are asked to go on with, and by how many tokens.
+const PROMPT: &str = "A value of this type is";
+const WRITTEN: usize = 40;
+
+/// What each matrix costs and loses.
+pub(super) fn matrices(packed: &Packed) -> Table {
+    let columns = ["Matrix", "Shape", "FP32 (bytes)", "Packed (bytes)", "SQNR (dB)", "Largest weight (σ)"];
+    let row = |loss: &super::model::Loss| {
+        let [rows, inputs] = loss.shape;
+        vec![
+            Cell::from(loss.name.as_str()),
+            Cell::from(format!("{rows} × {inputs}")),
+            Cell::from((4 * rows * inputs) as f64),
+            Cell::from(loss.bytes as f64),
+            Cell::from(loss.sqnr_db),
+            Cell::from(loss.reach),
+        ]
+    };
+    Table {
+        id: "matrices".into(),
+        title: "What each matrix costs and loses".into(),
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: packed.losses.iter().map(row).collect(),
+    }
+}
+
+/// Error by kind of matrix: the mean over layers.
+pub(super) fn sqnr(packed: &Packed) -> Chart {
+    let mut kinds: Vec<(String, Vec<f64>)> = Vec::new();
+    for loss in &packed.losses {
+        let kind = loss.name.rsplit('.').next().unwrap_or_default().trim_end_matches("_proj").replace('_', " ");
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, all)) => all.push(loss.sqnr_db),
+            None => kinds.push((kind, vec![loss.sqnr_db])),
+        }
+    }
+    let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
+    let ends = |all: &[f64]| {
+        [all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(f64::NEG_INFINITY, f64::max)]
+    };
+    Chart {
+        id: "sqnr".into(),
+        title: "Which matrices suffer?".into(),
+        caption:
+            "Signal over quantization noise of the weights, the mean over the layers with the range from the worst \
+                  to the best."
+                .into(),
+        x: Axis::linear("Matrix"),
+        y: Axis { min: Some(0.0), ..Axis::linear("SQNR (dB)") },
+        body: ChartBody::Bar {
+            categories: kinds.iter().map(|(kind, _)| kind.clone()).collect(),
+            series: vec![BarSeries {
+                name: "Packed weights".into(),
+                values: kinds.iter().map(|(_, all)| mean(all).max(0.0)).collect(),
+                intervals: kinds.iter().map(|(_, all)| ends(all).map(|end| end.max(0.0))).collect(),
+            }],
+        },
+    }
+}
+
+/// What both write when they always take the likeliest token; where the packed one leaves FP32's text, colour changes.
+pub(super) async fn texts(
+    fp32: &Transformer,
+    packed: &Transformer,
+    source: &Source,
+    cx: &Context,
+) -> Result<Vec<Chart>, LabError> {
+    let prompt = source.tokenizer.encode(PROMPT);
+    let write = async |model: &Transformer| {
+        let asked = (prompt.as_slice(), WRITTEN);
+        let between = async |_| cx.checkpoint().await;
+        generate(model, asked, &Sampling::GREEDY, &mut cx.rng("text"), &cx.device, between).await
+    };
+    let (plain, written) = (write(fp32).await?, write(packed).await?);
+    let same = plain.iter().zip(&written).take_while(|(a, b)| a == b).count();
+    let stream = |id: &str, title: &str, text: &[u32], apart: usize| {
+        let token = |(i, token): (usize, &u32)| Token {
+            text: source.tokenizer.decode(&[*token]),
+            colour: if i < prompt.len() {
+                1
+            } else if i < prompt.len() + apart {
+                0
+            } else {
+                2
+            },
+        };
+        Chart {
+            id: id.into(),
+            title: title.into(),
+            caption: format!(
+                "Greedy continuation of “{PROMPT}”, token by token. {}",
+                if same == WRITTEN {
+                    "Both write the same.".to_owned()
+                } else {
+                    format!(
+                        "The two agree for {same} of {WRITTEN} tokens; one other token, and everything after it is another text."
+                    )
+                }
+            ),
+            x: Axis::default(),
+            y: Axis::default(),
+            body: ChartBody::TokenStream { tokens: prompt.iter().chain(text).enumerate().map(token).collect() },
+        }
+    };
+    Ok(vec![
+        stream("text-fp32", "What does the FP32 model write?", &plain, WRITTEN),
+        stream("text-packed", "What does the packed model write?", &written, same),
+    ])
+}

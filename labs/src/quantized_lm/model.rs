@@ -1,0 +1,137 @@
+//! The language model in FP32 and packed, and the text that judges both.
+
+use lab_api::{Family, LabError, Metric};
+use lab_kit::{
+    Context,
+    data::{Corpus, Part},
+    models::{LanguageModel, StateDict, Transformer, pack, packed_bytes},
+    quant::{Inputs, PackedMatrix, Settings, signal_and_noise, sqnr_db},
+    report::{MetricExt, metric},
+    tokenizer::Tokenizer,
+};
+
+/// Tokens of a window: the model's whole context.
+const WINDOW: usize = 256;
+
+/// Weights, tokenizer and held-out text.
+pub(super) struct Source {
+    which: LanguageModel,
+    weights: StateDict,
+    pub(super) tokenizer: Tokenizer,
+    /// All tokens of the test text.
+    tokens: Vec<u32>,
+}
+
+/// A matrix before and after.
+pub(super) struct Loss {
+    /// Its name in the file, without the ending.
+    pub(super) name: String,
+    /// `[rows, columns]`.
+    pub(super) shape: [usize; 2],
+    /// Bytes packed, scales included.
+    pub(super) bytes: usize,
+    /// Signal to quantization noise, in decibels.
+    pub(super) sqnr_db: f64,
+    /// Largest weight in standard deviations.
+    pub(super) reach: f64,
+}
+
+/// The packed model and what is known of it.
+pub(super) struct Packed {
+    pub(super) model: Transformer,
+    pub(super) bytes: usize,
+    /// Bytes that one token must read: all matrices but the embedding, of which it reads a row.
+    pub(super) read_bytes: usize,
+    pub(super) losses: Vec<Loss>,
+}
+
+impl Source {
+    pub(super) async fn load(cx: &Context) -> Result<Self, LabError> {
+        let which = LanguageModel::full();
+        let weights = StateDict::from_safetensors(which.asset, &cx.asset(which.asset).await?)?;
+        let tokenizer = Tokenizer::read(&cx.asset("corpus/tokenizer.json").await?)?;
+        let corpus = Corpus::read(Part::Test, &cx.asset(Part::Test.asset()).await?)?;
+        cx.checkpoint().await?;
+        let tokens = tokenizer.encode(&corpus.text);
+        Ok(Self { which, weights, tokenizer, tokens })
+    }
+
+    /// So many stretches of 257 tokens, evenly spread over the text: 256 predictions each.
+    pub(super) fn windows(&self, count: usize) -> Vec<&[u32]> {
+        let room = self.tokens.len().saturating_sub(WINDOW + 1);
+        (0..count).map(|i| &self.tokens[i * room / count.max(1)..][..WINDOW + 1]).collect()
+    }
+
+    pub(super) fn config(&self) -> &lab_kit::models::TransformerConfig {
+        &self.which.config
+    }
+
+    /// The model as shipped, computed in FP32.
+    pub(super) fn fp32(&self, cx: &Context) -> Result<Transformer, LabError> {
+        Transformer::new(&self.which.config, &self.weights, self.which.asset, &cx.device)
+    }
+
+    /// Bytes of the model in FP32.
+    pub(super) fn fp32_bytes(&self) -> usize {
+        self.weights.parameters() * size_of::<f32>()
+    }
+
+    pub(super) async fn pack(&self, settings: &Settings, inputs: Inputs, cx: &Context) -> Result<Packed, LabError> {
+        let mut losses = Vec::new();
+        let quantize = async |name: &str, weight: &lab_kit::models::Weight| {
+            cx.checkpoint().await?;
+            let columns = weight.shape[1];
+            let matrix = PackedMatrix::quantize(&weight.values, columns, settings);
+            let (signal, noise) = signal_and_noise(&weight.values, &matrix.dequantize());
+            let largest = weight.values.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
+            losses.push(Loss {
+                name: name.trim_start_matches("model.").trim_end_matches(".weight").to_owned(),
+                shape: [weight.shape[0], columns],
+                bytes: matrix.bytes(),
+                sqnr_db: sqnr_db(signal, noise),
+                reach: f64::from(largest) / (signal / weight.values.len() as f64).sqrt(),
+            });
+            Ok(matrix)
+        };
+        let (matrices, rest) = pack(&self.weights, quantize).await?;
+        let bytes = packed_bytes(&matrices, &rest);
+        let embedding = matrices.get("model.embed_tokens.weight").map_or(0, PackedMatrix::bytes);
+        let source = (self.which.asset, inputs);
+        let model = Transformer::packed(&self.which.config, matrices, &rest, source, &cx.device)?;
+        Ok(Packed { model, bytes, read_bytes: bytes - embedding, losses })
+    }
+}
+
+impl Packed {
+    pub(super) fn memory(&self, source: &Source) -> Vec<Metric> {
+        let (before, after) = (source.fp32_bytes() as f64, self.bytes as f64);
+        let counted = "bytes of buffers are counted";
+        let weights: usize = self.losses.iter().map(|loss| loss.shape[0] * loss.shape[1]).sum();
+        let packed: usize = self.losses.iter().map(|loss| loss.bytes).sum();
+        vec![
+            metric(Family::Memory, "weight_bytes", "Weights", after, "bytes")
+                .lower()
+                .baseline(before)
+                .exact(0.0, counted)
+                .help("Packed codes, scales and zero points of all matrices, and the norms in FP32."),
+            metric(Family::Memory, "compression", "Compression", before / after, "×")
+                .higher()
+                .baseline(1.0)
+                .exact(1e-9, counted)
+                .help("FP32 bytes over packed bytes. The file holds FP16, half of the baseline."),
+            metric(Family::Memory, "bits_per_weight", "Bits per weight", 8.0 * packed as f64 / weights as f64, "bits")
+                .lower()
+                .baseline(32.0)
+                .exact(1e-9, counted)
+                .help("Scales and zero points shared out over the weights."),
+        ]
+    }
+
+    pub(super) fn worst_sqnr(&self) -> Metric {
+        let worst = self.losses.iter().map(|loss| loss.sqnr_db).fold(f64::INFINITY, f64::min);
+        metric(Family::Quality, "weight_sqnr", "SQNR of the worst matrix", worst, "dB")
+            .higher()
+            .exact(1e-6, "the logarithm's last digits differ between platforms")
+            .help("Signal over quantization noise of its weights; 200 dB stands for no error at all.")
+    }
+}

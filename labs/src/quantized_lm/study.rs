@@ -1,0 +1,172 @@
+//! Every width, grid, share of scales and treatment of activations, on more text.
+
+use lab_api::{Axis, Cell, Chart, ChartBody, Family, Interval, LabError, Report, Series, Table};
+use lab_kit::{
+    Context,
+    quant::{Granularity, HALF, Inputs, Scheme, Settings},
+    report::{MetricExt, metric},
+};
+
+use super::{
+    judge::{self, Judged},
+    model::Source,
+};
+
+/// Windows of text.
+const WINDOWS: usize = 48;
+const GRANULARITIES: [(Granularity, &str); 3] =
+    [(Granularity::Channel, "channel"), (Granularity::Group(64), "group_64"), (Granularity::Group(32), "group_32")];
+const SCHEMES: [(Scheme, &str); 2] = [(Scheme::Symmetric, "symmetric"), (Scheme::Affine, "affine")];
+
+/// One arm, judged.
+struct Arm {
+    words: [&'static str; 3],
+    bits: u32,
+    bytes: usize,
+    bits_per_character: f64,
+    change: f64,
+    interval: Interval,
+    agreement: f64,
+}
+
+pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
+    let source = Source::load(cx).await?;
+    let windows = source.windows(WINDOWS);
+    let before = Judged::of(&source.fp32(cx)?, &source, &windows, cx).await?;
+    let mut plan = vec![(HALF, SCHEMES[0], (Granularity::Channel, "weight"), (Inputs::Float, "fp32"))];
+    for bits in [8, 4, 3, 2] {
+        for scheme in SCHEMES {
+            for granularity in GRANULARITIES {
+                plan.push((bits, scheme, granularity, (Inputs::Float, "fp32")));
+                plan.push((bits, scheme, granularity, (Inputs::Int8, "int8")));
+            }
+        }
+    }
+    let (mut arms, count) = (Vec::new(), plan.len());
+    for (done, (bits, scheme, granularity, inputs)) in plan.into_iter().enumerate() {
+        cx.progress("Judging every arm", done as f64 / count as f64);
+        let packed = source.pack(&Settings::weight_only(bits, scheme.0, granularity.0), inputs.0, cx).await?;
+        let after = Judged::of(&packed.model, &source, &windows, cx).await?;
+        let found = judge::metrics(&before, &after, cx)?;
+        let value = |id: &str| found.iter().find(|metric| metric.id == id);
+        let (Some(level), Some(change), Some(same)) =
+            (value("bits_per_character"), value("bits_change"), value("agreement"))
+        else {
+            return Err(LabError::Engine { why: "a judged arm lacks a metric".into() });
+        };
+        arms.push(Arm {
+            words: [scheme.1, granularity.1, inputs.1],
+            bits,
+            bytes: packed.bytes,
+            bits_per_character: level.value,
+            change: change.value,
+            interval: change.interval.unwrap_or(Interval { low: change.value, high: change.value, level: 0.95 }),
+            agreement: same.value,
+        });
+    }
+    let fp32 = judge::metrics(&before, &before, cx)?;
+    let level = fp32.first().map_or(0.0, |metric| metric.value);
+    Ok(report(&arms, level, source.fp32_bytes()))
+}
+
+fn report(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Report {
+    let mut report = Report::default();
+    report.metrics.push(metric(Family::Quality, "bits_fp32", "Bits per character of FP32", fp32, "bits").lower());
+    for arm in arms {
+        let [scheme, granularity, inputs] = arm.words;
+        let name = format!("{}_{scheme}_{granularity}_{inputs}", arm.bits);
+        let words = format!("{} bits, {scheme}, {granularity}, activations {inputs}", arm.bits);
+        let add = [
+            metric(
+                Family::Quality,
+                &format!("bits_{name}"),
+                &format!("Bits per character: {words}"),
+                arm.bits_per_character,
+                "bits",
+            )
+            .lower(),
+            metric(Family::Quality, &format!("change_{name}"), &format!("Change: {words}"), arm.change, "bits")
+                .lower()
+                .interval(arm.interval),
+            metric(Family::Quality, &format!("agreement_{name}"), &format!("Agreement: {words}"), arm.agreement, "%")
+                .higher(),
+            metric(
+                Family::Memory,
+                &format!("compression_{name}"),
+                &format!("Compression: {words}"),
+                fp32_bytes as f64 / arm.bytes as f64,
+                "×",
+            )
+            .higher(),
+        ];
+        report.metrics.extend(add);
+    }
+    let columns = [
+        "Bits",
+        "Grid",
+        "Scales",
+        "Activations",
+        "Bytes",
+        "Bits per character",
+        "Change",
+        "low",
+        "high",
+        "Agreement (%)",
+    ];
+    report.tables.push(Table {
+        id: "arms".into(),
+        title: "Every arm".into(),
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: arms
+            .iter()
+            .map(|arm| {
+                let [scheme, granularity, inputs] = arm.words;
+                let numbers = [arm.bits_per_character, arm.change, arm.interval.low, arm.interval.high, arm.agreement];
+                [
+                    Cell::from(f64::from(arm.bits)),
+                    Cell::from(scheme),
+                    Cell::from(granularity),
+                    Cell::from(inputs),
+                    Cell::from(arm.bytes as f64),
+                ]
+                .into_iter()
+                .chain(numbers.map(Cell::from))
+                .collect()
+            })
+            .collect(),
+    });
+    report.charts.push(chart(arms, fp32, fp32_bytes));
+    report
+}
+
+/// Bits per character against bytes, one line for each way to share scales.
+fn chart(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Chart {
+    let of = |scheme: &str, granularity: &str| {
+        let mut points: Vec<[f64; 2]> = arms
+            .iter()
+            .filter(|arm| arm.words == [scheme, granularity, "fp32"])
+            .map(|arm| [arm.bytes as f64, arm.bits_per_character])
+            .collect();
+        points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        points
+    };
+    let least = arms.iter().map(|arm| arm.bytes as f64).fold(fp32_bytes as f64, f64::min);
+    let line = |name: &str, points| Series { name: name.into(), points, band: vec![] };
+    Chart {
+        id: "bytes".into(),
+        title: "What does each bit buy?".into(),
+        caption: "Bits per character on held-out text against bytes, weights alone quantized, at 8, 4, 3 and 2 bits. Lower and \
+                  further left is better."
+            .into(),
+        x: Axis::log("Weights (bytes)"),
+        y: Axis::linear("Bits per character"),
+        body: ChartBody::Line {
+            series: vec![
+                line("FP32", vec![[least, fp32], [fp32_bytes as f64, fp32]]),
+                line("Symmetric, per channel", of("symmetric", "channel")),
+                line("Symmetric, groups of 32", of("symmetric", "group_32")),
+                line("Affine, groups of 32", of("affine", "group_32")),
+            ],
+        },
+    }
+}
