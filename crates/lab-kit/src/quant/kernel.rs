@@ -3,7 +3,7 @@
 
 use wide::{i16x8, i32x4};
 
-use super::{Grid, PackedMatrix, calibrate::min_max, grid::Scheme};
+use super::{Grid, PackedMatrix, calibrate::min_max, direct::Phases, grid::Scheme};
 
 // ANCHOR: integer_linear
 /// One layer with 8-bit activations: outputs `[batch, rows]` of centred input codes `[batch, columns]`. `input_scales`
@@ -14,6 +14,9 @@ use super::{Grid, PackedMatrix, calibrate::min_max, grid::Scheme};
 /// each group of columns.
 #[must_use]
 pub fn integer_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[i16], input_scales: &[f32]) -> Vec<f32> {
+    if let (true, Some(phases)) = (inputs.len() == weight.columns, Phases::of_integers(inputs, weight)) {
+        return integer_vector(weight, bias, inputs, &phases, input_scales[0]);
+    }
     let batch = inputs.len() / weight.columns;
     let mut outputs = vec![0.0; batch * weight.rows];
     let (mut codes, mut w) = (vec![0; weight.columns], vec![0; weight.columns]);
@@ -75,6 +78,9 @@ pub fn quantize_rows(activations: &[f32], columns: usize, bits: u32) -> (Vec<i16
 /// passes none.
 #[must_use]
 pub fn mixed_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[f32]) -> Vec<f32> {
+    if let (true, Some(phases)) = (inputs.len() == weight.columns, Phases::of_floats(inputs, weight)) {
+        return mixed_vector(weight, bias, &phases);
+    }
     let batch = inputs.len() / weight.columns;
     let mut outputs = vec![0.0; batch * weight.rows];
     let (mut codes, mut centred) = (vec![0; weight.columns], vec![0; weight.columns]);
@@ -88,6 +94,35 @@ pub fn mixed_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[f32]) -> Vec<
     outputs
 }
 // ANCHOR_END: mixed_linear
+
+// ANCHOR: integer_vector
+/// [`integer_linear`] of one row of inputs: the sums are taken from the packed bytes. The zero point is left out of the sum
+/// and corrected afterwards, by the sum of the inputs.
+fn integer_vector(
+    weight: &PackedMatrix,
+    bias: &[f32],
+    inputs: &[i16],
+    phases: &Phases<i16>,
+    input_scale: f32,
+) -> Vec<f32> {
+    // What a zero point of 1 would take away, for each group; groups lie alike in every row.
+    let size = if weight.scales.len() == 1 { weight.columns } else { weight.group_size };
+    let total = |group: &[i16]| group.iter().map(|x| i32::from(*x)).sum::<i32>() as f32;
+    let totals: Vec<f32> = inputs.chunks(size).map(total).collect();
+    let output = |row: usize| {
+        let grids = weight.row_grids(row).zip(&totals);
+        let correction: f32 = grids.map(|((scale, zero_point), total)| scale * f32::from(zero_point) * total).sum();
+        bias.get(row).copied().unwrap_or(0.0) + input_scale * (phases.dot(weight, row) - correction)
+    };
+    (0..weight.rows).map(output).collect()
+}
+// ANCHOR_END: integer_vector
+
+/// [`mixed_linear`] of one row of inputs.
+fn mixed_vector(weight: &PackedMatrix, bias: &[f32], phases: &Phases<f32>) -> Vec<f32> {
+    let output = |row: usize| bias.get(row).copied().unwrap_or(0.0) + phases.dot(weight, row);
+    (0..weight.rows).map(output).collect()
+}
 
 /// Sum of products in eight lanes that are added up at the end: an order that vector units and plain loops share.
 fn float_dot(w: &[f32], x: &[f32]) -> f32 {
@@ -110,10 +145,40 @@ mod tests {
     use crate::{
         mlp::Dense,
         quant::{
-            Calibration, calibrate, naive,
+            Calibration, Granularity, Settings, calibrate, naive,
             packed::tests::{matrix, settings},
         },
     };
+
+    proptest! {
+        /// One row of inputs takes another way than several: both must end at the same numbers.
+        #[test]
+        fn a_vector_gets_what_it_gets_among_others(
+            settings in settings(),
+            (rows, eighths) in (1_usize..5, 1_usize..20),
+            raw in prop::collection::vec(-2.0_f32..2.0, 160 * 6),
+            wide_groups in any::<bool>(),
+        ) {
+            let columns = 8 * eighths;
+            let granularity = match settings.granularity {
+                Granularity::Group(size) => Granularity::Group(if wide_groups { 32 } else { 8 * size.div_ceil(8) }),
+                other => other,
+            };
+            let settings = Settings { granularity, ..settings };
+            let packed = PackedMatrix::quantize(&raw[..rows * columns], columns, &settings);
+            let input = &raw[160 * 5..160 * 5 + columns];
+            let twice = [input, input].concat();
+            let (one, two) = (mixed_linear(&packed, &[], input), mixed_linear(&packed, &[], &twice));
+            for (alone, among) in one.iter().zip(&two) {
+                prop_assert!((alone - among).abs() < 1e-3, "{} {} {:?}", alone, among, settings);
+            }
+            let (codes, scales) = quantize_rows(&twice, columns, 8);
+            let one = integer_linear(&packed, &[], &codes[..columns], &scales[..1]);
+            for (alone, among) in one.iter().zip(&integer_linear(&packed, &[], &codes, &scales)) {
+                prop_assert!((alone - among).abs() < 1e-3, "{} {} {:?}", alone, among, settings);
+            }
+        }
+    }
 
     proptest! {
         #[test]

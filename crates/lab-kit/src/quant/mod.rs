@@ -4,6 +4,7 @@
 mod against_torch;
 mod bits;
 mod calibrate;
+mod direct;
 mod entropy;
 pub mod fake;
 mod gptq;

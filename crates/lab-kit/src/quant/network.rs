@@ -183,7 +183,10 @@ mod tests {
         let packed = QuantizedMlp::quantize(&network, &Settings { activations: Activations::Dynamic, ..weights }, &[]);
         let together = packed.forward(&pixels);
         for (image, logits) in pixels.chunks(64).zip(together.chunks(10)) {
-            assert_eq!(packed.forward(image), logits);
+            for (alone, among) in packed.forward(image).iter().zip(logits) {
+                // One image takes another way through the kernels, and sums in another order.
+                assert!((alone - among).abs() < 1e-4, "{alone} {among}");
+            }
         }
     }
 }

@@ -99,8 +99,7 @@ impl PackedMatrix {
     // ANCHOR: decode_row
     /// Unpacks one row to integers around zero: `code - zero_point`, from -255 to 255. `codes` is scratch space.
     pub fn decode_row(&self, row: usize, codes: &mut [u8], centred: &mut [i16]) {
-        let row_bytes = packed_len(self.columns, self.bits);
-        unpack_into(&self.codes[row * row_bytes..(row + 1) * row_bytes], self.bits, 0, codes);
+        unpack_into(self.row_codes(row), self.bits, 0, codes);
         let groups = codes.chunks(self.group_size).zip(centred.chunks_mut(self.group_size));
         for (group, (codes, centred)) in groups.enumerate() {
             let zero_point = i16::from(self.zero_point(self.grid_index(row, group)));
@@ -159,6 +158,19 @@ impl PackedMatrix {
     #[must_use]
     pub fn scale(&self, row: usize, group: usize) -> f32 {
         self.scales[self.grid_index(row, group)]
+    }
+
+    /// The bytes of a row.
+    #[must_use]
+    pub fn row_codes(&self, row: usize) -> &[u8] {
+        let row_bytes = packed_len(self.columns, self.bits);
+        &self.codes[row * row_bytes..(row + 1) * row_bytes]
+    }
+
+    /// Scale and zero point of each group of a row.
+    pub(super) fn row_grids(&self, row: usize) -> impl Iterator<Item = (f32, u8)> {
+        let first = self.grid_index(row, 0);
+        self.row_scales(row).iter().enumerate().map(move |(group, scale)| (*scale, self.zero_point(first + group)))
     }
 
     fn zero_point(&self, grid: usize) -> u8 {
