@@ -10,7 +10,8 @@ use lab_api::Interval;
 use serde::Deserialize;
 use serde_json::json;
 
-const PATHS: [&str; 4] = ["matmul-256", "matmul-512", "matmul-1024", "training-step"];
+const PATHS: [&str; 7] =
+    ["matmul-256", "matmul-512", "matmul-1024", "training-step", "prefill-128", "decode", "decode-packed"];
 /// Milliseconds for each path on each device, about.
 const BUDGET_MS: f64 = 3000.0;
 /// The figures stand between these lines.
@@ -49,7 +50,7 @@ async fn figures_of_the_hot_paths() -> anyhow::Result<()> {
         {
             columns.push(Column { name, timings: timed(tab, "gpu", own, paths).await? });
             let engine = Engine::start(tab, "gpu").await?;
-            for path in ["matmul-512", "training-step"] {
+            for path in ["matmul-512", "training-step", "decode", "decode-packed"] {
                 counts.push((path, name, engine.counts_of_a_step(path, own).await?));
             }
         }
@@ -114,10 +115,10 @@ fn times(columns: &[Column]) -> String {
             timings.iter().find(|timing| timing.path == path).map(|timing| (name, timing))
         });
         for (name, Timing { operations, first_ms, median_ms, interval_ms, samples_ms, deviation, .. }) in of_path {
-            let rate = if path == "training-step" {
-                format!("{} steps/s", digits(1e3 / median_ms))
-            } else {
-                format!("{} GFLOP/s", digits(operations / median_ms * 1e-6))
+            let rate = match path {
+                "training-step" => format!("{} steps/s", digits(1e3 / median_ms)),
+                "decode" | "decode-packed" => format!("{} tokens/s", digits(1e3 / median_ms)),
+                _ => format!("{} GFLOP/s", digits(operations / median_ms * 1e-6)),
             };
             let off = if *deviation == 0.0 { "0".to_owned() } else { format!("{deviation:.0e}") };
             let _ = writeln!(

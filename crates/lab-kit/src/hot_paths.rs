@@ -1,5 +1,5 @@
 //! The computations whose speed decides how long readers wait, each alone, so that devices and kernels can be compared:
-//! chained matrix products, and a training step of the digit classifier.
+//! chained matrix products, a training step of the digit classifier, and a language model that reads and writes.
 
 use burn::{
     module::Module,
@@ -13,16 +13,21 @@ use serde::Serialize;
 use crate::{
     Context, CrossValidated,
     mlp::{Mlp, MlpWeights, read},
+    models::{KvCache, LanguageModel, Transformer, Weight, pack},
     ops::{adamw, cross_entropy, matmul},
+    quant::{Granularity, Inputs, PackedMatrix, Scheme, Settings},
     rng,
     stats::{median, median_interval},
 };
 
 /// Every path.
-pub const ALL: [&str; 4] = ["matmul-256", "matmul-512", "matmul-1024", "training-step"];
+pub const ALL: [&str; 7] =
+    ["matmul-256", "matmul-512", "matmul-1024", "training-step", "prefill-128", "decode", "decode-packed"];
 
 /// Images of a training step.
 const BATCH: usize = 64;
+/// Tokens of a prompt; a decode step has so many before it.
+const PROMPT: usize = 128;
 /// Fewest and most samples.
 const SAMPLES: std::ops::RangeInclusive<usize> = 5..=31;
 /// Confidence of the interval.
@@ -132,6 +137,19 @@ enum Work {
     Product(Box<Product>),
     /// A classifier in training.
     Training(Box<Training>),
+    /// A language model of the book's size, untrained.
+    Reading(Box<Reading>),
+}
+
+struct Reading {
+    device: Device,
+    model: Transformer,
+    cache: KvCache,
+    tokens: Vec<u32>,
+    /// Where a step begins; it reads to the end.
+    from: usize,
+    /// Of the last step, `[1, V]`.
+    logits: Option<Tensor<2>>,
 }
 
 struct Product {
@@ -177,6 +195,14 @@ impl Work {
                 device,
             })));
         }
+        let from = match path {
+            "prefill-128" => Some(0),
+            "decode" | "decode-packed" => Some(PROMPT),
+            _ => None,
+        };
+        if let Some(from) = from {
+            return Reading::new(from, path == "decode-packed", device).map(|reading| Self::Reading(Box::new(reading)));
+        }
         let hint = nearest(path, ALL).map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
         Err(LabError::Engine { why: format!("there is no hot path “{path}”{hint}") })
     }
@@ -190,6 +216,10 @@ impl Work {
                 // Backward twice as much, less the gradient with respect to the pixels, which nobody wants.
                 (3 * forward - 2 * BATCH * widths[0] * widths[1]) as f64
             }
+            Self::Reading(reading) => {
+                let end = reading.tokens.len();
+                reading.model.config().flops(end - reading.from, end) as f64
+            }
         }
     }
 
@@ -198,6 +228,7 @@ impl Work {
         match self {
             Self::Product(product) => product.x = matmul(product.x.clone(), product.factor.clone()),
             Self::Training(training) => training.step(),
+            Self::Reading(reading) => reading.step(),
         }
     }
 
@@ -207,6 +238,10 @@ impl Work {
             Self::Product(product) => read(product.x.clone().slice([0..1, 0..1])).await.map(drop),
             Self::Training(training) => match &training.loss {
                 Some(loss) => read(loss.clone()).await.map(drop),
+                None => Ok(()),
+            },
+            Self::Reading(reading) => match &reading.logits {
+                Some(logits) => read(logits.clone().narrow(1, 0, 1)).await.map(drop),
                 None => Ok(()),
             },
         }
@@ -223,7 +258,40 @@ impl Work {
                 }
                 None => Ok(Vec::new()),
             },
+            Self::Reading(reading) => match reading.logits {
+                Some(logits) => read(logits).await,
+                None => Ok(Vec::new()),
+            },
         }
+    }
+}
+
+impl Reading {
+    fn new(from: usize, packed: bool, device: &Device) -> Result<Self, LabError> {
+        let config = LanguageModel::full().config;
+        let mut rng = rng(0, "language model");
+        let weights = config.init(&mut rng);
+        let model = if packed {
+            let settings = Settings::weight_only(4, Scheme::Symmetric, Granularity::Group(32));
+            let quantize = |weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
+            let (matrices, rest) = pack(&weights, quantize)?;
+            Transformer::packed(&config, matrices, &rest, ("hot paths", Inputs::Int8), device)?
+        } else {
+            Transformer::new(&config, &weights, "hot paths", device)?
+        };
+        let tokens: Vec<u32> = (0..PROMPT + usize::from(from > 0)).map(|_| rng.random_range(0..1024)).collect();
+        let mut cache = KvCache::new(&config, 1, tokens.len(), device)?;
+        if from > 0 {
+            model.next(model.tokens(&[&tokens[..from]], device)?, &mut cache)?;
+        }
+        Ok(Self { device: device.clone(), model, cache, tokens, from, logits: None })
+    }
+
+    fn step(&mut self) {
+        self.cache.truncate(self.from);
+        let tokens = self.model.tokens(&[&self.tokens[self.from..]], &self.device);
+        // Neither can fail: the tokens are of the vocabulary, and the cache was made for them.
+        self.logits = tokens.and_then(|tokens| self.model.next(tokens, &mut self.cache)).ok();
     }
 }
 
@@ -253,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_path_is_timed_and_agrees_with_itself_on_the_cpu() {
-        for path in ["matmul-32", "training-step"] {
+        for path in ["matmul-32", "training-step", "decode"] {
             let timing = ready(time(&context(), path, 10.0)).expect("runs");
             assert!(timing.samples_ms.len() >= *SAMPLES.start() && timing.median_ms > 0.0 && timing.first_ms > 0.0);
             assert!(timing.interval_ms.low <= timing.median_ms && timing.median_ms <= timing.interval_ms.high);

@@ -4,7 +4,7 @@ use lab_api::{Family, LabError, Metric};
 use lab_kit::{
     Context,
     data::{Corpus, Part},
-    models::{LanguageModel, StateDict, Transformer, pack, packed_bytes},
+    models::{LanguageModel, StateDict, Transformer, TransformerConfig, Weight, pack, packed_bytes},
     quant::{Inputs, PackedMatrix, Settings, signal_and_noise, sqnr_db},
     report::{MetricExt, metric},
     tokenizer::Tokenizer,
@@ -62,7 +62,7 @@ impl Source {
         (0..count).map(|i| &self.tokens[i * room / count.max(1)..][..WINDOW + 1]).collect()
     }
 
-    pub(super) fn config(&self) -> &lab_kit::models::TransformerConfig {
+    pub(super) fn config(&self) -> &TransformerConfig {
         &self.which.config
     }
 
@@ -77,23 +77,22 @@ impl Source {
     }
 
     pub(super) async fn pack(&self, settings: &Settings, inputs: Inputs, cx: &Context) -> Result<Packed, LabError> {
+        let quantize = |weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], settings);
+        let (matrices, rest) = pack(&self.weights, quantize)?;
         let mut losses = Vec::new();
-        let quantize = async |name: &str, weight: &lab_kit::models::Weight| {
+        for (name, matrix) in &matrices {
             cx.checkpoint().await?;
-            let columns = weight.shape[1];
-            let matrix = PackedMatrix::quantize(&weight.values, columns, settings);
-            let (signal, noise) = signal_and_noise(&weight.values, &matrix.dequantize());
-            let largest = weight.values.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
+            let values = self.weights.get(name).map_or(&[][..], |weight| &weight.values);
+            let (signal, noise) = signal_and_noise(values, &matrix.dequantize());
+            let largest = values.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
             losses.push(Loss {
                 name: name.trim_start_matches("model.").trim_end_matches(".weight").to_owned(),
-                shape: [weight.shape[0], columns],
+                shape: [matrix.rows, matrix.columns],
                 bytes: matrix.bytes(),
                 sqnr_db: sqnr_db(signal, noise),
-                reach: f64::from(largest) / (signal / weight.values.len() as f64).sqrt(),
+                reach: f64::from(largest) / (signal / values.len().max(1) as f64).sqrt().max(f64::MIN_POSITIVE),
             });
-            Ok(matrix)
-        };
-        let (matrices, rest) = pack(&self.weights, quantize).await?;
+        }
         let bytes = packed_bytes(&matrices, &rest);
         let embedding = matrices.get("model.embed_tokens.weight").map_or(0, PackedMatrix::bytes);
         let source = (self.which.asset, inputs);

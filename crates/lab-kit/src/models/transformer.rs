@@ -397,9 +397,8 @@ mod tests {
             let config = TransformerConfig { tied, ..tiny() };
             let weights = config.init(&mut rng);
             let settings = Settings::weight_only(bits, Scheme::Affine, Granularity::Group(8));
-            let quantize =
-                async |_: &str, weight: &Weight| Ok(PackedMatrix::quantize(&weight.values, weight.shape[1], &settings));
-            let (matrices, rest) = ready(pack(&weights, quantize)).expect("packs");
+            let quantize = |weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
+            let (matrices, rest) = pack(&weights, quantize).expect("packs");
             let mut rounded = weights.clone();
             for (name, matrix) in &matrices {
                 rounded.get_mut(name).expect("there").values = matrix.dequantize();
@@ -425,9 +424,8 @@ mod tests {
         let cx = context(Rc::new(FakeClock::real()));
         let config = TransformerConfig { vocabulary: 8192, channels: 256, layers: 1, feed_forward: 4096, ..tiny() };
         let settings = Settings::weight_only(4, Scheme::Symmetric, Granularity::Group(32));
-        let quantize =
-            async |_: &str, weight: &Weight| Ok(PackedMatrix::quantize(&weight.values, weight.shape[1], &settings));
-        let (matrices, rest) = ready(pack(&config.init(&mut crate::rng(0, "w")), quantize)).expect("packs");
+        let quantize = |weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
+        let (matrices, rest) = pack(&config.init(&mut crate::rng(0, "w")), quantize).expect("packs");
         let largest = 8192 * 256 * size_of::<f32>();
         let model = Transformer::packed(&config, matrices, &rest, ("packed", Inputs::Int8), &cx.device).expect("fits");
         let tokens = model.tokens(&[&[1, 2, 3, 4]], &cx.device).expect("valid");
