@@ -18,6 +18,8 @@ pub(crate) fn hint(spec: &ParamSpec) -> String {
     match &spec.kind {
         ParamKind::Integer { min, max, .. } => format!("{min} to {max}{unit}"),
         ParamKind::Number { min, max, .. } => format!("{min} to {max}{unit}"),
+        ParamKind::File { .. } => "It stays on this device.".to_owned(),
+        ParamKind::Drawing { .. } => "Mouse, finger or pen.".to_owned(),
         ParamKind::Bool { .. } | ParamKind::Choice { .. } => String::new(),
     }
 }
@@ -103,6 +105,19 @@ fn param(lab: &str, spec: &ParamSpec) -> String {
         ParamKind::Bool { .. } => {
             let control = format!(
                 "<label class=\"switch\"><input type=\"checkbox\" name=\"{name}\"{}><span>on</span></label>",
+                described(lab, &spec.name)
+            );
+            cell(lab, &spec.name, &spec.label, &spec.help, &[], &control)
+        }
+        ParamKind::File { accept } => {
+            let (accept, words) = (escape(accept), described(lab, &spec.name));
+            let control = format!("<input type=\"file\" name=\"{name}\" accept=\"{accept}\"{words}>");
+            cell(lab, &spec.name, &spec.label, &spec.help, &[], &control)
+        }
+        ParamKind::Drawing { width, height } => {
+            let control = format!(
+                "<div class=\"drawing\"><canvas data-drawing=\"{name}\" width=\"{width}\" height=\"{height}\" role=\"img\"{}></canvas>\
+                 <button type=\"button\" data-clear=\"{name}\">Clear</button></div>",
                 described(lab, &spec.name)
             );
             cell(lab, &spec.name, &spec.label, &spec.help, &[], &control)
@@ -194,6 +209,8 @@ mod tests {
             spec("whole", ParamKind::Integer { default: 1, min: 0, max: 9, step: 1 }),
             spec("real", ParamKind::Number { default: 0.5, min: 0.0, max: 1.0, step: 0.1 }),
             spec("flag", ParamKind::Bool { default: true }),
+            spec("weights", ParamKind::File { accept: ".bin".into() }),
+            spec("picture", ParamKind::Drawing { width: 28, height: 20 }),
         ];
         let html = widget("lab", &specs);
         assert_eq!(html.matches("type=\"radio\" name=\"few\"").count(), 3);
@@ -201,6 +218,9 @@ mod tests {
         assert!(html.contains("<select name=\"many\"") && html.contains("<select name=\"long\""));
         assert!(html.contains("type=\"number\" name=\"whole\" min=\"0\" max=\"9\" step=\"1\""));
         assert!(html.contains("type=\"checkbox\" name=\"flag\""));
+        assert!(html.contains("type=\"file\" name=\"weights\" accept=\".bin\""));
+        assert!(html.contains("data-drawing=\"picture\" width=\"28\" height=\"20\""));
+        assert!(html.contains("data-clear=\"picture\""));
         for action in ["run", "cancel", "reset", "link", "compare", "run-cpu"] {
             assert_eq!(html.matches(&format!("data-action=\"{action}\"")).count(), 1, "{action}");
         }

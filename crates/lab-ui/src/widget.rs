@@ -53,7 +53,7 @@ fn widget(lab: Lab) -> impl IntoView {
             watch(lab);
         }
         let stale = lab.is_stale();
-        lab.view(|view| status::show(&area, view, stale));
+        lab.view(|view| status::show(&area, view, inner.data.live, stale));
         changed
     });
     view! {

@@ -65,6 +65,7 @@ impl Page<'_> {
             "title": meta.title,
             "params": lab.reference.params,
             "assets": assets,
+            "live": meta.live,
             "reference": lab.reference.default_run,
         });
         // A tag within the data would end the script element.
