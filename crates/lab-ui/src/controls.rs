@@ -5,7 +5,7 @@ use wasm_bindgen::JsCast;
 use web_sys::{Element, Event, HtmlElement, HtmlInputElement, HtmlSelectElement};
 
 use crate::actions::Lab;
-use crate::{Adapter, Setting, markup, page};
+use crate::{Adapter, Setting, drawing, markup, page};
 
 /// Takes what the reader did to a control. Listens at the form, for all of them.
 pub(crate) fn changed(lab: Lab, event: &Event) {
@@ -86,6 +86,7 @@ fn show_one(area: &HtmlElement, name: &str, text: &str, enabled: bool, problems:
     let problem = problems.iter().find(|(of, _)| of == name).map(|(_, why)| why.as_str());
     let Some(cell) = page::find(area, &format!("[data-control=\"{name}\"]")) else { return };
     let _ = cell.class_list().toggle_with_force("off", !enabled);
+    drawing::show(&cell, text);
     for node in page::find_all(&cell, "input, select") {
         if let Some(select) = node.dyn_ref::<HtmlSelectElement>() {
             select.set_value(text);

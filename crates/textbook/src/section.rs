@@ -1,5 +1,6 @@
 //! A lab's place in the page, and single numbers of it in the prose.
 
+use lab_api::ParamKind;
 use pulldown_cmark::{Event, Tag};
 use serde_json::json;
 
@@ -73,7 +74,12 @@ impl Page<'_> {
         let number = number.map_or_else(String::new, |number| format!(" {number}"));
         let minutes = if meta.minutes == 1 { "1 minute".to_owned() } else { format!("{} minutes", meta.minutes) };
         // One place for each control, device and seed included: nothing moves when the real ones come.
-        let skeleton = "<div class=\"control-skeleton\"></div>".repeat(lab.reference.params.len() + 2);
+        let mut skeleton = String::new();
+        for spec in &lab.reference.params {
+            let paper = if matches!(spec.kind, ParamKind::Drawing { .. }) { " paper" } else { "" };
+            skeleton += &format!("<div class=\"control-skeleton{paper}\"></div>");
+        }
+        skeleton += &"<div class=\"control-skeleton\"></div>".repeat(2);
         Ok(format!(
             "<section class=\"lab\" id=\"lab-{id}\" data-lab=\"{id}\" data-state=\"static\" aria-labelledby=\"lab-{id}-title\">\
              <header class=\"lab-head\"><p class=\"lab-kicker\">Lab{number}</p><h3 id=\"lab-{id}-title\">{title}</h3><p class=\"lab-meta\">{minutes} · {level}</p><p class=\"lab-summary\">{summary}</p></header>\

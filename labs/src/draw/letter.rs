@@ -8,7 +8,6 @@ macro_rules! letters {
         /// A class of the glyphs.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-        #[expect(missing_docs, reason = "the character says it")]
         pub enum Letter {
             $(#[serde(rename = $character)] $name,)*
         }
