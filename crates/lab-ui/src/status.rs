@@ -7,7 +7,7 @@ use crate::page::{self, set_attribute, set_hidden, set_text};
 use crate::{Phase, View};
 
 const IDLE: &str = "Press Run: the lab computes on this device, and nothing leaves it.";
-const IDLE_LIVE: &str = " From then on the result follows the controls.";
+const IDLE_LIVE: &str = "Press Run: then the result follows the controls. Nothing leaves this device.";
 const STALE: &str = "The controls have changed since this run.";
 
 /// Called whenever the course goes on, or the setting of the result shown is no longer the present one.
@@ -26,8 +26,8 @@ pub(crate) fn show(area: &HtmlElement, view: &View, live: bool, stale: bool) {
     }
     let failed = view.phase == Phase::Failed;
     set_attribute(area, "[data-lab-message]", "role", Some(if failed { "alert" } else { "status" }));
-    let idle = if live { format!("{IDLE}{IDLE_LIVE}") } else { IDLE.to_owned() };
-    set_text(area, "[data-lab-message]", if view.phase == Phase::Ready { &idle } else { &view.message });
+    let idle = if live { IDLE_LIVE } else { IDLE };
+    set_text(area, "[data-lab-message]", if view.phase == Phase::Ready { idle } else { &view.message });
     set_hidden(area, ".lab-progress", !running);
     set_text(area, ".lab-stage", &view.stage);
     // Without a value the bar says "going on", not "how far".

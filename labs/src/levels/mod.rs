@@ -35,7 +35,7 @@ pub struct Params {
     /// Distance between two neighbouring levels, in standard deviations of the weights.
     #[cfg_attr(feature = "schema", schemars(range(min = 0.05, max = 2.0), extend("x-unit" = "σ", "x-step" = 0.05)))]
     #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "range", "is": ["hand"]})))]
-    pub scale: f32,
+    pub scale: f64,
     /// Zero point
     ///
     /// The code that stands for zero, by hand and on an affine grid. A symmetric grid has it in the middle.
@@ -46,7 +46,7 @@ pub struct Params {
     ///
     /// Size of one of the weights. The others follow a bell curve and seldom exceed 2 σ.
     #[cfg_attr(feature = "schema", schemars(range(min = 1.0, max = 12.0), extend("x-unit" = "σ", "x-step" = 0.5)))]
-    pub outlier: f32,
+    pub outlier: f64,
 }
 
 impl Default for Params {
@@ -112,7 +112,7 @@ impl Lab for Levels {
 
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
         cx.checkpoint().await?;
-        let weights = weights(params.outlier, &mut cx.rng("weights"));
+        let weights = weights(params.outlier as f32, &mut cx.rng("weights"));
         let snap = Snap::of(&weights, grid(&params, params.bits, &weights), params.bits, params.scheme.scheme());
         let sweep: Vec<(u32, f64)> = BITS
             .map(|bits| {

@@ -45,9 +45,10 @@ fn by_hand(params: &Params, bits: u32) -> Grid {
         Placement::Symmetric => shape.zero_point,
         Placement::Affine => (f32::from(params.zero_point).min(steps) / steps * wanted).round() as u8,
     };
+    let scale = params.scale as f32;
     let scale = match params.scheme {
-        Placement::Symmetric => params.scale * (steps - 1.0) / (wanted - 1.0),
-        Placement::Affine => params.scale * steps / wanted,
+        Placement::Symmetric => scale * (steps - 1.0) / (wanted - 1.0),
+        Placement::Affine => scale * steps / wanted,
     };
     Grid { scale, zero_point, ..shape }
 }
@@ -106,7 +107,7 @@ impl Snap {
 mod tests {
     use super::*;
 
-    fn hand(scheme: Placement, bits: u32, scale: f32, zero_point: u8) -> Params {
+    fn hand(scheme: Placement, bits: u32, scale: f64, zero_point: u8) -> Params {
         Params { bits, scheme, range: Range::Hand, scale, zero_point, outlier: 3.0 }
     }
 
