@@ -87,6 +87,7 @@ async fn screenshots() -> anyhow::Result<()> {
         tab.bypass_service_worker().await?;
         // A picture beyond the window is taken without scroll bars: with them, everything would stand elsewhere.
         tab.devtools("Emulation.setScrollbarsHidden", json!({"hidden": true})).await?;
+        let wanted = env::screenshots_of();
         for (width, height, wide) in [(1440, 1000, "wide"), (390, 844, "narrow")] {
             tab.resize(width, height).await?;
             for theme in ["light", "dark"] {
@@ -94,11 +95,14 @@ async fn screenshots() -> anyhow::Result<()> {
                 for page in
                     tab.site.pages.keys().filter(|page| !page.ends_with("print.html") && !page.ends_with("toc.html"))
                 {
-                    tab.open(page).await?;
                     let name = page.trim_end_matches(".html").replace('/', "-");
+                    if !name.contains(&wanted) {
+                        continue;
+                    }
+                    tab.open(page).await?;
                     photograph(tab, &format!("page-{name}-{wide}-{theme}"), None).await?;
                 }
-                for lab in labs_of(&tab.site)? {
+                for lab in labs_of(&tab.site)?.into_iter().filter(|lab| lab.id.contains(&wanted)) {
                     states(tab, &lab, &format!("lab-{}-{wide}-{theme}", lab.id)).await?;
                 }
             }

@@ -87,17 +87,17 @@ pub(super) fn confidence(seen: &[Seen; 3]) -> Chart {
 
 /// Each answer.
 pub(super) fn answers(seen: &[Seen; 3]) -> Table {
-    let columns = ["Network", "Width", "Weights (bytes)", "Answer", "Probability (%)", "As in FP32"];
+    let columns = ["Network", "Width", "Answer", "As in FP32", "Probability (%)", "Weights (bytes)"];
     let rows = seen.iter().flat_map(|network| {
         arms().into_iter().enumerate().map(|(arm, name)| {
             let same = if network.answer(arm) == network.answer(0) { "yes" } else { "no" };
             vec![
                 Cell::from(network.name),
                 name.into(),
-                (network.bytes[arm] as f64).into(),
                 character(network.answer(arm)).into(),
-                network.confidence(arm).into(),
                 same.into(),
+                network.confidence(arm).into(),
+                (network.bytes[arm] as f64).into(),
             ]
         })
     });

@@ -3,14 +3,13 @@
 use lab_api::LabError;
 use lab_kit::{
     Context,
-    burn::tensor::{Tensor, TensorData},
-    data::Glyphs,
-    mlp::read,
-    models::{Cnn, GlyphClassifier, StateDict},
+    models::{GlyphClassifier, StateDict},
     quant::{Granularity, PackedMatrix, QuantizedMlp, Scheme, Settings, naive},
     subject::{GLYPH_MLP_ASSET, GLYPH_MLP_WIDTHS},
     weights::WeightFile,
 };
+
+use super::conv::logits;
 
 /// Widths beside FP32.
 pub(super) const WIDTHS: [u32; 4] = [8, 4, 3, 2];
@@ -86,11 +85,8 @@ async fn look_cnn(
 ) -> Result<Seen, LabError> {
     let weights = StateDict::from_safetensors(which.asset, &cx.asset(which.asset).await?)?;
     let ask = async |weights: &StateDict| {
-        let model = Cnn::new(&which.config, weights, which.asset, &cx.device)?;
-        let input = TensorData::new(pixels.to_vec(), [1, Glyphs::PIXELS]);
-        let logits = read(model.forward(Tensor::from_data(input, &cx.device))).await?;
         cx.checkpoint().await?;
-        Ok::<_, LabError>(logits)
+        logits(&which.config, weights, which.asset, pixels)
     };
     let mut seen = Seen::first(name, &ask(&weights).await?, 4 * weights.parameters());
     for (i, bits) in WIDTHS.iter().enumerate() {

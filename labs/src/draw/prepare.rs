@@ -26,7 +26,7 @@ pub(super) fn of_drawing(text: &str) -> Result<Option<Picture>, LabError> {
     let bad = |why: String| LabError::BadParam(BadParam { name: "drawing".into(), why });
     let levels = drawing::levels(text, PAPER as u32, PAPER as u32).map_err(bad)?;
     let ink: Vec<f32> = levels.iter().map(|level| f32::from(*level) / f32::from(drawing::LEVELS - 1)).collect();
-    Ok(fitted(&ink, PAPER).map(|pixels| Picture { pixels, label: "your drawing, as the networks see it".into() }))
+    Ok(fitted(&ink, PAPER).map(|pixels| Picture { pixels, label: "Your drawing".into() }))
 }
 
 /// The letter of the `number`th font family (from 1) that no training saw and that has it; beyond the last, it starts again.
@@ -42,7 +42,7 @@ pub(super) fn of_font(glyphs: &Glyphs, letter: Letter, number: usize) -> Result<
     };
     let character = Glyphs::character(letter.class()).unwrap_or('?');
     let family = glyphs.families().get(glyphs.family_of(*i)).map_or("a font", |family| family.name.as_str());
-    let picture = Picture { pixels: glyphs.image(*i).to_vec(), label: format!("{character} of {family}") };
+    let picture = Picture { pixels: glyphs.image(*i).to_vec(), label: character.to_string() };
     Ok((picture, format!("{character} of the font {family}")))
 }
 
