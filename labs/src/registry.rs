@@ -1,6 +1,15 @@
 //! Every lab of this package. Generated from the folders beside it; `cargo xtask lab registry` writes it anew. Where a
 //! deleted lab keeps this from compiling, delete its lines here by hand first.
 
+#[path = "draw/mod.rs"]
+pub mod draw;
+
+#[path = "inspect/mod.rs"]
+pub mod inspect;
+
+#[path = "levels/mod.rs"]
+pub mod levels;
+
 #[path = "qat/mod.rs"]
 pub mod qat;
 
@@ -11,6 +20,9 @@ pub mod quantization;
 pub mod quantized_lm;
 
 lab_kit::registry! {
+    draw::Draw = "draw",
+    inspect::Inspect = "inspect",
+    levels::Levels = "levels",
     qat::Qat = "qat",
     quantization::Quantization = "quantization",
     quantized_lm::QuantizedLm = "quantized_lm",

@@ -90,7 +90,8 @@ pub(crate) fn screenshots(workspace: &Workspace, mut args: Args) -> anyhow::Resu
     prepare_browser(workspace, &mut steps, wants_gpu())?;
     let folder = workspace.target.join("screenshots");
     let mut command = browser_tests(workspace, "screenshots", None);
-    command.env("SCREENSHOTS", &folder).args(["--", "--ignored", "--nocapture"]).args(filter);
+    command.env("SCREENSHOTS", &folder).env("SCREENSHOTS_OF", filter.unwrap_or_default());
+    command.args(["--", "--ignored", "--nocapture"]);
     let output = steps.observe("screenshots", &mut command, true)?;
     println!("Screenshots are in {}", workspace.name_of(&folder).display());
     Ok(if output.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -37,6 +37,12 @@ pub fn axe() -> anyhow::Result<PathBuf> {
     path("AXE", "axe-core")
 }
 
+/// Part of the names of the pages and labs that are photographed (`SCREENSHOTS_OF`); empty for all.
+#[must_use]
+pub fn screenshots_of() -> String {
+    std::env::var("SCREENSHOTS_OF").unwrap_or_default()
+}
+
 /// The folder for screenshots (`SCREENSHOTS`), made if it is missing.
 ///
 /// # Errors

@@ -127,6 +127,14 @@ pub enum ChartBody {
         /// Pictures.
         images: Vec<Image>,
     },
+    /// Real numbers above, the few levels that a grid of integers has below, and each number joined to its level. The
+    /// horizontal axis is that of both; the label of the vertical one names the codes.
+    NumberLine {
+        /// Numbers, each with the level it takes.
+        points: Vec<Snapped>,
+        /// Levels in ascending order.
+        levels: Vec<GridLevel>,
+    },
     /// Text as a model sees it.
     TokenStream {
         /// Tokens in order.
@@ -204,6 +212,30 @@ pub struct Image {
     pub marked: bool,
 }
 
+/// One number on a number line, and where it goes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapped {
+    /// The number.
+    pub at: f64,
+    /// Index of the level it takes.
+    pub level: usize,
+    /// It lies beyond the outermost level by more than rounding explains.
+    #[serde(default)]
+    pub clipped: bool,
+}
+
+/// One level of a number line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GridLevel {
+    /// The real number it stands for.
+    pub at: f64,
+    /// Its integer.
+    pub code: i64,
+    /// It is the one that stands for zero.
+    #[serde(default)]
+    pub zero: bool,
+}
+
 /// One token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Token {
@@ -236,6 +268,10 @@ impl Chart {
                 all.extend(series.iter().flat_map(|s| &s.values));
             }
             ChartBody::Gantt { spans, .. } => all.extend(spans.iter().flat_map(|s| [s.start, s.end])),
+            ChartBody::NumberLine { points, levels } => {
+                all.extend(points.iter().map(|point| point.at));
+                all.extend(levels.iter().map(|level| level.at));
+            }
             ChartBody::ImageGrid { .. } | ChartBody::TokenStream { .. } => {}
         }
         all
@@ -296,6 +332,14 @@ impl Chart {
                     rows.push(vec![image.label.as_str().into()]);
                 }
             }
+            ChartBody::NumberLine { points, levels } => {
+                columns.extend([self.y.label.clone(), "Level".into(), "Clipped".into()]);
+                for point in points {
+                    let Some(level) = levels.get(point.level) else { continue };
+                    let clipped = if point.clipped { "yes" } else { "" };
+                    rows.push(vec![point.at.into(), (level.code as f64).into(), level.at.into(), clipped.into()]);
+                }
+            }
             ChartBody::TokenStream { tokens } => {
                 columns = vec!["Token".into()];
                 for token in tokens {
@@ -346,6 +390,29 @@ mod tests {
         assert_eq!(table.columns, ["Layer", "INT8", "INT4"]);
         assert_eq!(table.rows[1], [Cell::from("2"), 41.0.into(), 21.0.into()]);
         assert_eq!(chart.numbers().len(), 4);
+        let json = serde_json::to_string(&chart).expect("serializes");
+        assert_eq!(serde_json::from_str::<Chart>(&json).expect("parses"), chart);
+    }
+
+    #[test]
+    fn a_number_line_tells_where_each_number_goes() {
+        let level = |at, code| GridLevel { at, code, zero: code == 1 };
+        let snapped = |at, level, clipped| Snapped { at, level, clipped };
+        let chart = Chart {
+            id: "line".into(),
+            title: String::new(),
+            caption: String::new(),
+            x: Axis::linear("Weight"),
+            y: Axis::linear("Code"),
+            body: ChartBody::NumberLine {
+                points: vec![snapped(0.1, 1, false), snapped(2.0, 2, true)],
+                levels: vec![level(-0.5, 0), level(0.0, 1), level(0.5, 2)],
+            },
+        };
+        let table = chart.table();
+        assert_eq!(table.columns, ["Weight", "Code", "Level", "Clipped"]);
+        assert_eq!(table.rows[1], [2.0.into(), 2.0.into(), 0.5.into(), Cell::from("yes")]);
+        assert_eq!(chart.numbers(), [0.1, 2.0, -0.5, 0.0, 0.5]);
         let json = serde_json::to_string(&chart).expect("serializes");
         assert_eq!(serde_json::from_str::<Chart>(&json).expect("parses"), chart);
     }

@@ -27,6 +27,14 @@ pub enum LabError {
         /// What is wrong with it.
         why: String,
     },
+    /// A file that the reader gave cannot be read, or is not what the lab reads.
+    #[error("your file “{name}” cannot be used: {why}")]
+    File {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The device could not be had, was lost, or ran out of memory.
     #[error("the device failed: {why}")]
     Device {
@@ -60,6 +68,7 @@ impl LabError {
             Self::Asset { .. } => {
                 "Reload the page to fetch it again; in a checkout, restore it with `git checkout -- assets` or make it anew with `cargo xtask train`."
             }
+            Self::File { .. } => "Choose another file, or press Reset for the lab's own.",
             Self::Device { .. } => "Run on the CPU instead: it gives the same result.",
             Self::Cancelled => "Press Run to start again.",
             Self::Refused { .. } | Self::Engine { .. } => {

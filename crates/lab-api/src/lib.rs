@@ -6,6 +6,7 @@
 
 mod asset;
 mod chart;
+pub mod drawing;
 mod error;
 mod link;
 mod message;
@@ -18,7 +19,9 @@ mod report;
 mod schema;
 
 pub use asset::{AssetRef, asset_path};
-pub use chart::{Axis, BarSeries, Chart, ChartBody, Image, Marker, Scale, Series, Span, StackSeries, Token};
+pub use chart::{
+    Axis, BarSeries, Chart, ChartBody, GridLevel, Image, Marker, Scale, Series, Snapped, Span, StackSeries, Token,
+};
 pub use error::LabError;
 pub use link::{DeviceChoice, Link, RESERVED};
 pub use message::{Event, Request, RunRequest};
@@ -26,6 +29,7 @@ pub use meta::{LabMeta, Level};
 pub use nearest::nearest;
 pub use param::{
     BadParam, ChoiceOption, Condition, ParamKind, ParamSpec, Params, Validated, Values, validate, value_text,
+    value_words,
 };
 pub use reference::Reference;
 pub use report::{

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BadParam, ParamSpec, Validated, Values, param::value_text, validate};
+use crate::{BadParam, ParamKind, ParamSpec, Validated, Values, param::value_text, validate};
 
 /// Words of the query string that are never a parameter.
 pub const RESERVED: [&str; 5] = ["lab", "seed", "device", "highlight", "search"];
@@ -82,6 +82,10 @@ impl Link {
                     Err(problem) => problems.push(problem),
                 },
                 reserved if RESERVED.contains(&reserved) => {}
+                file if !text.is_empty() && specs.iter().any(|spec| spec.name == file && is_file(spec)) => {
+                    let why = "a file never comes with a link; choose it on this device".into();
+                    problems.push(BadParam { name: file.to_owned(), why });
+                }
                 _ => raw.push((name, text)),
             }
         }
@@ -103,6 +107,7 @@ impl Link {
         for spec in specs {
             if let Some(value) = values.get(&spec.name)
                 && *value != spec.default_value()
+                && !is_file(spec)
             {
                 pairs.push((spec.name.clone(), value_text(value)));
             }
@@ -117,20 +122,32 @@ impl Link {
     }
 }
 
+/// A link leaves the device, a file does not.
+fn is_file(spec: &ParamSpec) -> bool {
+    matches!(spec.kind, ParamKind::File { .. })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ParamKind;
+
+    fn spec(name: &str, kind: ParamKind) -> ParamSpec {
+        let label = name.to_owned();
+        ParamSpec { name: name.into(), label, help: String::new(), unit: None, kind, enabled_when: None }
+    }
 
     fn specs() -> Vec<ParamSpec> {
-        vec![ParamSpec {
-            name: "steps".into(),
-            label: "Steps".into(),
-            help: String::new(),
-            unit: None,
-            kind: ParamKind::Integer { default: 10, min: 1, max: 99, step: 1 },
-            enabled_when: None,
-        }]
+        vec![spec("steps", ParamKind::Integer { default: 10, min: 1, max: 99, step: 1 })]
+    }
+
+    #[test]
+    fn a_link_neither_names_a_file_nor_takes_one() {
+        let specs = [spec("weights", ParamKind::File { accept: ".bin".into() })];
+        let link = Link::read(&specs, [("weights", "/etc/passwd")]);
+        assert!(link.problems[0].why.contains("choose it on this device"), "{:?}", link.problems);
+        assert_eq!(link.values["weights"], "");
+        let chosen = Values::from([("weights".to_owned(), "a.bin".into())]);
+        assert_eq!(Link::pairs("x", &specs, &chosen, 0, DeviceChoice::Auto).len(), 1);
     }
 
     #[test]

@@ -1,4 +1,8 @@
 //! What page and worker say to each other, as JSON text over `postMessage`.
+//!
+//! A request that comes with files is a list: the JSON text, then for each file the parameter's name and the browser's
+//! `File`, by its handle and not by its bytes: the worker reads of it what the lab asks for, when it asks. A file may be
+//! larger than the memory of either, and stays where it is.
 
 use serde::{Deserialize, Serialize};
 

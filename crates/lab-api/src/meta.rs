@@ -28,6 +28,9 @@ pub struct LabMeta {
     pub minutes: u32,
     /// Who it is for.
     pub level: Level,
+    /// After its first run it runs again by itself whenever a control changes; for labs that take a blink.
+    #[serde(default)]
+    pub live: bool,
     /// Metric families its report must contain.
     pub families: Vec<Family>,
     /// Families that do not apply, each with the reason.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{RESERVED, nearest};
+use crate::{RESERVED, drawing, nearest};
 
 /// Parameter values by name, as they travel between page, worker and command line.
 pub type Values = BTreeMap<String, Value>;
@@ -78,6 +78,19 @@ pub enum ParamKind {
         /// What can be chosen, in order.
         options: Vec<ChoiceOption>,
     },
+    /// A file of the reader's. The value is its name, empty for none; the bytes travel beside the values and stay on the
+    /// device, and no link can name one.
+    File {
+        /// Extensions offered, as HTML's `accept` has them: `.safetensors`.
+        accept: String,
+    },
+    /// A small grey picture that the reader draws. The value is its text ([`drawing`]), empty for a blank one.
+    Drawing {
+        /// Pixels of a row.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
 }
 
 /// One word of a [`ParamKind::Choice`].
@@ -102,13 +115,15 @@ pub struct BadParam {
     pub why: String,
 }
 
-/// A lab's parameter struct: flat, every field a bool, a number or an enum of unit variants.
+/// A lab's parameter struct: flat, every field a bool, a number, an enum of unit variants, or a string that is a file or a
+/// drawing.
 #[cfg(not(feature = "schema"))]
 pub trait Params: Serialize + DeserializeOwned + Default + Clone + 'static {}
 #[cfg(not(feature = "schema"))]
 impl<T: Serialize + DeserializeOwned + Default + Clone + 'static> Params for T {}
 
-/// A lab's parameter struct: flat, every field a bool, a number or an enum of unit variants.
+/// A lab's parameter struct: flat, every field a bool, a number, an enum of unit variants, or a string that is a file or a
+/// drawing.
 #[cfg(feature = "schema")]
 pub trait Params: Serialize + DeserializeOwned + Default + Clone + schemars::JsonSchema + 'static {}
 #[cfg(feature = "schema")]
@@ -166,6 +181,7 @@ impl ParamSpec {
             ParamKind::Integer { default, .. } => Value::from(*default),
             ParamKind::Number { default, .. } => Value::from(*default),
             ParamKind::Choice { default, .. } => Value::from(default.as_str()),
+            ParamKind::File { .. } | ParamKind::Drawing { .. } => Value::from(""),
         }
     }
 
@@ -210,6 +226,9 @@ impl ParamSpec {
                     .map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
                 Err(format!("“{text}” is not one of {}{hint}", words.join(", ")))
             }
+            // Whether a file of this name came along, only the host knows.
+            ParamKind::File { .. } => Ok(Value::from(text)),
+            ParamKind::Drawing { width, height } => drawing::levels(text, *width, *height).map(|_| Value::from(text)),
         }
     }
 
@@ -259,6 +278,17 @@ pub fn value_text(value: &Value) -> String {
         },
         // Not values of a parameter.
         Value::Null | Value::Array(_) | Value::Object(_) => String::new(),
+    }
+}
+
+/// The same for people: a drawing is cut short.
+#[must_use]
+pub fn value_words(value: &Value) -> String {
+    const MOST: usize = 48;
+    let text = value_text(value);
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -314,6 +344,17 @@ mod tests {
         assert_eq!(checked.values["group_size"], 64);
         assert_eq!(checked.values["percentile"], 99.9);
         assert_eq!(checked.values["bias"], true);
+    }
+
+    #[test]
+    fn a_drawing_is_checked_and_a_file_is_a_name() {
+        let spec = |kind| ParamSpec { kind, ..specs()[0].clone() };
+        let drawing = spec(ParamKind::Drawing { width: 2, height: 2 });
+        assert_eq!((drawing.default_value(), drawing.parse("0f")), (Value::from(""), Ok(Value::from("0f"))));
+        assert!(drawing.parse("0f0f0").is_err() && drawing.parse("<b>").is_err());
+        let file = spec(ParamKind::File { accept: ".bin".into() });
+        assert_eq!((file.default_value(), file.parse("a.bin")), (Value::from(""), Ok(Value::from("a.bin"))));
+        assert_eq!(value_words(&Value::from("ü".repeat(60))), "ü".repeat(48) + "…");
     }
 
     #[test]

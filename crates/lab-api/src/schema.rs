@@ -21,11 +21,12 @@ pub struct SchemaError {
 ///
 /// Recognized on a field: the doc comment (first line: label, rest: help), `#[schemars(range(min = .., max = ..))]`,
 /// `#[schemars(extend("x-unit" = "bits"))]`, `x-step`, `x-label`, and
+/// on a string `x-accept` = `".safetensors"` (a file) or `x-drawing` = `[width, height]`,
 /// `x-enabled-when` = `{"param": "granularity", "is": ["group"]}`. On an enum variant: `#[serde(rename)]` is the word, the doc
 /// comment's first line the label.
 ///
 /// # Errors
-/// A field that is not bool, number with range, or enum of unit variants; a reserved name; a missing doc comment.
+/// A field that is not bool, number with range, enum of unit variants, file or drawing; a reserved name; a missing doc comment.
 pub fn specs_of<P: Params>() -> Result<Vec<ParamSpec>, SchemaError> {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let schema = settings.into_generator().into_root_schema_for::<P>();
@@ -76,7 +77,20 @@ fn kind(field: &Value, default: &Value) -> Result<ParamKind, String> {
             let default = default.as_f64().ok_or("the default must be a number")?;
             Ok(ParamKind::Number { default, min, max, step: step.unwrap_or((max - min) / 100.0) })
         }
-        _ => Err("only bool, numbers and enums of unit variants can be parameters".to_owned()),
+        Some("string") if default == "" => text(field),
+        _ => Err("only bool, numbers, enums of unit variants, files and drawings can be parameters".to_owned()),
+    }
+}
+
+/// A string is a file or a drawing, and empty by default.
+fn text(field: &Value) -> Result<ParamKind, String> {
+    if let Some(accept) = field.get("x-accept").and_then(Value::as_str) {
+        return Ok(ParamKind::File { accept: accept.to_owned() });
+    }
+    let size = field.get("x-drawing").cloned().and_then(|size| serde_json::from_value::<[u32; 2]>(size).ok());
+    match size {
+        Some([width @ 1..=64, height @ 1..=64]) => Ok(ParamKind::Drawing { width, height }),
+        _ => Err("give a string x-accept (a file) or x-drawing = [width, height], 64 at most (a drawing)".to_owned()),
     }
 }
 
@@ -163,6 +177,31 @@ mod tests {
         assert_eq!(group.unit.as_deref(), Some("weights"));
         assert_eq!(group.kind, ParamKind::Integer { default: 32, min: 8, max: 128, step: 8 });
         assert!(!group.enabled_when.as_ref().expect("condition").holds(&crate::validate(&specs, []).values));
+    }
+
+    #[derive(Serialize, Deserialize, JsonSchema, Clone, Default)]
+    struct Brought {
+        /// Weights
+        #[schemars(extend("x-accept" = ".safetensors"))]
+        weights: String,
+        /// Picture
+        #[schemars(extend("x-drawing" = [28, 20]))]
+        picture: String,
+    }
+
+    #[derive(Serialize, Deserialize, JsonSchema, Clone, Default)]
+    struct Bare {
+        /// Words
+        words: String,
+    }
+
+    #[test]
+    fn a_string_is_a_file_or_a_drawing() {
+        let kinds: Vec<_> = specs_of::<Brought>().expect("valid").into_iter().map(|spec| spec.kind).collect();
+        let expected =
+            [ParamKind::File { accept: ".safetensors".into() }, ParamKind::Drawing { width: 28, height: 20 }];
+        assert_eq!(kinds, expected);
+        assert!(specs_of::<Bare>().expect_err("refused").why.contains("x-drawing"));
     }
 
     #[derive(Serialize, Deserialize, JsonSchema, Clone, Default)]

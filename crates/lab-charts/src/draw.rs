@@ -5,7 +5,7 @@ use plotters::prelude::DrawingBackend;
 
 use crate::mark::Sign;
 use crate::pen::{Hang, Pen, TEXT};
-use crate::{Ink, Palette, bars, gantt, grid, heatmap, lines, tokens};
+use crate::{Ink, Palette, bars, gantt, grid, heatmap, lines, number_line, tokens};
 
 /// Why a chart cannot be drawn.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -62,6 +62,7 @@ pub(crate) fn draw_with<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart) ->
         ChartBody::StackedArea { x, series } => lines::draw_stack(pen, chart, x, series),
         ChartBody::Gantt { lanes, spans } => gantt::draw(pen, chart, lanes, spans),
         ChartBody::ImageGrid { width, height, images } => grid::draw(pen, (*width, *height), images),
+        ChartBody::NumberLine { points, levels } => number_line::draw(pen, chart, points, levels),
         ChartBody::TokenStream { tokens } => tokens::draw(pen, tokens),
     }
     pen.finish()
@@ -81,6 +82,7 @@ pub fn natural_height(chart: &Chart, width: f64) -> f64 {
         ChartBody::Heatmap { rows, .. } => heatmap::height(rows.len()),
         ChartBody::Gantt { lanes, .. } => gantt::height(lanes.len()),
         ChartBody::ImageGrid { width: w, height: h, images } => grid::height(width, (*w, *h), images.len()),
+        ChartBody::NumberLine { .. } => number_line::HEIGHT,
         ChartBody::TokenStream { tokens } => tokens::height(width, tokens),
     }
 }
@@ -94,6 +96,7 @@ fn is_empty(body: &ChartBody) -> bool {
         ChartBody::StackedArea { x, series } => x.is_empty() || series.is_empty(),
         ChartBody::Gantt { spans, .. } => spans.is_empty(),
         ChartBody::ImageGrid { images, .. } => images.is_empty(),
+        ChartBody::NumberLine { points, levels } => points.is_empty() || levels.is_empty(),
         ChartBody::TokenStream { tokens } => tokens.is_empty(),
     }
 }
@@ -136,6 +139,10 @@ fn check(chart: &Chart) -> Result<(), ChartError> {
             let needs = *width as usize * *height as usize;
             images.iter().try_for_each(|image| fits("picture", &image.label, image.pixels.len(), needs))
         }
+        ChartBody::NumberLine { points, levels } => match points.iter().find(|p| p.level >= levels.len()) {
+            Some(point) => fail(format!("a point takes level {} of {}", point.level, levels.len())),
+            None => Ok(()),
+        },
         ChartBody::TokenStream { .. } => Ok(()),
     }
 }

@@ -20,6 +20,7 @@ mod heatmap;
 mod lines;
 mod mark;
 mod number;
+mod number_line;
 mod palette;
 mod pen;
 mod report;

@@ -282,7 +282,7 @@ pub fn environment_html(record: &RunRecord) -> String {
     let software = if environment.device.software_adapter { " (software adapter: correct, and slow)" } else { "" };
     let mut setting = String::new();
     for (name, value) in &record.params {
-        setting.push_str(&format!("{name} {}, ", lab_api::value_text(value)));
+        setting.push_str(&format!("{name} {}, ", lab_api::value_words(value)));
     }
     let place = match environment.host.as_str() {
         "browser" => "in the browser".to_owned(),

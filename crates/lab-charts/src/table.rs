@@ -58,7 +58,9 @@ fn unit_of(column: &str) -> &str {
 /// One chart of every kind, for tests.
 #[cfg(test)]
 pub(crate) mod samples {
-    use lab_api::{Axis, BarSeries, Chart, ChartBody, Image, Marker, Series, Span, StackSeries, Token};
+    use lab_api::{
+        Axis, BarSeries, Chart, ChartBody, GridLevel, Image, Marker, Series, Snapped, Span, StackSeries, Token,
+    };
 
     fn chart(id: &str, x: Axis, y: Axis, body: ChartBody) -> Chart {
         let (title, caption) = (format!("Sample {id}"), "What to see in it.".to_owned());
@@ -70,7 +72,7 @@ pub(crate) mod samples {
         BarSeries { name: name.into(), values: values.into(), intervals }
     }
 
-    /// Lines, points, bars, histogram, heatmap, layers, Gantt, pictures, tokens.
+    /// Lines, points, bars, histogram, heatmap, layers, Gantt, pictures, number line, tokens.
     pub(crate) fn all() -> Vec<Chart> {
         let line = |name: &str, power: f64| Series {
             name: name.into(),
@@ -181,6 +183,19 @@ pub(crate) mod samples {
                             marked: k >= 5,
                         })
                         .collect(),
+                },
+            ),
+            chart(
+                "number-line",
+                Axis::linear("Weight"),
+                Axis::linear("Code"),
+                ChartBody::NumberLine {
+                    points: vec![
+                        Snapped { at: -0.9, level: 0, clipped: false },
+                        Snapped { at: 0.1, level: 3, clipped: false },
+                        Snapped { at: 2.2, level: 6, clipped: true },
+                    ],
+                    levels: (0..7).map(|i| GridLevel { at: 0.3 * (i - 3) as f64, code: i + 1, zero: i == 3 }).collect(),
                 },
             ),
             chart(

@@ -12,7 +12,7 @@ use crate::{Manifest, folder};
 const NUMERICS: [&str; 8] = ["burn", "cubecl", "cubek", "rand", "statrs", "safetensors", "gemm", "macerator"];
 
 /// Modules of `lab-api` that shape a reference; links and messages cannot change one.
-const CONTRACT: [&str; 5] = ["chart.rs", "param.rs", "reference.rs", "report.rs", "schema.rs"];
+const CONTRACT: [&str; 6] = ["chart.rs", "drawing.rs", "param.rs", "reference.rs", "report.rs", "schema.rs"];
 
 /// Hash of the code behind a lab's numbers: the lab, the kit, the contract, the versions of the numeric crates and the
 /// checksums of its assets. Comments, blank lines, indentation and test modules do not count, so that mending words

@@ -2,7 +2,10 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io::{IsTerminal, Write},
+    collections::BTreeMap,
+    fs::File,
+    io::{IsTerminal, Read, Seek, SeekFrom, Write},
+    ops::Range,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -29,6 +32,7 @@ pub enum Show {
 /// A host that reads `assets/` from the checkout.
 pub struct NativeHost {
     assets: PathBuf,
+    files: BTreeMap<String, PathBuf>,
     show: Show,
     start: Instant,
     stage: RefCell<String>,
@@ -44,6 +48,7 @@ impl NativeHost {
     pub fn new(root: &Path, show: Show) -> Self {
         Self {
             assets: root.join("assets"),
+            files: BTreeMap::new(),
             show,
             start: Instant::now(),
             stage: RefCell::default(),
@@ -52,6 +57,12 @@ impl NativeHost {
             last_yield_ms: Cell::new(0.0),
             longest_gap_ms: Cell::new(0.0),
         }
+    }
+
+    /// The same with files that come with parameters, by their names.
+    #[must_use]
+    pub fn with_files(self, files: BTreeMap<String, PathBuf>) -> Self {
+        Self { files, ..self }
     }
 
     /// Makes the next checkpoint stop the run.
@@ -139,7 +150,41 @@ impl Host for NativeHost {
         Some(memory_reading(&ALLOCATOR))
     }
 
+    fn file_bytes(&self, param: &str) -> Option<u64> {
+        Some(std::fs::metadata(self.files.get(param)?).ok()?.len())
+    }
+
+    fn read_file(&self, param: &str, range: Range<u64>) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
+        let path = self.files.get(param).cloned().unwrap_or_default();
+        Box::pin(async move { part(&path, range).map_err(|error| format!("it cannot be read ({error})")) })
+    }
+
     fn reset_peak(&self) {
         reset_peak(&ALLOCATOR);
+    }
+}
+
+/// What stands in a file at these positions; less where it ends before.
+fn part(path: &Path, range: Range<u64>) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(range.start))?;
+    let mut bytes = Vec::new();
+    file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_file_is_read_and_nothing_more() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"0123456789").expect("written");
+        assert_eq!(part(&path, 3..6).expect("read"), b"345");
+        assert_eq!(part(&path, 8..20).expect("read"), b"89");
+        let host = NativeHost::new(folder.path(), Show::Nothing).with_files([("w".to_owned(), path)].into());
+        assert_eq!((host.file_bytes("w"), host.file_bytes("v")), (Some(10), None));
     }
 }

@@ -8,7 +8,7 @@ use lab_kit::report::thousands;
 /// The whole record but its charts, whose numbers `--json` gives.
 pub(crate) fn human(title: &str, record: &RunRecord) -> String {
     let values: Vec<String> =
-        record.params.iter().map(|(name, value)| format!("{name}={}", value.to_string().trim_matches('"'))).collect();
+        record.params.iter().map(|(name, value)| format!("{name}={}", lab_api::value_words(value))).collect();
     let environment = &record.environment;
     let software = if environment.device.software_adapter { ", emulated on the processor" } else { "" };
     let mut text = format!(

@@ -1,8 +1,12 @@
 //! `run`: one lab, once.
 
-use std::{path::Path, rc::Rc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
-use lab_api::{DeviceChoice, LabError, RunRecord, Values, validate};
+use lab_api::{DeviceChoice, LabError, ParamKind, RunRecord, Values, validate, value_text};
 use lab_kit::{Context, Host, LabEntry, execute, find, open_device};
 
 use crate::{Manifest, NativeHost, Problem, Show, output};
@@ -36,8 +40,9 @@ pub struct RunOptions {
 pub fn run(root: &Path, options: &RunOptions) -> Result<(), Problem> {
     let entry = find(labs::registry::ALL, &options.id)?;
     let device = DeviceChoice::parse(&options.device).map_err(|bad| Problem::params(entry.id, &[bad]))?;
-    let values = values(entry, options)?;
-    let host = Rc::new(NativeHost::new(root, Show::Progress));
+    let mut values = values(entry, options)?;
+    let files = files(entry, &mut values)?;
+    let host = Rc::new(NativeHost::new(root, Show::Progress).with_files(files));
     let result = run_entry(entry, &values, options.seed, device, &Manifest::read(root)?, host.clone());
     host.finish();
     let record = result?;
@@ -73,11 +78,32 @@ fn values(entry: &LabEntry, options: &RunOptions) -> Result<Values, Problem> {
     Ok(values)
 }
 
+/// The paths of file parameters. What is left as the value is the file's name: a record does not tell where it lies.
+fn files(entry: &LabEntry, values: &mut Values) -> Result<BTreeMap<String, PathBuf>, Problem> {
+    let mut files = BTreeMap::new();
+    for spec in entry.params()? {
+        let Some(value) = values.get_mut(&spec.name).filter(|_| matches!(spec.kind, ParamKind::File { .. })) else {
+            continue;
+        };
+        let path = PathBuf::from(value_text(value));
+        if path.as_os_str().is_empty() {
+            continue;
+        }
+        if let Err(error) = std::fs::metadata(&path).and_then(|_| std::fs::File::open(&path)) {
+            let why = format!("{}: the file {} cannot be read ({error})", spec.name, path.display());
+            return Err(Problem::Input(why));
+        }
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        *value = name.into();
+        files.insert(spec.name, path);
+    }
+    Ok(files)
+}
+
 fn example(specs: &[lab_api::ParamSpec]) -> String {
-    specs.first().map_or_else(
-        || "name=value".into(),
-        |spec| format!("{}={}", spec.name, spec.default_value().to_string().trim_matches('"')),
-    )
+    specs
+        .first()
+        .map_or_else(|| "name=value".into(), |spec| format!("{}={}", spec.name, value_text(&spec.default_value())))
 }
 
 /// Opens the device and runs a lab on this thread.

@@ -2,7 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
     rc::Rc,
 };
 
@@ -14,7 +15,7 @@ use lab_kit::{
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{DedicatedWorkerGlobalScope, MessageChannel, Response};
+use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageChannel, Response};
 
 use crate::worker::post;
 
@@ -22,11 +23,15 @@ use crate::worker::post;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = counting_allocator();
 
+/// The reader's files by the parameter they came with: handles, whose bytes are read where they are needed.
+pub(crate) type Files = BTreeMap<String, Blob>;
+
 /// One run in the worker.
 pub(crate) struct BrowserHost {
     scope: DedicatedWorkerGlobalScope,
     run_id: u32,
     root: String,
+    files: Files,
     cancelled: Rc<Cell<bool>>,
     yielder: Yielder,
 }
@@ -36,9 +41,10 @@ impl BrowserHost {
         scope: DedicatedWorkerGlobalScope,
         run_id: u32,
         root: String,
+        files: Files,
         cancelled: Rc<Cell<bool>>,
     ) -> Result<Self, JsValue> {
-        Ok(Self { scope, run_id, root, cancelled, yielder: Yielder::new()? })
+        Ok(Self { scope, run_id, root, files, cancelled, yielder: Yielder::new()? })
     }
 }
 
@@ -97,6 +103,24 @@ impl Host for BrowserHost {
 
     fn memory(&self) -> Option<MemoryReading> {
         Some(memory_reading(&ALLOCATOR))
+    }
+
+    fn file_bytes(&self, param: &str) -> Option<u64> {
+        self.files.get(param).map(|file| file.size() as u64)
+    }
+
+    fn read_file(&self, param: &str, range: Range<u64>) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
+        let part = match self.files.get(param) {
+            // Exact: no file reaches 2^53 bytes.
+            Some(file) => file.slice_with_f64_and_f64(range.start as f64, range.end as f64),
+            None => return Box::pin(std::future::ready(Err("no file came with the run".to_owned()))),
+        };
+        Box::pin(async move {
+            let gone =
+                |_| "the browser cannot read it any more; it was moved or changed, so choose it again".to_owned();
+            let bytes = part.map_err(gone)?.array_buffer();
+            Ok(Uint8Array::new(&JsFuture::from(bytes).await.map_err(gone)?).to_vec())
+        })
     }
 
     fn reset_peak(&self) {

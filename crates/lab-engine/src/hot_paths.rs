@@ -47,7 +47,7 @@ pub async fn kernel_agreement(seed: u32, cases: usize) -> Result<String, JsValue
 async fn context(own_kernels: bool) -> Result<Context, JsValue> {
     trouble::clear();
     let scope: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;
-    let host = BrowserHost::new(scope, 0, String::new(), Rc::new(Cell::new(false)))?;
+    let host = BrowserHost::new(scope, 0, String::new(), Default::default(), Rc::new(Cell::new(false)))?;
     let choice = if cfg!(feature = "webgpu") { DeviceChoice::Webgpu } else { DeviceChoice::Cpu };
     let device = open_device(choice).await.map_err(|error| words(&error))?;
     #[cfg(feature = "webgpu")]

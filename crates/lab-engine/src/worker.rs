@@ -10,9 +10,12 @@ use lab_kit::{Context, execute, find, open_device};
 use labs::registry;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::spawn_local;
-use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
+use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageEvent};
 
-use crate::{host::BrowserHost, trouble};
+use crate::{
+    host::{BrowserHost, Files},
+    trouble,
+};
 
 /// The run that is going on.
 struct Running {
@@ -34,9 +37,9 @@ pub fn start() -> Result<(), JsValue> {
     trouble::watch();
     let answer_in = scope.clone();
     let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
-        let text = message.data().as_string().unwrap_or_default();
+        let (text, files) = parts(&message.data());
         match serde_json::from_str(&text) {
-            Ok(Request::Run(request)) => begin(&answer_in, request),
+            Ok(Request::Run(request)) => begin(&answer_in, request, files),
             Ok(Request::Cancel) => RUNNING.with_borrow(|running| {
                 if let Some(running) = running {
                     running.cancelled.set(true);
@@ -55,7 +58,21 @@ pub fn start() -> Result<(), JsValue> {
     Ok(())
 }
 
-fn begin(scope: &DedicatedWorkerGlobalScope, request: RunRequest) {
+/// A request's text, and the files that came beside it: see [`lab_api::RunRequest`].
+fn parts(data: &JsValue) -> (String, Files) {
+    let Some(list) = data.dyn_ref::<js_sys::Array>() else {
+        return (data.as_string().unwrap_or_default(), Files::new());
+    };
+    let mut files = Files::new();
+    for i in (1..list.length()).step_by(2) {
+        if let (Some(param), Ok(file)) = (list.get(i).as_string(), list.get(i + 1).dyn_into::<Blob>()) {
+            files.insert(param, file);
+        }
+    }
+    (list.get(0).as_string().unwrap_or_default(), files)
+}
+
+fn begin(scope: &DedicatedWorkerGlobalScope, request: RunRequest, files: Files) {
     let run_id = request.run_id;
     let cancelled = Rc::new(Cell::new(false));
     let busy = RUNNING.with_borrow_mut(|running| {
@@ -72,7 +89,7 @@ fn begin(scope: &DedicatedWorkerGlobalScope, request: RunRequest) {
     let scope = scope.clone();
     spawn_local(async move {
         trouble::clear();
-        let outcome = run(&scope, request, cancelled).await;
+        let outcome = run(&scope, request, files, cancelled).await;
         // An error in the log outranks a result: the numbers cannot be trusted. It also explains a failure best.
         let outcome = match (outcome, trouble::logged()) {
             (Err(LabError::Cancelled), _) => Err(LabError::Cancelled),
@@ -93,12 +110,13 @@ fn begin(scope: &DedicatedWorkerGlobalScope, request: RunRequest) {
 async fn run(
     scope: &DedicatedWorkerGlobalScope,
     request: RunRequest,
+    files: Files,
     cancelled: Rc<Cell<bool>>,
 ) -> Result<RunRecord, LabError> {
     let entry = find(registry::ALL, &request.lab)?;
     let device = open_device(request.device).await?;
     post(scope, &Event::Started { run_id: request.run_id, device: device.1.clone() });
-    let host = BrowserHost::new(scope.clone(), request.run_id, request.root, cancelled)
+    let host = BrowserHost::new(scope.clone(), request.run_id, request.root, files, cancelled)
         .map_err(|error| LabError::Engine { why: format!("{error:?}") })?;
     let mut context = Context::new(device, request.seed, request.assets, Rc::new(host));
     execute(entry, &request.values, &mut context).await

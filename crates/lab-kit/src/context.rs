@@ -68,6 +68,10 @@ impl Context {
         Ok(bytes)
     }
 
+    pub(crate) fn host(&self) -> Rc<dyn Host> {
+        Rc::clone(&self.host)
+    }
+
     /// Milliseconds of a clock that never goes back.
     #[must_use]
     pub fn now_ms(&self) -> f64 {

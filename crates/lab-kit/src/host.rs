@@ -1,6 +1,6 @@
 //! What a lab needs of the place it runs in.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, ops::Range, pin::Pin};
 
 use lab_api::{AssetRef, Report};
 
@@ -39,6 +39,21 @@ pub trait Host {
     /// ([`measure::counting_allocator`](crate::measure::counting_allocator)).
     fn memory(&self) -> Option<MemoryReading> {
         None
+    }
+
+    /// Length in bytes of the file that the reader gave for a parameter; `None` where none came with the run.
+    fn file_bytes(&self, param: &str) -> Option<u64> {
+        let _ = param;
+        None
+    }
+
+    /// Bytes of that file at these positions.
+    ///
+    /// # Errors
+    /// What went wrong, as words that follow "cannot be used:".
+    fn read_file(&self, param: &str, range: Range<u64>) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
+        let _ = (param, range);
+        Box::pin(std::future::ready(Err("no file came with the run".to_owned())))
     }
 
     /// Forgets the peak of [`Host::memory`].

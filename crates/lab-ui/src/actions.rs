@@ -11,14 +11,19 @@ use wasm_bindgen::JsCast;
 use web_sys::HtmlElement;
 
 use crate::canvas::paint;
-use crate::engine::{Engine, Heard};
+use crate::engine::{Engine, Files, Heard};
 use crate::page;
+use crate::setting::instead;
 use crate::{Adapter, Course, Effect, Input, LabData, Manifest, Setting, Trouble, View, choose};
 
 /// Time a worker has to answer a cancellation, in milliseconds.
 const PATIENCE_MS: i32 = 150;
 /// Shortest time between two drawings of a partial report, in milliseconds.
 const PARTIAL_MS: f64 = 400.0;
+
+/// A live lab runs again this long after a control has changed, so that a slider in motion asks for a few runs a second, in
+/// milliseconds.
+const FOLLOW_MS: i32 = 120;
 
 /// What a run was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +45,7 @@ pub(crate) struct Inner {
     course: RefCell<Course>,
     setting: RefCell<Setting>,
     problems: RefCell<Vec<(String, String)>>,
+    files: RefCell<Files>,
     /// `None` until the browser has answered.
     adapter: Cell<Option<Adapter>>,
     /// The setting of the result that is shown.
@@ -52,6 +58,8 @@ pub(crate) struct Inner {
     /// Counts what was shown, so that a slow drawing notices that it is out of date.
     shown: Cell<u32>,
     partial_ms: Cell<f64>,
+    /// A live lab is about to run again.
+    following: Cell<bool>,
 }
 
 /// A lab in the page: a handle that views and effects can hold.
@@ -84,6 +92,7 @@ impl Lab {
             course: RefCell::default(),
             setting: RefCell::new(setting),
             problems: RefCell::new(problems),
+            files: RefCell::default(),
             adapter: Cell::new(None),
             ran: RefCell::default(),
             engines: RefCell::default(),
@@ -92,6 +101,7 @@ impl Lab {
             charts: RefCell::default(),
             shown: Cell::new(0),
             partial_ms: Cell::new(0.0),
+            following: Cell::new(false),
         };
         let lab = Self {
             inner: StoredValue::new_local(Rc::new(inner)),
@@ -152,6 +162,15 @@ impl Lab {
         }
     }
 
+    /// As [`Self::set_param`], for a file; without one the lab takes its own.
+    pub(crate) fn set_file(self, name: &str, file: Option<web_sys::File>) {
+        let words = file.as_ref().map(web_sys::File::name).unwrap_or_default();
+        let inner = self.inner();
+        inner.files.borrow_mut().retain(|(of, _)| of != name);
+        inner.files.borrow_mut().extend(file.map(|file| (name.to_owned(), file)));
+        self.set_param(name, &words);
+    }
+
     /// As [`Self::set_param`], for the seed.
     pub(crate) fn set_seed(self, text: &str) {
         let link = Link::read(&[], [("seed", text)]);
@@ -180,10 +199,29 @@ impl Lab {
         if let Some(address) = self.address(false) {
             page::replace_address(&address);
         }
+        self.follow();
+    }
+
+    /// In a live lab that has run: runs again soon, if the result shown is not of the present setting then.
+    fn follow(self) {
+        let inner = self.inner();
+        if !inner.data.live || inner.following.replace(true) {
+            return;
+        }
+        page::spawn(async move {
+            page::sleep(FOLLOW_MS).await;
+            inner.following.set(false);
+            if self.is_stale() {
+                if inner.course.borrow().run_id().is_none() {
+                    inner.wish.set(Wish::Chosen);
+                }
+                self.step(Input::Again);
+            }
+        });
     }
 
     fn refused(self, name: &str, why: &str) {
-        let why = format!("{why}; {} is used instead", self.text(name));
+        let why = instead(why, &self.text(name));
         let inner = self.inner();
         inner.problems.borrow_mut().retain(|(of, _)| of != name);
         inner.problems.borrow_mut().push((name.to_owned(), why));
@@ -218,6 +256,7 @@ impl Lab {
         let inner = self.inner();
         *inner.setting.borrow_mut() = Setting::default_of(&inner.data.params);
         inner.problems.borrow_mut().clear();
+        inner.files.borrow_mut().clear();
         self.accepted("");
         self.step(Input::Reset);
     }
@@ -260,7 +299,7 @@ impl Lab {
             Effect::AskToStop { run_id, kind } => {
                 if let Some(engine) = &inner.engines.borrow()[place(kind)] {
                     // A worker that cannot be told is terminated below.
-                    let _ = engine.send(&Request::Cancel);
+                    let _ = engine.send(&Request::Cancel, &Files::new());
                 }
                 page::spawn(async move {
                     page::sleep(PATIENCE_MS).await;
@@ -273,7 +312,11 @@ impl Lab {
                 page::spawn(async move { drop(engine) });
             }
             Effect::ShowPartial(report) => self.show_partial(report),
-            Effect::Show(records) => self.show_result(records),
+            Effect::Show(records) => {
+                self.show_result(records);
+                // The controls may have gone on while it ran.
+                self.follow();
+            }
         }
     }
 
@@ -336,7 +379,7 @@ impl Lab {
         };
         inner.ran.replace(Some(inner.setting.borrow().clone()));
         match &inner.engines.borrow()[place(kind)] {
-            Some(engine) => engine.send(&Request::Run(request)).map_err(failed),
+            Some(engine) => engine.send(&Request::Run(request), &inner.files.borrow()).map_err(failed),
             None => Err(failed("it is gone".to_owned())),
         }
     }
@@ -370,7 +413,13 @@ impl Lab {
         let inner = self.inner();
         *inner.charts.borrow_mut() = Rc::new(charts);
         if let Some(area) = self.results() {
+            // What the reader has unfolded stays so: in a live lab the next result is a moment away.
+            let open = page::find_all(&area, "details").into_iter().map(|e| e.has_attribute("open"));
+            let open: Vec<bool> = open.collect();
             area.set_inner_html(html);
+            for (details, open) in page::find_all(&area, "details").into_iter().zip(open) {
+                let _ = details.toggle_attribute_with_force("open", open);
+            }
         }
         self.repaint();
     }
@@ -389,7 +438,7 @@ impl Lab {
         inner.shown.set(mine);
         let charts = Rc::clone(&inner.charts.borrow());
         page::spawn(async move {
-            paint(area, &charts, || inner.shown.get() == mine).await;
+            paint(area, &charts, inner.data.live, || inner.shown.get() == mine).await;
         });
     }
 }

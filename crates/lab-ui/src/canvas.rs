@@ -9,15 +9,16 @@ use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement, HtmlElement};
 use crate::page;
 
 /// Draws every chart that has a canvas in `area`, one per frame, until `current` says that something newer is to be drawn.
-pub(crate) async fn paint(area: HtmlElement, charts: &[Chart], current: impl Fn() -> bool) {
-    let Ok(canvases) = area.query_selector_all("canvas[data-chart]") else { return };
-    for i in 0..canvases.length() {
-        page::next_frame().await;
+/// `at_once`: before the browser shows the page again, so that a chart that follows a slider does not flicker.
+pub(crate) async fn paint(area: HtmlElement, charts: &[Chart], at_once: bool, current: impl Fn() -> bool) {
+    for canvas in page::find_all(&area, "canvas[data-chart]") {
+        if !at_once {
+            page::next_frame().await;
+        }
         if !current() {
             return;
         }
-        let canvas = canvases.get(i).and_then(|node| node.dyn_into::<HtmlCanvasElement>().ok());
-        let Some(canvas) = canvas else { continue };
+        let Ok(canvas) = canvas.dyn_into::<HtmlCanvasElement>() else { continue };
         let id = canvas.get_attribute("data-chart").unwrap_or_default();
         if let Some(chart) = charts.iter().find(|chart| chart.id == id)
             && let Err(why) = paint_one(&canvas, chart)

@@ -5,12 +5,15 @@ use wasm_bindgen::JsCast;
 use web_sys::{Element, Event, HtmlElement, HtmlInputElement, HtmlSelectElement};
 
 use crate::actions::Lab;
-use crate::{Adapter, Setting, markup, page};
+use crate::{Adapter, Setting, drawing, markup, page};
 
 /// Takes what the reader did to a control. Listens at the form, for all of them.
 pub(crate) fn changed(lab: Lab, event: &Event) {
     let Some(target) = event.target().and_then(|target| target.dyn_into::<Element>().ok()) else { return };
     let (name, value) = if let Some(input) = target.dyn_ref::<HtmlInputElement>() {
+        if let Some(files) = input.files() {
+            return lab.set_file(&input.name(), files.get(0));
+        }
         let value = match input.type_().as_str() {
             "checkbox" => input.checked().to_string(),
             _ => input.value(),
@@ -83,15 +86,17 @@ fn show_one(area: &HtmlElement, name: &str, text: &str, enabled: bool, problems:
     let problem = problems.iter().find(|(of, _)| of == name).map(|(_, why)| why.as_str());
     let Some(cell) = page::find(area, &format!("[data-control=\"{name}\"]")) else { return };
     let _ = cell.class_list().toggle_with_force("off", !enabled);
-    let Ok(inputs) = cell.query_selector_all("input, select") else { return };
-    for i in 0..inputs.length() {
-        let Some(node) = inputs.get(i) else { continue };
+    drawing::show(&cell, text);
+    for node in page::find_all(&cell, "input, select") {
         if let Some(select) = node.dyn_ref::<HtmlSelectElement>() {
             select.set_value(text);
             select.set_disabled(!enabled);
         } else if let Some(input) = node.dyn_ref::<HtmlInputElement>() {
             input.set_disabled(!enabled);
             match input.type_().as_str() {
+                // No page may name a file; it can only forget one.
+                "file" if text.is_empty() => input.set_value(""),
+                "file" => {}
                 "radio" => input.set_checked(input.value() == text),
                 "checkbox" => {
                     input.set_checked(text == "true");

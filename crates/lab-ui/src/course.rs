@@ -47,6 +47,14 @@ pub struct View {
     pub fraction: Option<f64>,
     /// Whether the CPU is offered after a failure.
     pub offer_cpu: bool,
+    /// A live lab runs again: the old result stays until the new one is there, and nothing is said.
+    pub quiet: bool,
+}
+
+impl View {
+    fn of(phase: Phase, message: impl Into<String>) -> Self {
+        Self { phase, message: message.into(), stage: String::new(), fraction: None, offer_cpu: false, quiet: false }
+    }
 }
 
 /// What happens to the course.
@@ -54,6 +62,8 @@ pub struct View {
 pub enum Input {
     /// The reader wants a run.
     Start,
+    /// A live lab's controls have changed.
+    Again,
     /// It was decided where: one device, or two to compare. With a remark for the reader.
     Planned {
         /// The run.
@@ -144,19 +154,16 @@ pub struct Course {
 
 impl Default for Course {
     fn default() -> Self {
-        let view = View {
-            phase: Phase::Ready,
-            message: String::new(),
-            stage: String::new(),
-            fraction: None,
-            offer_cpu: false,
-        };
-        Self { view, run: None, last_id: 0 }
+        Self { view: View::of(Phase::Ready, ""), run: None, last_id: 0 }
     }
 }
 
 /// Said when a second run is asked for.
 const BUSY: &str = "A run is going on. Cancel it first, or wait for its result.";
+/// Said by a live lab. One sentence for all results: a live region must not speak at every move of a slider.
+const LIVE: &str = "The result follows the controls.";
+/// A run of a live lab that takes longer shows its progress and can be cancelled, in milliseconds.
+const QUIET_MS: f64 = 500.0;
 
 impl Course {
     /// What the reader sees.
@@ -175,17 +182,19 @@ impl Course {
     pub fn step(&mut self, input: Input, now_ms: f64) -> Vec<Effect> {
         match input {
             Input::Start if self.run.is_some() => {
-                self.view.message = BUSY.to_owned();
+                self.say(BUSY);
                 Vec::new()
             }
-            Input::Start => self.start(now_ms),
+            // Whoever asks looks again when the present run is over.
+            Input::Again if self.run.is_some() => Vec::new(),
+            Input::Start | Input::Again => self.start(input == Input::Again, now_ms),
             Input::Planned { run_id, targets, remark } if self.run_id() == Some(run_id) => {
                 let Some(kind) = targets.first().copied() else { return Vec::new() };
                 if let Some(run) = &mut self.run {
                     run.targets = targets;
                     run.remark = remark;
                 }
-                self.view.message = "Starting the engine.".to_owned();
+                self.say("Starting the engine.");
                 vec![Effect::Launch { run_id, kind }]
             }
             Input::Unavailable { run_id, trouble } if self.run_id() == Some(run_id) => {
@@ -215,7 +224,14 @@ impl Course {
         self.run.as_ref().and_then(|run| run.targets.first().copied())
     }
 
-    fn start(&mut self, now_ms: f64) -> Vec<Effect> {
+    /// Changes the message, unless this is a run that is not spoken of.
+    fn say(&mut self, words: &str) {
+        if !self.view.quiet {
+            self.view.message = words.to_owned();
+        }
+    }
+
+    fn start(&mut self, quiet: bool, now_ms: f64) -> Vec<Effect> {
         self.last_id += 1;
         let run_id = self.last_id;
         self.run = Some(Run {
@@ -226,13 +242,11 @@ impl Course {
             records: vec![],
             started_ms: now_ms,
         });
-        self.view = View {
-            phase: Phase::Running,
-            message: "Looking for the engine.".to_owned(),
-            stage: String::new(),
-            fraction: None,
-            offer_cpu: false,
-        };
+        if quiet {
+            self.view = View { quiet, ..View::of(Phase::Running, LIVE) };
+            return vec![Effect::Plan { run_id }];
+        }
+        self.view = View::of(Phase::Running, "Looking for the engine.");
         vec![Effect::Clear, Effect::Plan { run_id }]
     }
 
@@ -244,17 +258,22 @@ impl Course {
             Event::Ready => Vec::new(),
             Event::Started { run_id, device } if ours(run_id) => {
                 if let Some(run) = &mut self.run {
-                    self.view.message = format!("Running on {}. {}", device_words(&device), run.remark);
+                    let words = format!("Running on {}. {}", device_words(&device), run.remark);
                     run.device = Some(device);
+                    self.say(&words);
                 }
                 Vec::new()
             }
             Event::Progress { run_id, stage, fraction } if ours(run_id) => {
                 self.view.stage = stage;
+                self.view.quiet &= self.run.as_ref().is_some_and(|run| now_ms - run.started_ms < QUIET_MS);
                 self.view.fraction = fraction.is_finite().then(|| self.overall(fraction));
                 Vec::new()
             }
-            Event::Partial { run_id, report } if ours(run_id) => vec![Effect::ShowPartial(report)],
+            // The result of before is worth more than half of the next.
+            Event::Partial { run_id, report } if ours(run_id) && self.view.message != LIVE => {
+                vec![Effect::ShowPartial(report)]
+            }
             Event::Done { run_id, record } if ours(run_id) => self.done(*record, now_ms),
             Event::Failed { run_id, error } if ours(run_id) => {
                 if error == LabError::Cancelled {
@@ -294,11 +313,12 @@ impl Course {
         let records = std::mem::take(&mut run.records);
         let remark = std::mem::take(&mut run.remark);
         let message = match records.len() {
+            _ if self.view.message == LIVE => LIVE.to_owned(),
             1 => format!("Done in {took} on {device}. {remark}"),
             _ => format!("Done in {took} on both devices."),
         };
         self.run = None;
-        self.view = View { phase: Phase::Done, message, stage: String::new(), fraction: None, offer_cpu: false };
+        self.view = View::of(Phase::Done, message);
         vec![Effect::Show(records)]
     }
 
@@ -316,6 +336,7 @@ impl Course {
         match self.target() {
             Some(kind) => {
                 self.view.message = "Cancelling.".to_owned();
+                self.view.quiet = false;
                 vec![Effect::AskToStop { run_id, kind }]
             }
             // Nothing was started yet.
@@ -328,8 +349,7 @@ impl Course {
 
     fn stopped(&mut self) {
         self.run = None;
-        let message = "Cancelled. Press Run to start again.".to_owned();
-        self.view = View { phase: Phase::Cancelled, message, stage: String::new(), fraction: None, offer_cpu: false };
+        self.view = View::of(Phase::Cancelled, "Cancelled. Press Run to start again.");
     }
 
     fn fail_with(&mut self, error: &LabError, offer_cpu: bool) {
@@ -338,8 +358,7 @@ impl Course {
 
     fn fail(&mut self, words: &str, offer_cpu: bool) {
         self.run = None;
-        self.view =
-            View { phase: Phase::Failed, message: words.to_owned(), stage: String::new(), fraction: None, offer_cpu };
+        self.view = View { offer_cpu, ..View::of(Phase::Failed, words) };
     }
 }
 
@@ -471,6 +490,41 @@ mod tests {
         assert_eq!(course.view().fraction, Some(0.75));
         let end = course.step(Input::Said(Event::Done { run_id: 2, record: record(DeviceKind::Webgpu) }), 0.0);
         assert!(matches!(&end[..], [Effect::Show(records)] if records.len() == 2));
+    }
+
+    #[test]
+    fn a_live_run_keeps_the_old_result_and_its_peace() {
+        let mut course = running(&[DeviceKind::Cpu]);
+        course.step(Input::Said(Event::Done { run_id: 1, record: record(DeviceKind::Cpu) }), 10.0);
+        assert_eq!(course.step(Input::Again, 20.0), [Effect::Plan { run_id: 2 }]);
+        assert!(course.view().quiet && course.view().phase == Phase::Running);
+        // A change in mid-run starts nothing; a press of Run neither.
+        assert_eq!(course.step(Input::Again, 21.0), []);
+        assert_eq!(course.step(Input::Start, 21.0), []);
+        let planned = Input::Planned { run_id: 2, targets: vec![DeviceKind::Cpu], remark: String::new() };
+        course.step(planned, 22.0);
+        course.step(Input::Said(Event::Started { run_id: 2, device: device(DeviceKind::Cpu) }), 23.0);
+        let partial = Event::Partial { run_id: 2, report: Report::default() };
+        assert_eq!(course.step(Input::Said(partial), 24.0), []);
+        let words = course.view().message.clone();
+        let end = course.step(Input::Said(Event::Done { run_id: 2, record: record(DeviceKind::Cpu) }), 30.0);
+        assert!(matches!(&end[..], [Effect::Show(_)]));
+        assert_eq!((course.view().phase, &course.view().message), (Phase::Done, &words));
+    }
+
+    #[test]
+    fn a_live_run_that_takes_long_shows_how_far_it_is() {
+        let mut course = Course::default();
+        course.step(Input::Again, 0.0);
+        let progress = |fraction| Input::Said(Event::Progress { run_id: 1, stage: "s".into(), fraction });
+        course.step(progress(0.1), 100.0);
+        assert!(course.view().quiet);
+        course.step(progress(0.2), 900.0);
+        assert!(!course.view().quiet);
+        // It fails as loudly as any.
+        let error = LabError::Device { why: "lost".into() };
+        course.step(Input::Said(Event::Failed { run_id: 1, error }), 950.0);
+        assert!(course.view().phase == Phase::Failed && course.view().message.contains("lost"));
     }
 
     #[test]

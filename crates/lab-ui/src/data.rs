@@ -15,6 +15,8 @@ pub struct LabData {
     pub params: Vec<ParamSpec>,
     /// Files the lab may read.
     pub assets: Vec<AssetRef>,
+    /// It runs again by itself when a control changes.
+    pub live: bool,
     /// The committed default run.
     pub reference: Option<RunRecord>,
 }

@@ -247,6 +247,8 @@ structs! {
     Span { lane, start, end, label; colour; }
     Image { label, pixels; marked; }
     Token { text; colour; }
+    Snapped { at, level; clipped; }
+    GridLevel { at, code; zero; }
     Report { metrics; tables, charts, notes; }
     Metric { id, label, value, unit, better, kind, family; samples, help; baseline, interval, tolerance }
     Interval { low, high, level;; }
@@ -257,7 +259,7 @@ structs! {
     ChoiceOption { value, label; help; }
     Condition { param, is;; }
     BadParam { name, why;; }
-    LabData { lab, title, params; assets; reference }
+    LabData { lab, title, params; assets, live; reference }
     Manifest { engines;; }
     Engines {;; cpu, gpu }
     Bundle { entry; gzip_bytes; }
@@ -322,6 +324,8 @@ tagged! {
         "integer" = Integer { default, min, max, step }
         "number" = Number { default, min, max, step }
         "choice" = Choice { default, options }
+        "file" = File { accept }
+        "drawing" = Drawing { width, height }
     }
     Event by "event" else Self::Ready; {
         "ready" = Ready {}
@@ -340,11 +344,13 @@ tagged! {
         "stacked_area" = StackedArea { x from "positions", series }
         "gantt" = Gantt { lanes, spans }
         "image_grid" = ImageGrid { width, height, images }
+        "number_line" = NumberLine { points, levels }
         "token_stream" = TokenStream { tokens }
     }
     LabError by "error" else Self::Cancelled; {
         "unknown_lab" = UnknownLab { name;; nearest }
         "asset" = Asset { name, why }
+        "file" = File { name, why }
         "device" = Device { why }
         "cancelled" = Cancelled {}
         "refused" = Refused { why }
@@ -437,6 +443,10 @@ mod tests {
                 height: 2,
                 images: vec![Image { label: "7".into(), pixels: vec![0, 255], marked: true }],
             }),
+            chart(ChartBody::NumberLine {
+                points: vec![Snapped { at: -0.25, level: 0, clipped: true }],
+                levels: vec![GridLevel { at: -0.5, code: -1, zero: true }],
+            }),
             chart(ChartBody::TokenStream { tokens: vec![Token { text: " the".into(), colour: 2 }] }),
         ]
     }
@@ -507,6 +517,7 @@ mod tests {
             LabError::UnknownLab { name: "x".into(), nearest: None },
             LabError::BadParam(BadParam { name: "n".into(), why: "w".into() }),
             LabError::Asset { name: "a".into(), why: "w".into() },
+            LabError::File { name: "f".into(), why: "w".into() },
             LabError::Device { why: "w".into() },
             LabError::Cancelled,
             LabError::Refused { why: "w".into() },
@@ -530,6 +541,8 @@ mod tests {
             ParamKind::Integer { default: 32, min: -8, max: 128, step: 8 },
             ParamKind::Number { default: 99.9, min: 90.0, max: 100.0, step: 0.1 },
             ParamKind::Choice { default: "8".into(), options: vec![option] },
+            ParamKind::File { accept: ".bin".into() },
+            ParamKind::Drawing { width: 28, height: 28 },
         ];
         for kind in kinds {
             let condition = Condition { param: "other".into(), is: vec!["group".into()] };

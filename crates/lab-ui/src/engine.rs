@@ -5,10 +5,13 @@ use std::rc::Rc;
 
 use lab_api::{Event, Request};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+use web_sys::{ErrorEvent, File, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use crate::decode::from_json;
 use crate::{encode, page};
+
+/// The reader's files by the parameter they belong to.
+pub(crate) type Files = Vec<(String, File)>;
 
 /// What comes from a worker.
 pub(crate) enum Heard {
@@ -68,9 +71,17 @@ impl Engine {
         Ok(Self { worker, _on_message: on_message, _on_error: on_error, _on_garbled: on_garbled })
     }
 
-    /// Sends a request. What arrives before the engine is loaded is kept by `worker.js`.
-    pub(crate) fn send(&self, request: &Request) -> Result<(), String> {
-        self.worker.post_message(&JsValue::from_str(&encode::request(request))).map_err(|error| page::words(&error))
+    /// Sends a request, with files beside it: their handles, not their bytes. What arrives before the engine is loaded is
+    /// kept by `worker.js`.
+    pub(crate) fn send(&self, request: &Request, files: &Files) -> Result<(), String> {
+        let text = JsValue::from_str(&encode::request(request));
+        let list = js_sys::Array::of1(&text);
+        for (param, file) in files {
+            list.push(&JsValue::from_str(param));
+            list.push(file);
+        }
+        let message = if files.is_empty() { &text } else { list.as_ref() };
+        self.worker.post_message(message).map_err(|error| page::words(&error))
     }
 }
 

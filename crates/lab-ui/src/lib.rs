@@ -5,6 +5,7 @@
 //! page is compiled for WASM alone.
 #![cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "natively the tests alone use it"))]
 
+mod brush;
 mod course;
 mod data;
 mod decode;
@@ -19,6 +20,8 @@ mod actions;
 mod canvas;
 #[cfg(target_family = "wasm")]
 mod controls;
+#[cfg(target_family = "wasm")]
+mod drawing;
 #[cfg(target_family = "wasm")]
 mod engine;
 #[cfg(target_family = "wasm")]

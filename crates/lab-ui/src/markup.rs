@@ -18,6 +18,8 @@ pub(crate) fn hint(spec: &ParamSpec) -> String {
     match &spec.kind {
         ParamKind::Integer { min, max, .. } => format!("{min} to {max}{unit}"),
         ParamKind::Number { min, max, .. } => format!("{min} to {max}{unit}"),
+        ParamKind::File { .. } => "It stays on this device.".to_owned(),
+        ParamKind::Drawing { .. } => "Mouse, finger or pen.".to_owned(),
         ParamKind::Bool { .. } | ParamKind::Choice { .. } => String::new(),
     }
 }
@@ -107,6 +109,19 @@ fn param(lab: &str, spec: &ParamSpec) -> String {
             );
             cell(lab, &spec.name, &spec.label, &spec.help, &[], &control)
         }
+        ParamKind::File { accept } => {
+            let (accept, words) = (escape(accept), described(lab, &spec.name));
+            let control = format!("<input type=\"file\" name=\"{name}\" accept=\"{accept}\"{words}>");
+            cell(lab, &spec.name, &spec.label, &spec.help, &[], &control)
+        }
+        ParamKind::Drawing { width, height } => {
+            let control = format!(
+                "<div class=\"drawing\"><canvas data-drawing=\"{name}\" width=\"{width}\" height=\"{height}\" role=\"img\"{}></canvas>\
+                 <button type=\"button\" data-clear=\"{name}\">Clear</button></div>",
+                described(lab, &spec.name)
+            );
+            cell(lab, &spec.name, &spec.label, &spec.help, &[], &control)
+        }
     }
 }
 
@@ -129,8 +144,9 @@ fn cell(lab: &str, name: &str, label: &str, help: &str, options: &[ChoiceOption]
              <div class=\"control-popover\" popover id=\"{help_id}\">{entries}</div>"
         )
     };
+    let paper = if control.contains("data-drawing") { " paper" } else { "" };
     format!(
-        "<div class=\"control\" data-control=\"{name_safe}\"><div class=\"control-label\"><span id=\"{}\">{label}</span>{help}</div>\
+        "<div class=\"control{paper}\" data-control=\"{name_safe}\"><div class=\"control-label\"><span id=\"{}\">{label}</span>{help}</div>\
          {control}<div class=\"control-note\" id=\"{}\" aria-live=\"polite\"></div></div>",
         id(lab, name, "label"),
         id(lab, name, "note")
@@ -194,6 +210,8 @@ mod tests {
             spec("whole", ParamKind::Integer { default: 1, min: 0, max: 9, step: 1 }),
             spec("real", ParamKind::Number { default: 0.5, min: 0.0, max: 1.0, step: 0.1 }),
             spec("flag", ParamKind::Bool { default: true }),
+            spec("weights", ParamKind::File { accept: ".bin".into() }),
+            spec("picture", ParamKind::Drawing { width: 28, height: 20 }),
         ];
         let html = widget("lab", &specs);
         assert_eq!(html.matches("type=\"radio\" name=\"few\"").count(), 3);
@@ -201,6 +219,9 @@ mod tests {
         assert!(html.contains("<select name=\"many\"") && html.contains("<select name=\"long\""));
         assert!(html.contains("type=\"number\" name=\"whole\" min=\"0\" max=\"9\" step=\"1\""));
         assert!(html.contains("type=\"checkbox\" name=\"flag\""));
+        assert!(html.contains("type=\"file\" name=\"weights\" accept=\".bin\""));
+        assert!(html.contains("data-drawing=\"picture\" width=\"28\" height=\"20\""));
+        assert!(html.contains("data-clear=\"picture\""));
         for action in ["run", "cancel", "reset", "link", "compare", "run-cpu"] {
             assert_eq!(html.matches(&format!("data-action=\"{action}\"")).count(), 1, "{action}");
         }

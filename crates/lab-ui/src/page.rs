@@ -142,6 +142,17 @@ pub(crate) fn find(area: &Element, selector: &str) -> Option<Element> {
     area.query_selector(selector).ok().flatten()
 }
 
+/// All elements in `area` that a selector of ours matches.
+pub(crate) fn find_all(area: &Element, selector: &str) -> Vec<Element> {
+    let mut all = Vec::new();
+    if let Ok(list) = area.query_selector_all(selector) {
+        for i in 0..list.length() {
+            all.extend(list.get(i).and_then(|node| node.dyn_into::<Element>().ok()));
+        }
+    }
+    all
+}
+
 /// Where the keyboard is.
 pub(crate) fn active() -> Option<Element> {
     window()?.document()?.active_element()

@@ -67,7 +67,12 @@ fn with_default(specs: &[ParamSpec], name: &str, why: &str) -> String {
         (None, "device") => DeviceChoice::Auto.word().to_owned(),
         (None, _) => return why.to_owned(),
     };
-    format!("{why}; {default} is used instead")
+    instead(why, &default)
+}
+
+/// The complaint, and what counts instead of what was refused, if there is anything.
+pub(crate) fn instead(why: &str, text: &str) -> String {
+    if text.is_empty() { why.to_owned() } else { format!("{why}; {text} is used instead") }
 }
 
 #[cfg(test)]

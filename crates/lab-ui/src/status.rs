@@ -7,11 +7,12 @@ use crate::page::{self, set_attribute, set_hidden, set_text};
 use crate::{Phase, View};
 
 const IDLE: &str = "Press Run: the lab computes on this device, and nothing leaves it.";
+const IDLE_LIVE: &str = "Press Run: then the result follows the controls. Nothing leaves this device.";
 const STALE: &str = "The controls have changed since this run.";
 
 /// Called whenever the course goes on, or the setting of the result shown is no longer the present one.
-pub(crate) fn show(area: &HtmlElement, view: &View, stale: bool) {
-    let running = view.phase == Phase::Running;
+pub(crate) fn show(area: &HtmlElement, view: &View, live: bool, stale: bool) {
+    let running = view.phase == Phase::Running && !view.quiet;
     let was_running = page::find(area, "[data-action=run]:disabled").is_some();
     // Asked before the pressed button is switched off: afterwards nothing has the focus.
     let move_focus = running != was_running && has_focus(area);
@@ -25,14 +26,15 @@ pub(crate) fn show(area: &HtmlElement, view: &View, stale: bool) {
     }
     let failed = view.phase == Phase::Failed;
     set_attribute(area, "[data-lab-message]", "role", Some(if failed { "alert" } else { "status" }));
-    set_text(area, "[data-lab-message]", if view.phase == Phase::Ready { IDLE } else { &view.message });
+    let idle = if live { IDLE_LIVE } else { IDLE };
+    set_text(area, "[data-lab-message]", if view.phase == Phase::Ready { idle } else { &view.message });
     set_hidden(area, ".lab-progress", !running);
     set_text(area, ".lab-stage", &view.stage);
     // Without a value the bar says "going on", not "how far".
     let fraction = view.fraction.map(|share| ((share * 1000.0).round() / 1000.0).to_string());
     set_attribute(area, "progress", "value", fraction.as_deref());
     set_hidden(area, ".lab-results", !matches!(view.phase, Phase::Running | Phase::Done));
-    set_text(area, ".lab-stale", if stale && view.phase == Phase::Done { STALE } else { "" });
+    set_text(area, ".lab-stale", if stale && !live && view.phase == Phase::Done { STALE } else { "" });
 }
 
 /// Whether the keyboard is at one of the buttons that start or stop a run.

@@ -5,7 +5,7 @@ use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{Element, HtmlElement, MutationObserver, MutationObserverInit, ResizeObserver};
 
 use crate::actions::{Lab, Wish};
-use crate::{LabData, controls, markup, page, status};
+use crate::{LabData, controls, drawing, markup, page, status};
 
 /// Brings a lab's section to life: reads its data, takes the place of the skeleton, sets `data-state` to `ready`. A section
 /// without usable data says so and stays readable.
@@ -51,9 +51,10 @@ fn widget(lab: Lab) -> impl IntoView {
         }
         if seen.unwrap_or_default() == 0 {
             watch(lab);
+            drawing::watch(lab, &area);
         }
         let stale = lab.is_stale();
-        lab.view(|view| status::show(&area, view, stale));
+        lab.view(|view| status::show(&area, view, inner.data.live, stale));
         changed
     });
     view! {
@@ -70,7 +71,12 @@ fn widget(lab: Lab) -> impl IntoView {
 /// A press of any button.
 fn pressed(lab: Lab, event: &web_sys::MouseEvent) {
     let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
-    let Some(button) = target.and_then(|target| target.closest("[data-action]").ok().flatten()) else { return };
+    let Some(button) = target.and_then(|target| target.closest("[data-action], [data-clear]").ok().flatten()) else {
+        return;
+    };
+    if let Some(name) = button.get_attribute("data-clear") {
+        lab.set_param(&name, "");
+    }
     match button.get_attribute("data-action").unwrap_or_default().as_str() {
         "run" => lab.start(Wish::Chosen),
         "run-cpu" => lab.start(Wish::Cpu),

@@ -1,5 +1,6 @@
 //! A lab's place in the page, and single numbers of it in the prose.
 
+use lab_api::ParamKind;
 use pulldown_cmark::{Event, Tag};
 use serde_json::json;
 
@@ -65,6 +66,7 @@ impl Page<'_> {
             "title": meta.title,
             "params": lab.reference.params,
             "assets": assets,
+            "live": meta.live,
             "reference": lab.reference.default_run,
         });
         // A tag within the data would end the script element.
@@ -72,15 +74,21 @@ impl Page<'_> {
         let number = number.map_or_else(String::new, |number| format!(" {number}"));
         let minutes = if meta.minutes == 1 { "1 minute".to_owned() } else { format!("{} minutes", meta.minutes) };
         // One place for each control, device and seed included: nothing moves when the real ones come.
-        let skeleton = "<div class=\"control-skeleton\"></div>".repeat(lab.reference.params.len() + 2);
+        let mut skeleton = String::new();
+        for spec in &lab.reference.params {
+            let paper = if matches!(spec.kind, ParamKind::Drawing { .. }) { " paper" } else { "" };
+            skeleton += &format!("<div class=\"control-skeleton{paper}\"></div>");
+        }
+        skeleton += &"<div class=\"control-skeleton\"></div>".repeat(2);
         Ok(format!(
-            "<section class=\"lab\" id=\"lab-{id}\" data-lab=\"{id}\" data-state=\"static\" aria-labelledby=\"lab-{id}-title\">\
+            "<section class=\"lab\" id=\"lab-{id}\" data-lab=\"{id}\" data-state=\"static\"{live} aria-labelledby=\"lab-{id}-title\">\
              <header class=\"lab-head\"><p class=\"lab-kicker\">Lab{number}</p><h3 id=\"lab-{id}-title\">{title}</h3><p class=\"lab-meta\">{minutes} · {level}</p><p class=\"lab-summary\">{summary}</p></header>\
              <div class=\"lab-words\">{before}</div>\
              <div class=\"lab-widget\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript><div class=\"lab-controls\" aria-hidden=\"true\">{skeleton}</div><div class=\"lab-actions-skeleton\" aria-hidden=\"true\"></div></div>\
              <div class=\"lab-reference\" data-source=\"reference\"><h4>Reference result</h4>{report}</div>\
              {after}\
              <script type=\"application/json\" data-lab-data>{data}</script></section>",
+            live = if meta.live { " data-live" } else { "" },
             title = escape(&meta.title),
             level = level_word(meta.level),
             summary = self.inline(&meta.summary, &lab_file(id), 1),

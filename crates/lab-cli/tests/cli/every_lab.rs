@@ -171,6 +171,8 @@ fn bad_parameters_are_refused_by_name() {
             ParamKind::Integer { max, .. } => Value::from(max + 1),
             ParamKind::Number { max, .. } => Value::from(max + 1.0),
             ParamKind::Choice { .. } => Value::from("no such choice"),
+            ParamKind::File { .. } => Value::from("a file that did not come along"),
+            ParamKind::Drawing { .. } => Value::from("no drawing"),
         };
         let mut attempts: Vec<(String, Value)> =
             entry.params().expect("specs").iter().map(|spec| (spec.name.clone(), bad(spec))).collect();

@@ -1,0 +1,144 @@
+//! The heatmap, the bytes, and every tensor in a table.
+
+use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Table};
+use lab_kit::{report::thousands, stats::median, tensor_file::TensorFile};
+
+use super::survey::{Measured, Survey, WIDTHS};
+
+/// Rows of the heatmap, at most.
+const ROWS: usize = 40;
+
+/// Characters of a name that fit beside the heatmap.
+const NAME: usize = 18;
+
+/// Error by tensor and width, held against the median of the width: between widths it differs so much that nothing else would
+/// be seen. Of many tensors those that lose most.
+pub(super) fn heatmap(survey: &Survey) -> Chart {
+    let mut shown: Vec<&Measured> = survey.tensors.iter().collect();
+    let mut which = "Every matrix of the file";
+    if shown.len() > ROWS {
+        // At 4 bits, where most decisions fall.
+        shown.sort_by(|a, b| a.sqnr_db[1].total_cmp(&b.sqnr_db[1]));
+        shown.truncate(ROWS);
+        which = "The 40 matrices that lose most at 4 bits";
+    }
+    let middle = |width: usize| median(&survey.tensors.iter().map(|tensor| tensor.sqnr_db[width]).collect::<Vec<_>>());
+    let middles: Vec<f64> = (0..WIDTHS.len()).map(middle).collect();
+    let row = |tensor: &&Measured| {
+        let differences = tensor.sqnr_db.iter().zip(&middles).map(|(db, middle)| (10.0 * (db - middle)).round() / 10.0);
+        differences.collect()
+    };
+    let words: Vec<String> = WIDTHS.iter().zip(&middles).map(|(bits, db)| format!("{db:.1} at {bits}")).collect();
+    Chart {
+        id: "sqnr".into(),
+        title: "Which tensor loses most?".into(),
+        caption: format!(
+            "{which}: SQNR above or below the median of its width, in dB. The paler, the greater the loss. The medians are {} bits.",
+            words.join(", ")
+        ),
+        x: Axis::linear("Bits per weight"),
+        y: Axis::linear("Tensor"),
+        body: ChartBody::Heatmap {
+            rows: short_names(&shown.iter().map(|tensor| tensor.name.as_str()).collect::<Vec<_>>()),
+            columns: WIDTHS.map(|bits| bits.to_string()).to_vec(),
+            values: shown.iter().map(row).collect(),
+        },
+    }
+}
+
+/// Names of tensors, shortened where they stay apart: `model.layers.0.mlp.up_proj.weight` is `0.mlp.up_proj`.
+fn short_names(names: &[&str]) -> Vec<String> {
+    let short = |name: &str| {
+        let name = name.strip_suffix(".weight").unwrap_or(name);
+        let parts: Vec<&str> = name.split('.').collect();
+        let number = |part: &&str| part.chars().all(|c| c.is_ascii_digit());
+        let number = parts.iter().copied().find(number);
+        let mut end = parts.len() - 1;
+        let words = |from: usize| {
+            let inner = parts[from..].iter().copied().filter(|part| Some(*part) != number);
+            number.into_iter().chain(inner).collect::<Vec<_>>().join(".")
+        };
+        while end > 0 && Some(parts[end - 1]) != number && words(end - 1).len() <= NAME {
+            end -= 1;
+        }
+        words(end)
+    };
+    let all: Vec<String> = names.iter().map(|name| short(name)).collect();
+    let apart = all.iter().collect::<std::collections::BTreeSet<_>>().len() == all.len();
+    if apart { all } else { names.iter().map(|name| (*name).to_owned()).collect() }
+}
+
+/// Bytes of all, at every width.
+pub(super) fn bytes(survey: &Survey) -> Chart {
+    let mut categories = vec!["stored".to_owned()];
+    categories.extend(WIDTHS.map(|bits| format!("{bits} bits")));
+    let mut values = vec![survey.stored_bytes() as f64];
+    values.extend((0..WIDTHS.len()).map(|width| survey.bytes(width) as f64));
+    Chart {
+        id: "bytes".into(),
+        title: "What would it save?".into(),
+        caption: "All tensors as stored, and with their matrices packed at each width, scales included.".into(),
+        x: Axis::linear(""),
+        y: Axis::linear("Bytes"),
+        body: ChartBody::Bar {
+            categories,
+            series: vec![BarSeries { name: "Bytes".into(), values, intervals: vec![] }],
+        },
+    }
+}
+
+/// Every matrix.
+pub(super) fn table(survey: &Survey) -> Table {
+    let mut columns = ["Tensor", "Shape", "Type", "Max (σ)", "Kurtosis"].map(str::to_owned).to_vec();
+    columns.extend(WIDTHS.map(|bits| format!("{bits} bits (dB)")));
+    columns.extend(WIDTHS.map(|bits| format!("{bits} bits (bytes)")));
+    let row = |tensor: &Measured| {
+        let shape = tensor.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("\u{202f}×\u{202f}");
+        let mut cells = vec![Cell::from(tensor.name.as_str()), shape.into(), tensor.dtype.as_str().into()];
+        cells.extend([tensor.max_over_sigma, tensor.kurtosis].map(Cell::from));
+        cells.extend(tensor.sqnr_db.map(Cell::from));
+        cells.extend(tensor.bytes.map(|bytes| Cell::from(bytes as f64)));
+        cells
+    };
+    Table {
+        id: "tensors".into(),
+        title: "Every matrix".into(),
+        columns,
+        rows: survey.tensors.iter().map(row).collect(),
+    }
+}
+
+/// What was read and what was left out.
+pub(super) fn notes(survey: &Survey, file: &TensorFile) -> Vec<String> {
+    let mut notes = vec![format!(
+        "{}: {} matrices with {} weights measured; {} vectors ({} bytes) stay as they are.",
+        file.name(),
+        survey.tensors.len(),
+        thousands(survey.weights()),
+        survey.kept.0,
+        thousands(survey.kept.1 as usize)
+    )];
+    if let Some(first) = survey.unread.first() {
+        let others = match survey.unread.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} others"),
+        };
+        notes.push(format!("Left out: “{}” holds {}{others}; F32, F16 and BF16 are read.", first.name, first.dtype));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_and_stay_apart() {
+        let names =
+            ["lm_head.weight", "model.layers.0.mlp.down_proj.weight", "model.layers.11.self_attn.k_proj.weight"];
+        assert_eq!(short_names(&names), ["lm_head", "0.mlp.down_proj", "11.k_proj"]);
+        let same = ["encoder.layer.0.attention.output.dense.weight", "encoder.layer.0.output.dense.weight"];
+        assert_eq!(short_names(&same), same);
+        assert_eq!(short_names(&["0.weight", "7", "w"]), ["0", "7", "w"]);
+    }
+}

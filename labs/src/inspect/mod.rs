@@ -1,0 +1,197 @@
+//! What a file of weights would lose and save at fewer bits, tensor by tensor: the book's language model, or the reader's file.
+
+mod figures;
+mod survey;
+
+use lab_api::{Family, LabError, Metric, Report};
+use lab_kit::{
+    Context, Input, Lab,
+    models::LanguageModel,
+    quant::{Granularity, Scheme},
+    report::{MetricExt, metric, thousands},
+    tensor_file::TensorFile,
+};
+use serde::{Deserialize, Serialize};
+
+use survey::{Survey, WIDTHS};
+
+/// A file beyond this is refused: it would take minutes.
+const LARGEST_BYTES: u64 = 512 << 20;
+
+/// What a reader may change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Params {
+    /// Weights
+    ///
+    /// A safetensors file with weights in F32, F16 or BF16, 512 MiB at most. It is read in place, piece by piece, and nothing of it leaves this device. Without one, the book's language model is inspected.
+    #[cfg_attr(feature = "schema", schemars(extend("x-accept" = ".safetensors")))]
+    pub file: String,
+    /// Grid
+    ///
+    /// Where the levels lie.
+    pub scheme: Placement,
+    /// Scales
+    ///
+    /// How many weights share one scale.
+    pub granularity: Share,
+    /// Group size
+    ///
+    /// Consecutive weights of one row that share a scale.
+    #[cfg_attr(feature = "schema", schemars(range(min = 16, max = 256), extend("x-unit" = "weights", "x-step" = 16)))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "granularity", "is": ["group"]})))]
+    pub group_size: u32,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { file: String::new(), scheme: Placement::Symmetric, granularity: Share::Channel, group_size: 32 }
+    }
+}
+
+/// Where the levels lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// Symmetric
+    ///
+    /// As many levels below zero as above.
+    Symmetric,
+    /// Affine
+    ///
+    /// From the smallest to the largest weight, with a zero point to store.
+    Affine,
+}
+
+/// How many weights share one scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    /// Per tensor
+    ///
+    /// One scale for a whole tensor.
+    Tensor,
+    /// Per channel
+    ///
+    /// One scale for each row: each output of a layer, each token of an embedding.
+    Channel,
+    /// Per group
+    ///
+    /// One scale for each group of consecutive weights of a row.
+    Group,
+}
+
+impl Params {
+    fn scheme(&self) -> Scheme {
+        match self.scheme {
+            Placement::Symmetric => Scheme::Symmetric,
+            Placement::Affine => Scheme::Affine,
+        }
+    }
+
+    fn granularity(&self) -> Granularity {
+        match self.granularity {
+            Share::Tensor => Granularity::Tensor,
+            Share::Channel => Granularity::Channel,
+            Share::Group => Granularity::Group(self.group_size as usize),
+        }
+    }
+}
+
+/// The lab.
+pub struct Inspect;
+
+impl Lab for Inspect {
+    const ID: &'static str = "inspect";
+    type Params = Params;
+
+    fn smoke() -> Params {
+        Params { scheme: Placement::Affine, granularity: Share::Tensor, ..Params::default() }
+    }
+
+    async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
+        cx.progress("Reading the header", 0.0);
+        cx.checkpoint().await?;
+        let input = Input::open(cx, "file", &params.file, LanguageModel::full().asset).await?;
+        if input.size_bytes() > LARGEST_BYTES {
+            let why = format!(
+                "it has {} MiB, and this lab reads 512 at most; take one shard of it",
+                input.size_bytes() >> 20
+            );
+            return Err(input.fail(why));
+        }
+        let file = TensorFile::open(input).await?;
+        let mut survey = Survey::new(&file, params.scheme(), params.granularity())?;
+        while let Some((name, share)) = survey.next_tensor() {
+            cx.progress(&name, share);
+            if survey.measure(&file, cx).await? {
+                cx.publish(&report(&survey, &file))?;
+            }
+        }
+        cx.progress("Done", 1.0);
+        Ok(report(&survey, &file))
+    }
+}
+
+fn report(survey: &Survey, file: &TensorFile) -> Report {
+    Report {
+        metrics: metrics(survey),
+        tables: vec![figures::table(survey)],
+        charts: vec![figures::heatmap(survey), figures::bytes(survey)],
+        notes: figures::notes(survey, file),
+    }
+}
+
+fn metrics(survey: &Survey) -> Vec<Metric> {
+    const SAME: &str = "the same operations in the same order on every device, but for the last digit of a logarithm";
+    let stored = survey.stored_bytes() as f64;
+    let worst = |width: usize| survey.worst(width).map_or(0.0, |tensor| tensor.sqnr_db[width]);
+    let mut metrics = Vec::new();
+    for (i, bits) in WIDTHS.iter().enumerate() {
+        let bytes = survey.bytes(i) as f64;
+        let mut size =
+            metric(Family::Memory, &format!("bytes_{bits}"), &format!("All tensors at {bits} bits"), bytes, "bytes")
+                .baseline(stored)
+                .lower()
+                .exact(0.0, "a count");
+        if i == 0 {
+            size = size.help("Codes, scales and zero points, against the file; vectors stay as they are stored.");
+        }
+        metrics.push(size);
+    }
+    for (i, bits) in WIDTHS.iter().enumerate() {
+        let label = format!("Least SQNR at {bits} bits");
+        let mut least =
+            metric(Family::Quality, &format!("least_sqnr_{bits}"), &label, worst(i), "dB").higher().exact(1e-6, SAME);
+        if let Some(tensor) = survey.worst(i) {
+            least = least.help(&format!("In {}.", tensor.name));
+        }
+        metrics.push(least);
+    }
+    let outlier = survey.tensors.iter().max_by(|a, b| a.max_over_sigma.total_cmp(&b.max_over_sigma));
+    let tail = survey.tensors.iter().max_by(|a, b| a.kurtosis.total_cmp(&b.kurtosis));
+    let (sigma, kurtosis) = (outlier.map_or(0.0, |t| t.max_over_sigma), tail.map_or(0.0, |t| t.kurtosis));
+    let named = |tensor: Option<&survey::Measured>| tensor.map_or_else(String::new, |t| format!("In {}.", t.name));
+    metrics.push(
+        metric(Family::Quality, "largest_outlier", "Largest outlier", sigma, "σ")
+            .lower()
+            .exact(1e-9, SAME)
+            .help(&format!("Largest magnitude over standard deviation. {}", named(outlier))),
+    );
+    metrics.push(
+        metric(Family::Quality, "largest_kurtosis", "Largest kurtosis", kurtosis, "")
+            .lower()
+            .exact(1e-9, SAME)
+            .help(&format!("3 for a bell curve; more for long tails. {}", named(tail))),
+    );
+    let gain = (worst(0) - worst(WIDTHS.len() - 1)) / f64::from(WIDTHS[0] - WIDTHS[WIDTHS.len() - 1]);
+    metrics.push(
+        metric(Family::Scale, "db_per_bit", "SQNR gained per bit, at the least", gain, "dB")
+            .higher()
+            .exact(1e-6, SAME)
+            .help(&format!("Between 2 and 8 bits, over {} weights.", thousands(survey.weights()))),
+    );
+    metrics
+}

@@ -1,0 +1,259 @@
+//! The arithmetic, tensor by tensor and block by block. All of quantization is `lab_kit::quant`.
+
+use lab_api::LabError;
+use lab_kit::{
+    Context,
+    quant::{Calibration, Granularity, Grid, Scheme, Settings, fit_grids, packed_len, sqnr_db, squared_error},
+    tensor_file::{TensorEntry, TensorFile},
+};
+
+/// Widths that are tried, widest first.
+pub(super) const WIDTHS: [u32; 4] = [8, 4, 3, 2];
+
+/// What is known of one matrix.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Measured {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) dtype: String,
+    pub(super) weights: usize,
+    pub(super) stored_bytes: u64,
+    /// Largest magnitude over standard deviation.
+    pub(super) max_over_sigma: f64,
+    /// Fourth moment over the square of the second, about the mean: 3 for a bell curve.
+    pub(super) kurtosis: f64,
+    /// At each of [`WIDTHS`].
+    pub(super) sqnr_db: [f64; 4],
+    /// At each of [`WIDTHS`]: codes, scales, zero points.
+    pub(super) bytes: [u64; 4],
+}
+
+/// A file on its way through the lab.
+pub(super) struct Survey {
+    scheme: Scheme,
+    granularity: Granularity,
+    /// Matrices still to be measured, the next one last.
+    waiting: Vec<TensorEntry>,
+    total_bytes: u64,
+    pub(super) tensors: Vec<Measured>,
+    /// Vectors and scalars, which nobody quantizes: how many, and their bytes.
+    pub(super) kept: (usize, u64),
+    /// Matrices of other types.
+    pub(super) unread: Vec<TensorEntry>,
+}
+
+/// Power sums of a tensor's numbers.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moments {
+    count: f64,
+    sums: [f64; 4],
+    min: f32,
+    max: f32,
+}
+
+impl Moments {
+    fn add(&mut self, values: &[f32]) {
+        self.count += values.len() as f64;
+        for value in values {
+            let x = f64::from(*value);
+            let square = x * x;
+            for (sum, power) in self.sums.iter_mut().zip([x, square, square * x, square * square]) {
+                *sum += power;
+            }
+            (self.min, self.max) = (self.min.min(*value), self.max.max(*value));
+        }
+    }
+
+    /// Largest magnitude over standard deviation, and kurtosis; zeros where all numbers are equal.
+    fn outliers(&self) -> (f64, f64) {
+        let [m1, m2, m3, m4] = self.sums.map(|sum| sum / self.count.max(1.0));
+        let variance = m2 - m1 * m1;
+        if variance <= 1e-12 * m2 || variance.is_nan() {
+            return (0.0, 0.0);
+        }
+        let fourth = m4 - 4.0 * m1 * m3 + 6.0 * m1 * m1 * m2 - 3.0 * m1.powi(4);
+        (f64::from(self.max.max(-self.min)) / variance.sqrt(), fourth / (variance * variance))
+    }
+}
+
+impl Survey {
+    /// What there is to do in a file.
+    ///
+    /// # Errors
+    /// [`LabError::File`] where it holds no matrix that can be read.
+    pub(super) fn new(file: &TensorFile, scheme: Scheme, granularity: Granularity) -> Result<Self, LabError> {
+        let (mut waiting, mut kept, mut unread) = (Vec::new(), (0, 0), Vec::new());
+        for tensor in &file.tensors {
+            if tensor.shape.len() < 2 || tensor.is_empty() {
+                kept = (kept.0 + 1, kept.1 + tensor.bytes);
+            } else if tensor.is_float() {
+                waiting.push(tensor.clone());
+            } else {
+                unread.push(tensor.clone());
+            }
+        }
+        if waiting.is_empty() {
+            let why = match unread.first() {
+                Some(tensor) => {
+                    format!("tensor “{}” holds {}, and this lab reads F32, F16 and BF16", tensor.name, tensor.dtype)
+                }
+                None => "it holds no matrix of weights".to_owned(),
+            };
+            return Err(file.fail(why));
+        }
+        let total_bytes = waiting.iter().map(|tensor| tensor.bytes).sum();
+        waiting.reverse();
+        Ok(Self { scheme, granularity, waiting, total_bytes, tensors: Vec::new(), kept, unread })
+    }
+
+    /// Name of the next matrix, and the share of the work that is behind.
+    pub(super) fn next_tensor(&self) -> Option<(String, f64)> {
+        let done: u64 = self.tensors.iter().map(|tensor| tensor.stored_bytes).sum();
+        self.waiting.last().map(|next| (next.name.clone(), done as f64 / self.total_bytes.max(1) as f64))
+    }
+
+    /// Measures the next matrix: first its extremes and moments, then the error of each width. Twice through the file, so
+    /// that no more of it is held than a block. Says whether enough was done since for showing it.
+    pub(super) async fn measure(&mut self, file: &TensorFile, cx: &Context) -> Result<bool, LabError> {
+        let Some(tensor) = self.waiting.pop() else { return Ok(false) };
+        let columns = tensor.columns();
+        let mut moments = Moments::default();
+        file.rows(&tensor, cx, |block| {
+            moments.add(block);
+            Ok(())
+        })
+        .await?;
+        let settings = WIDTHS.map(|bits| Settings::weight_only(bits, self.scheme, self.granularity));
+        let whole = WIDTHS.map(|bits| Grid::fit(self.scheme, bits, moments.min, moments.max));
+        let (mut noise, mut grids) = ([0.0; 4], 0);
+        file.rows(&tensor, cx, |block| {
+            for i in 0..WIDTHS.len() {
+                let (error, fitted) = match self.granularity {
+                    Granularity::Tensor => (squared_error(&whole[i], block), 0),
+                    _ => error(block, columns, &settings[i]),
+                };
+                noise[i] += error;
+                if i == 0 {
+                    grids += fitted;
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        let grids = grids.max(1);
+        let (max_over_sigma, kurtosis) = moments.outliers();
+        let rows = tensor.len() / columns.max(1);
+        self.tensors.push(Measured {
+            weights: tensor.len(),
+            stored_bytes: tensor.bytes,
+            max_over_sigma,
+            kurtosis,
+            sqnr_db: noise.map(|noise| sqnr_db(moments.sums[1], noise)),
+            bytes: WIDTHS.map(|bits| bytes(rows, columns, bits, grids, self.scheme)),
+            name: tensor.name,
+            shape: tensor.shape,
+            dtype: tensor.dtype,
+        });
+        Ok(self.tensors.len() == 1 || self.tensors.len().is_multiple_of(8))
+    }
+
+    /// The measured matrix that loses most at a width.
+    pub(super) fn worst(&self, width: usize) -> Option<&Measured> {
+        self.tensors.iter().min_by(|a, b| a.sqnr_db[width].total_cmp(&b.sqnr_db[width]))
+    }
+
+    /// Bytes of all that was measured and kept at a width.
+    pub(super) fn bytes(&self, width: usize) -> u64 {
+        self.kept.1 + self.tensors.iter().map(|tensor| tensor.bytes[width]).sum::<u64>()
+    }
+
+    /// Their bytes as stored.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.kept.1 + self.tensors.iter().map(|tensor| tensor.stored_bytes).sum::<u64>()
+    }
+
+    /// Weights measured.
+    pub(super) fn weights(&self) -> usize {
+        self.tensors.iter().map(|tensor| tensor.weights).sum()
+    }
+}
+
+/// Squared error of whole rows, each scale fitted to its own weights, and how many scales that takes.
+fn error(block: &[f32], columns: usize, settings: &Settings) -> (f64, usize) {
+    let grids = fit_grids(block, columns, settings, Calibration::MinMax);
+    let group = settings.granularity.group_size(columns);
+    let groups = block.chunks(columns).flat_map(|row| row.chunks(group));
+    (groups.zip(&grids).map(|(group, grid)| squared_error(grid, group)).sum(), grids.len())
+}
+
+/// Bytes of a packed matrix: codes, four for each scale, one for each zero point.
+fn bytes(rows: usize, columns: usize, bits: u32, grids: usize, scheme: Scheme) -> u64 {
+    let grid = if scheme == Scheme::Affine { 5 } else { 4 };
+    (rows * packed_len(columns, bits) + grids * grid) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Poll, Waker},
+    };
+
+    use lab_kit::{
+        quant::{PackedMatrix, naive::fake_quantize, signal_and_noise},
+        rng,
+    };
+    use rand::Rng;
+
+    use super::*;
+
+    fn weights(count: usize) -> Vec<f32> {
+        let mut rng = rng(1, "weights");
+        (0..count).map(|_| rng.random_range(-1.0_f32..1.0).powi(3)).collect()
+    }
+
+    #[test]
+    fn error_and_bytes_are_those_of_the_packed_matrix_and_of_the_naive_rounding() {
+        let (columns, values) = (40, weights(40 * 12));
+        for bits in WIDTHS {
+            for scheme in [Scheme::Symmetric, Scheme::Affine] {
+                for granularity in [Granularity::Channel, Granularity::Group(16)] {
+                    let settings = Settings::weight_only(bits, scheme, granularity);
+                    let (noise, grids) = error(&values, columns, &settings);
+                    let (_, naive) = signal_and_noise(&values, &fake_quantize(&values, columns, &settings));
+                    assert!((noise - naive).abs() < 1e-4 * naive, "{noise} {naive} {settings:?}");
+                    let packed = PackedMatrix::quantize(&values, columns, &settings);
+                    assert_eq!(bytes(12, columns, bits, grids, scheme), packed.bytes() as u64, "{settings:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn moments_tell_tails() {
+        let mut moments = Moments::default();
+        moments.add(&[-1.0, 1.0, -1.0, 1.0]);
+        assert_eq!(moments.outliers(), (1.0, 1.0));
+        let mut same = Moments::default();
+        same.add(&[0.5; 9]);
+        assert_eq!(same.outliers(), (0.0, 0.0));
+        let mut tail = Moments::default();
+        tail.add(&[1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 10.0, -10.0]);
+        let (sigma, kurtosis) = tail.outliers();
+        // Variance (8 + 200) / 10; fourth moment (8 + 20,000) / 10.
+        assert!((sigma - 10.0 / 20.8_f64.sqrt()).abs() < 1e-12 && (kurtosis - 2000.8 / 20.8_f64.powi(2)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_file_without_readable_weights_is_named() {
+        let mut writer = lab_kit::weights::WeightWriter::default();
+        writer.integers("ids", &[2, 2], &[1, 2, 3, 4]);
+        let input = lab_kit::Input::of_asset("f", writer.finish("a test").expect("fits"));
+        let mut open = pin!(TensorFile::open(input));
+        let Poll::Ready(file) = open.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())) else {
+            panic!("an asset never waits")
+        };
+        let refused = Survey::new(&file.expect("whole"), Scheme::Symmetric, Granularity::Tensor).err();
+        assert!(refused.expect("refused").to_string().contains("“ids” holds U8"));
+    }
+}
