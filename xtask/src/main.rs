@@ -34,7 +34,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "build",
-        usage: "[--out DIR] [--gpu] [--base-url URL]",
+        usage: "[--out DIR] [--no-gpu] [--base-url URL]",
         about: "Build the static site into dist/, as readers get it",
         run: pipeline::run,
     },
@@ -46,7 +46,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "test",
-        usage: "[FILTER] [--no-browser] [--gpu]",
+        usage: "[FILTER] [--no-browser] [--no-gpu]",
         about: "Native tests, then the built site in Chromium",
         run: test::run,
     },

@@ -78,7 +78,7 @@ impl Bundle {
 /// `cargo xtask build`.
 pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitCode> {
     let out = args.option("--out")?.map_or_else(|| workspace.root.join("dist"), |out| workspace.root.join(out));
-    let gpu = args.flag("--gpu") || crate::test::wants_gpu();
+    let gpu = !args.flag("--no-gpu");
     let base_url = args.option("--base-url")?;
     args.finish()?;
     build_site(workspace, &mut Steps::new(workspace), &out, gpu, base_url.as_deref())?;

@@ -47,7 +47,7 @@ struct Tally {
 
 pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitCode> {
     let no_browser = args.flag("--no-browser");
-    let gpu = args.flag("--gpu") || wants_gpu();
+    let gpu = !args.flag("--no-gpu");
     let filter = args.word();
     args.finish()?;
     let start = std::time::Instant::now();
@@ -87,7 +87,7 @@ pub(crate) fn screenshots(workspace: &Workspace, mut args: Args) -> anyhow::Resu
     let filter = args.word();
     args.finish()?;
     let mut steps = Steps::new(workspace);
-    prepare_browser(workspace, &mut steps, wants_gpu())?;
+    prepare_browser(workspace, &mut steps, true)?;
     let folder = workspace.target.join("screenshots");
     let mut command = browser_tests(workspace, "screenshots", None);
     command.env("SCREENSHOTS", &folder).env("SCREENSHOTS_OF", filter.unwrap_or_default());
@@ -106,12 +106,6 @@ pub(crate) fn hot_paths(workspace: &Workspace, args: Args) -> anyhow::Result<Exi
     command.args(["--", "--ignored", "--nocapture"]);
     let output = steps.observe("hot paths in the terminal and in Chromium", &mut command, true)?;
     Ok(if output.success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Whether this environment asks for the gpu engine everywhere. Its build takes longer than all the rest, and until its tests have
-/// passed in a browser no reader gets it.
-pub(crate) fn wants_gpu() -> bool {
-    std::env::var_os("GPU_ENGINE").is_some()
 }
 
 fn browser_tests(workspace: &Workspace, suite: &str, filter: Option<&str>) -> Command {

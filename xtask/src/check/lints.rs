@@ -40,8 +40,7 @@ pub(super) fn check(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<
     let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
     let mut failures = ungrouped(&names);
     pipeline::wasm_target(workspace, steps)?;
-    let wanted = |group: &&Group| !group.features.contains(&"lab-engine/webgpu") || crate::test::wants_gpu();
-    for group in GROUPS.iter().filter(wanted) {
+    for group in GROUPS {
         let missing = |feature: &&&str| {
             feature.split_once('/').is_some_and(|(package, feature)| {
                 !packages.iter().any(|p| p.name == package && p.features.iter().any(|f| f == feature))
