@@ -225,7 +225,7 @@ mod tests {
         for action in ["run", "cancel", "reset", "link", "compare", "run-cpu"] {
             assert_eq!(html.matches(&format!("data-action=\"{action}\"")).count(), 1, "{action}");
         }
-        assert_eq!(html.matches("class=\"control\"").count(), specs.len() + 2);
+        assert_eq!(html.matches("data-control=").count(), specs.len() + 2);
         // Whatever describes or labels a control is there.
         for part in html.split("aria-labelledby=\"").skip(1) {
             let target = part.split('"').next().unwrap_or_default();
