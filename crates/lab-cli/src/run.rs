@@ -61,7 +61,10 @@ fn values(entry: &LabEntry, options: &RunOptions) -> Result<Values, Problem> {
     let mut pairs = Vec::new();
     for text in &options.set {
         let Some(pair) = text.split_once('=') else {
-            return Err(Problem::Input(format!("“{text}” is not NAME=VALUE, for example --set {}", example(&specs))));
+            return Err(Problem::Input(format!(
+                "“{text}” is not NAME=VALUE, for example --set {}",
+                example(&specs, text)
+            )));
         };
         pairs.push(pair);
     }
@@ -100,10 +103,10 @@ fn files(entry: &LabEntry, values: &mut Values) -> Result<BTreeMap<String, PathB
     Ok(files)
 }
 
-fn example(specs: &[lab_api::ParamSpec]) -> String {
-    specs
-        .first()
-        .map_or_else(|| "name=value".into(), |spec| format!("{}={}", spec.name, value_text(&spec.default_value())))
+/// A pair that would do: of the parameter that was meant, if its name was given.
+fn example(specs: &[lab_api::ParamSpec], text: &str) -> String {
+    let meant = specs.iter().find(|spec| spec.name == text).or(specs.first());
+    meant.map_or_else(|| "name=value".into(), |spec| format!("{}={}", spec.name, value_text(&spec.default_value())))
 }
 
 /// Opens the device and runs a lab on this thread.
