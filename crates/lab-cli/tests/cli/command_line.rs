@@ -34,7 +34,7 @@ fn bad_input_is_named_with_the_nearest_and_exits_with_2() {
     refused(&["run", "quantization", "--seed", "-1"], &["--seed"]);
     refused(&["reference", "quant"], &["no lab named “quant”"]);
     refused(&["train", "digit"], &["did you mean “digits”"]);
-    refused(&["train", "zebra"], &["nothing named “zebra” to train.", "digits, glyphs, lm, draft"]);
+    refused(&["train", "zebra"], &["nothing named “zebra” to train.", "digits, glyphs, glyph-mlp, lm, draft"]);
     refused(&["train", "draft", "--ship-checkpoint", "--seed", "99"], &["there is no checkpoint"]);
     refused(&["train", "draft", "--check", "--trial"], &["--trial"]);
     refused(&["new-lab", "02-pruning"], &["carries a number"]);
