@@ -264,8 +264,8 @@ fn interval_html(metric: &Metric) -> String {
         format!("<span data-metric=\"{id}.{part}\" data-value=\"{value}\">{text}</span>")
     };
     format!(
-        "<span class=\"interval\">{:.0}\u{202f}%: {} to {}</span>",
-        interval.level * 100.0,
+        "<span class=\"interval\">{}\u{202f}%: {} to {}</span>",
+        (interval.level * 100.0).round(),
         end("low", interval.low),
         end("high", interval.high)
     )

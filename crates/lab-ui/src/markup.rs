@@ -144,9 +144,8 @@ fn cell(lab: &str, name: &str, label: &str, help: &str, options: &[ChoiceOption]
              <div class=\"control-popover\" popover id=\"{help_id}\">{entries}</div>"
         )
     };
-    let paper = if control.contains("data-drawing") { " paper" } else { "" };
     format!(
-        "<div class=\"control{paper}\" data-control=\"{name_safe}\"><div class=\"control-label\"><span id=\"{}\">{label}</span>{help}</div>\
+        "<div class=\"control\" data-control=\"{name_safe}\"><div class=\"control-label\"><span id=\"{}\">{label}</span>{help}</div>\
          {control}<div class=\"control-note\" id=\"{}\" aria-live=\"polite\"></div></div>",
         id(lab, name, "label"),
         id(lab, name, "note")
