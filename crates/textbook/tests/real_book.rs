@@ -97,7 +97,7 @@ fn the_small_chapter_of_the_directives_page_builds() {
         .expect("writes");
     edit("SUMMARY.md", "(tactics/quantization.md)", "(tactics/quantization.md)\n- [Rounding](tactics/rounding.md)");
     // A lab stands on one page of the book only.
-    edit("tactics/quantization.md", "{{#lab quantization}}", "");
+    edit("tactics/quantization/rounding.md", "{{#lab quantization}}", "");
     let result = common::preprocess(project.path(), &Textbook::new(project.path()).without_drawing());
     let problems: Vec<String> = result.err().into_iter().flatten().map(|problem| problem.to_string()).collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));

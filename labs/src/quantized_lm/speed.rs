@@ -84,10 +84,12 @@ impl Speed {
         let config = source.config();
         let cache = PROMPT * config.cache_bytes_per_token(Precision::Fp32);
         let row = config.channels * size_of::<f32>();
-        let fp32_bytes = config.multiplied_weights() * size_of::<f32>();
+        let fp32_bytes = source.fp32_bytes() - config.vocabulary * row;
+        // The output layer sees the last token alone.
+        let spared = |queries: usize| (2 * (queries - 1) * config.channels * config.vocabulary) as u64;
         let works = |queries: usize| {
             [fp32_bytes, packed.read_bytes].map(|weights| Work {
-                flops: config.flops(queries, PROMPT),
+                flops: config.flops(queries, PROMPT) - spared(queries),
                 bytes: (weights + cache + queries * row) as u64,
             })
         };

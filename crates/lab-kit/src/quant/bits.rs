@@ -47,8 +47,8 @@ pub fn unpack_into(bytes: &[u8], bits: u32, skip: usize, codes: &mut [u8]) {
     let mask = code_mask(bits);
     // Codes that never cross a byte, from its beginning: loops that the compiler turns into vectors.
     let (skip, codes) = match bits {
-        4 if first_bit % 8 == 0 => whole_bytes::<2>(bytes, first_bit / 8, skip, codes),
-        2 if first_bit % 8 == 0 => whole_bytes::<4>(bytes, first_bit / 8, skip, codes),
+        4 if first_bit.is_multiple_of(8) => whole_bytes::<2>(bytes, first_bit / 8, skip, codes),
+        2 if first_bit.is_multiple_of(8) => whole_bytes::<4>(bytes, first_bit / 8, skip, codes),
         _ => (skip, codes),
     };
     let first_bit = skip * bits as usize;
