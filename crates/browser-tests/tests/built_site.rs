@@ -71,11 +71,12 @@ fn every_registered_lab_stands_in_a_page() {
     let site = site();
     let shown: Vec<String> = browser_tests::lab::labs_of(&site).expect("labs").into_iter().map(|lab| lab.id).collect();
     let registry = std::fs::read_to_string(env::workspace().join("labs/src/registry.rs")).expect("the registry");
-    // After the module's paths (`#[path = "..."]`), the macro names each lab: `module::Type = "id",`.
+    // After the module's paths (`#[path = "..."]`), the macro names each lab's folder: `module::Type = "folder",`.
     let list = registry.split("registry!").nth(1).unwrap_or_default();
-    let ids: Vec<&str> = list.split("= \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let folders = list.split("= \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let ids: Vec<String> = folders.map(|folder| folder.replace('_', "-")).collect();
     assert!(!ids.is_empty(), "labs/src/registry.rs is not written as this test reads it");
-    let missing: Vec<&str> = ids.into_iter().filter(|id| !shown.iter().any(|lab| lab == id)).collect();
+    let missing: Vec<String> = ids.into_iter().filter(|id| !shown.contains(id)).collect();
     assert!(missing.is_empty(), "no page holds {}; put {{{{#lab ID}}}} into a chapter", missing.join(", "));
     let mut once = shown.clone();
     once.sort();

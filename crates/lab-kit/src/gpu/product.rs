@@ -29,12 +29,12 @@ enum Layout {
 impl Layout {
     /// Of a matrix whose batch, k and other dimension have these strides, where a block starts at multiples of four.
     fn of(batch: [usize; 2], depth_stride: usize, across_stride: usize, across: usize, depth: usize) -> Self {
-        let aligned = |stride: usize| stride % 4 == 0;
+        let aligned = |stride: usize| stride.is_multiple_of(4);
         if !batch.into_iter().all(aligned) {
             Self::Scattered
-        } else if across_stride == 1 && across % 4 == 0 && aligned(depth_stride) {
+        } else if across_stride == 1 && across.is_multiple_of(4) && aligned(depth_stride) {
             Self::Across
-        } else if depth_stride == 1 && depth % 4 == 0 && aligned(across_stride) {
+        } else if depth_stride == 1 && depth.is_multiple_of(4) && aligned(across_stride) {
             Self::AlongDepth
         } else {
             Self::Scattered
@@ -67,7 +67,7 @@ pub(super) fn product(
     let inner = if rank >= 3 { shape[rank - 3] } else { 1 };
     let ([a0, a1, a_row, a_step], [b0, b1, b_step, b_column]) = (strides(a), strides(b));
     let layouts = [Layout::of([a0, a1], a_step, a_row, m, k), Layout::of([b0, b1], b_step, b_column, n, k)];
-    let tail = if k % 4 == 0 { 0 } else { TAIL };
+    let tail = if k.is_multiple_of(4) { 0 } else { TAIL };
     let variant = wanted | tail | (layouts[0] as u32) << LAYOUTS | (layouts[1] as u32) << (LAYOUTS + 2);
 
     shape[rank - 1] = n;

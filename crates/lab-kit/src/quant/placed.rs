@@ -31,7 +31,7 @@ pub struct PackedWeight {
 enum Place {
     Memory(Arc<PackedMatrix>),
     #[cfg(feature = "webgpu")]
-    Gpu(crate::gpu::PackedBuffers),
+    Gpu(Box<crate::gpu::PackedBuffers>),
 }
 
 impl PackedWeight {
@@ -40,7 +40,7 @@ impl PackedWeight {
     pub fn new(matrix: PackedMatrix, inputs: Inputs, device: &Device) -> Self {
         #[cfg(feature = "webgpu")]
         if crate::gpu::is_gpu(device) {
-            return Self { place: Place::Gpu(crate::gpu::PackedBuffers::new(&matrix, device)), inputs };
+            return Self { place: Place::Gpu(Box::new(crate::gpu::PackedBuffers::new(&matrix, device))), inputs };
         }
         let _ = device;
         Self { place: Place::Memory(Arc::new(matrix)), inputs }
