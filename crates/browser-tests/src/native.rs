@@ -3,19 +3,33 @@
 use std::process::Command;
 
 use anyhow::Context as _;
-use lab_api::{Kind, RunRecord};
+use lab_api::{Kind, RunRecord, value_text};
 
 /// Runs a lab natively on the CPU.
 ///
 /// # Errors
 /// The command line cannot be started, fails, or prints no record.
 pub fn run(lab: &str, settings: &[(String, String)], seed: u64) -> anyhow::Result<RunRecord> {
+    let set = settings.iter().flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]);
+    record(lab, &[vec!["--seed".to_owned(), seed.to_string()], set.collect()].concat())
+}
+
+/// The small case of a lab, natively on the CPU, with its settings as a link takes them.
+///
+/// # Errors
+/// As [`run`].
+pub fn smoke(lab: &str) -> anyhow::Result<(RunRecord, Vec<(String, String)>)> {
+    let record = record(lab, &["--smoke".to_owned()])?;
+    // Files and drawings that are not there leave nothing to set.
+    let texts = record.params.iter().map(|(name, value)| (name.clone(), value_text(value)));
+    let settings = texts.filter(|(_, value)| !value.is_empty()).collect();
+    Ok((record, settings))
+}
+
+fn record(lab: &str, more: &[String]) -> anyhow::Result<RunRecord> {
     let mut command = Command::new(crate::env::lab_cli()?);
     command.current_dir(crate::env::workspace());
-    command.args(["run", lab, "--seed", &seed.to_string(), "--device", "cpu", "--json"]);
-    for (name, value) in settings {
-        command.args(["--set", &format!("{name}={value}")]);
-    }
+    command.args(["run", lab, "--device", "cpu", "--json"]).args(more);
     let output = command.output().context("the labs' command line cannot be started")?;
     anyhow::ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).context("the labs' command line printed no record")

@@ -68,12 +68,20 @@ async fn without_javascript_quiz_answers_unfold() -> anyhow::Result<()> {
 async fn without_javascript_the_whole_book_can_be_reached() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         tab.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await?;
-        tab.open("index.html").await?;
-        let body = "return [...document.querySelectorAll('a[href]')].map(a => new URL(a.href).pathname)";
-        let links: Value = tab.script(body, &[]).await?;
-        let links = links.to_string();
+        // As a reader goes: from the landing page to the contents, and from there to each page that holds a lab.
+        let links = async |page: &str| -> anyhow::Result<String> {
+            tab.open(page).await?;
+            let body = "return [...document.querySelectorAll('a[href]')].map(a => new URL(a.href).pathname)";
+            let links: Value = tab.script(body, &[]).await?;
+            Ok(links.to_string())
+        };
+        anyhow::ensure!(
+            links("index.html").await?.contains("toc.html"),
+            "the landing page does not lead to the contents"
+        );
+        let contents = links("toc.html").await?;
         for lab in labs_of(&tab.site)? {
-            anyhow::ensure!(links.contains(&lab.page), "the landing page has no link to {}", lab.page);
+            anyhow::ensure!(contents.contains(&lab.page), "the contents have no link to {}", lab.page);
         }
         Ok(())
     })

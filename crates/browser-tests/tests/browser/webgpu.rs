@@ -23,12 +23,14 @@ async fn webgpu_agrees_with_the_command_line() -> anyhow::Result<()> {
             return Ok(());
         }
         for lab in labs_of(&tab.site)? {
-            tab.open(&lab.link(&[], 0, "webgpu")).await?;
+            // The adapter is emulated: the small case of each lab.
+            let (expected, settings) = native::smoke(&lab.id)?;
+            tab.open(&lab.link(&settings, expected.seed, "webgpu")).await?;
             lab.wake(tab).await?;
             lab.press(tab, "run").await?;
             lab.reach(tab, &["done", "failed"], 300.0).await?;
-            anyhow::ensure!(lab.state(tab).await? == "done", "{}", lab.message(tab).await?);
-            let different = native::disagreements(&native::run(&lab.id, &[], 0)?, &lab.metrics(tab, "run").await?);
+            anyhow::ensure!(lab.state(tab).await? == "done", "{}: {}", lab.id, lab.message(tab).await?);
+            let different = native::disagreements(&expected, &lab.metrics(tab, "run").await?);
             anyhow::ensure!(different.is_empty(), "{}: {}", lab.id, different.join("; "));
             let device = lab.device(tab).await?.to_lowercase();
             anyhow::ensure!(device.contains("software"), "the software adapter is not called one: “{device}”");
