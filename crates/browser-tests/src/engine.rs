@@ -22,14 +22,19 @@ pub struct Counts {
     pub writes: f64,
     /// Buffers made.
     pub buffers: f64,
+    /// Shaders compiled that multiply four bytes at once.
+    pub integer_shaders: f64,
 }
 
 /// Stands before `worker.js`: counts, and lets the page call exports of the engine.
 const LISTEN: &str =
-    "{ const counts = { dispatches: 0, pipelines: 0, readbacks: 0, submits: 0, writes: 0, buffers: 0 };
-    const watch = (name, method, key) => {
+    "{ const counts = { dispatches: 0, pipelines: 0, readbacks: 0, submits: 0, writes: 0, buffers: 0, integer_shaders: 0 };
+    const watch = (name, method, key, counted = () => true) => {
         const owner = self[name]?.prototype, original = owner?.[method];
-        if (original) owner[method] = function (...all) { counts[key]++; return original.apply(this, all); };
+        if (original) owner[method] = function (...all) {
+            if (counted(...all)) counts[key]++;
+            return original.apply(this, all);
+        };
     };
     watch('GPUComputePassEncoder', 'dispatchWorkgroups', 'dispatches');
     watch('GPUComputePassEncoder', 'dispatchWorkgroupsIndirect', 'dispatches');
@@ -39,6 +44,7 @@ const LISTEN: &str =
     watch('GPUQueue', 'submit', 'submits');
     watch('GPUQueue', 'writeBuffer', 'writes');
     watch('GPUDevice', 'createBuffer', 'buffers');
+    watch('GPUDevice', 'createShaderModule', 'integer_shaders', ({ code }) => code.includes('dot4U8Packed'));
     self.addEventListener('message', async (event) => {
         if (typeof event.data === 'string') return;
         event.stopImmediatePropagation();
@@ -114,6 +120,7 @@ impl<'a> Engine<'a> {
             submits: each(more.submits, less.submits),
             writes: each(more.writes, less.writes),
             buffers: each(more.buffers, less.buffers),
+            integer_shaders: each(more.integer_shaders, less.integer_shaders),
         })
     }
 }

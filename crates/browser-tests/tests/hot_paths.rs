@@ -10,8 +10,16 @@ use lab_api::Interval;
 use serde::Deserialize;
 use serde_json::json;
 
-const PATHS: [&str; 7] =
-    ["matmul-256", "matmul-512", "matmul-1024", "training-step", "prefill-128", "decode", "decode-packed"];
+const PATHS: [&str; 8] = [
+    "matmul-256",
+    "matmul-512",
+    "matmul-1024",
+    "training-step",
+    "language-training-step",
+    "prefill-128",
+    "decode",
+    "decode-packed",
+];
 /// Milliseconds for each path on each device, about.
 const BUDGET_MS: f64 = 3000.0;
 /// The figures stand between these lines.
@@ -50,7 +58,7 @@ async fn figures_of_the_hot_paths() -> anyhow::Result<()> {
         {
             columns.push(Column { name, timings: timed(tab, "gpu", own, paths).await? });
             let engine = Engine::start(tab, "gpu").await?;
-            for path in ["matmul-512", "training-step", "decode", "decode-packed"] {
+            for path in ["matmul-512", "training-step", "language-training-step", "decode", "decode-packed"] {
                 counts.push((path, name, engine.counts_of_a_step(path, own).await?));
             }
         }
@@ -116,7 +124,7 @@ fn times(columns: &[Column]) -> String {
         });
         for (name, Timing { operations, first_ms, median_ms, interval_ms, samples_ms, deviation, .. }) in of_path {
             let rate = match path {
-                "training-step" => format!("{} steps/s", digits(1e3 / median_ms)),
+                "training-step" | "language-training-step" => format!("{} steps/s", digits(1e3 / median_ms)),
                 "decode" | "decode-packed" => format!("{} tokens/s", digits(1e3 / median_ms)),
                 _ => format!("{} GFLOP/s", digits(operations / median_ms * 1e-6)),
             };
@@ -140,7 +148,7 @@ fn asked(counts: &[(&str, &str, Counts)]) -> String {
                     |---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for (path, name, counts) in counts {
-        let Counts { dispatches, pipelines, readbacks, submits, writes, buffers } = counts;
+        let Counts { dispatches, pipelines, readbacks, submits, writes, buffers, .. } = counts;
         let numbers = [dispatches, pipelines, readbacks, submits, writes, buffers].map(|number| digits(*number));
         let _ = writeln!(text, "| {path} | {name} | {} |", numbers.join(" | "));
     }

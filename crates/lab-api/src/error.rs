@@ -63,10 +63,10 @@ impl LabError {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::UnknownLab { .. } => "List the labs with `cargo xtask lab list`.",
+            Self::UnknownLab { .. } => "List the labs with “cargo xtask lab list”.",
             Self::BadParam(_) => "Correct the value, or reset the controls to their defaults.",
             Self::Asset { .. } => {
-                "Reload the page to fetch it again; in a checkout, restore it with `git checkout -- assets` or make it anew with `cargo xtask train`."
+                "Reload the page to fetch it again; in a checkout, restore it with “git checkout -- assets”, or run the command that its entry in assets/manifest.toml names."
             }
             Self::File { .. } => "Choose another file, or press Reset for the lab's own.",
             Self::Device { .. } => "Run on the CPU instead: it gives the same result.",

@@ -4,11 +4,11 @@
 use std::{cell::Cell, rc::Rc};
 
 use lab_api::{DeviceChoice, LabError};
-use lab_kit::{Context, hot_paths, open_device};
+use lab_kit::{Context, hot_paths};
 use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
 use web_sys::DedicatedWorkerGlobalScope;
 
-use crate::{host::BrowserHost, trouble};
+use crate::{device, host::BrowserHost, trouble};
 
 /// Times a hot path for about `budget_ms` and returns [`hot_paths::Timing`] as JSON. In the gpu engine with our kernels or
 /// with Burn's.
@@ -49,7 +49,7 @@ async fn context(own_kernels: bool) -> Result<Context, JsValue> {
     let scope: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;
     let host = BrowserHost::new(scope, 0, String::new(), Default::default(), Rc::new(Cell::new(false)))?;
     let choice = if cfg!(feature = "webgpu") { DeviceChoice::Webgpu } else { DeviceChoice::Cpu };
-    let device = open_device(choice).await.map_err(|error| words(&error))?;
+    let device = device::open(choice).await.map_err(|error| words(&error))?;
     #[cfg(feature = "webgpu")]
     lab_kit::gpu::use_own_kernels(own_kernels);
     #[cfg(not(feature = "webgpu"))]

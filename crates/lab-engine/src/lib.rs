@@ -4,6 +4,8 @@
 //! empty: natively, `lab-cli` is the engine.
 
 #[cfg(target_family = "wasm")]
+mod device;
+#[cfg(target_family = "wasm")]
 mod host;
 #[cfg(target_family = "wasm")]
 mod hot_paths;

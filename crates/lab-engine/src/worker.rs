@@ -6,7 +6,7 @@ use std::{
 };
 
 use lab_api::{Event, LabError, Request, RunRecord, RunRequest};
-use lab_kit::{Context, execute, find, open_device};
+use lab_kit::{Context, execute, find};
 use labs::registry;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::spawn_local;
@@ -114,7 +114,7 @@ async fn run(
     cancelled: Rc<Cell<bool>>,
 ) -> Result<RunRecord, LabError> {
     let entry = find(registry::ALL, &request.lab)?;
-    let device = open_device(request.device).await?;
+    let device = device::open(request.device).await?;
     post(scope, &Event::Started { run_id: request.run_id, device: device.1.clone() });
     let host = BrowserHost::new(scope.clone(), request.run_id, request.root, files, cancelled)
         .map_err(|error| LabError::Engine { why: format!("{error:?}") })?;

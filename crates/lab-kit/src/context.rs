@@ -56,7 +56,7 @@ impl Context {
         let Some(asset) = self.assets.iter().find(|asset| asset.name == name) else {
             let near = nearest(name, self.assets.iter().map(|asset| asset.name.as_str()));
             let hint = near.map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
-            return Err(fail(format!("it was not offered to the lab: name it in the `assets` of lab.md{hint}")));
+            return Err(fail(format!("it was not offered to the lab: name it in “assets” of lab.md{hint}")));
         };
         let bytes = self.host.fetch(asset.clone()).await.map_err(fail)?;
         if bytes.len() as u64 != asset.size_bytes {

@@ -1,5 +1,5 @@
 //! The computations whose speed decides how long readers wait, each alone, so that devices and kernels can be compared:
-//! chained matrix products, a training step of the digit classifier, and a language model that reads and writes.
+//! chained matrix products, a training step of the digit classifier and of a language model, and one that reads and writes.
 
 use burn::{
     module::Module,
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::{
     Context, CrossValidated,
+    language::windows_to_tensors,
     mlp::{Mlp, MlpWeights, read},
     models::{KvCache, LanguageModel, Transformer, Weight, pack},
     ops::{adamw, cross_entropy, matmul},
@@ -21,12 +22,20 @@ use crate::{
 };
 
 /// Every path.
-pub const ALL: [&str; 7] =
-    ["matmul-256", "matmul-512", "matmul-1024", "training-step", "prefill-128", "decode", "decode-packed"];
+pub const ALL: [&str; 8] = [
+    "matmul-256",
+    "matmul-512",
+    "matmul-1024",
+    "training-step",
+    "language-training-step",
+    "prefill-128",
+    "decode",
+    "decode-packed",
+];
 
 /// Images of a training step.
 const BATCH: usize = 64;
-/// Tokens of a prompt; a decode step has so many before it.
+/// Tokens of a prompt, and of the text that a training step learns from; a decode step has so many before it.
 const PROMPT: usize = 128;
 /// Fewest and most samples.
 const SAMPLES: std::ops::RangeInclusive<usize> = 5..=31;
@@ -139,6 +148,18 @@ enum Work {
     Training(Box<Training>),
     /// A language model of the book's size, untrained.
     Reading(Box<Reading>),
+    /// The same in training.
+    Learning(Box<Learning>),
+}
+
+struct Learning {
+    device: Device,
+    model: Option<Transformer>,
+    optimizer: ModuleOptimizer,
+    /// One more than a step reads.
+    tokens: Vec<u32>,
+    /// Of the last step, `[1]`.
+    loss: Option<Tensor<1>>,
 }
 
 struct Reading {
@@ -195,6 +216,17 @@ impl Work {
                 device,
             })));
         }
+        if path == "language-training-step" {
+            let config = LanguageModel::full().config;
+            let device = device.clone().autodiff();
+            return Ok(Self::Learning(Box::new(Learning {
+                model: Some(Transformer::new(&config, &config.init(&mut rng), "hot paths", &device)?),
+                optimizer: adamw(1e-2),
+                tokens: (0..=PROMPT).map(|_| rng.random_range(0..1024)).collect(),
+                loss: None,
+                device,
+            })));
+        }
         let from = match path {
             "prefill-128" => Some(0),
             "decode" | "decode-packed" => Some(PROMPT),
@@ -220,6 +252,8 @@ impl Work {
                 let end = reading.tokens.len();
                 reading.model.config().flops(end - reading.from, end) as f64
             }
+            // Backward twice as much as forward.
+            Self::Learning(_) => 3.0 * LanguageModel::full().config.flops(PROMPT, PROMPT) as f64,
         }
     }
 
@@ -229,6 +263,7 @@ impl Work {
             Self::Product(product) => product.x = matmul(product.x.clone(), product.factor.clone()),
             Self::Training(training) => training.step(),
             Self::Reading(reading) => reading.step(),
+            Self::Learning(learning) => learning.step(),
         }
     }
 
@@ -242,6 +277,10 @@ impl Work {
             },
             Self::Reading(reading) => match &reading.logits {
                 Some(logits) => read(logits.clone().narrow(1, 0, 1)).await.map(drop),
+                None => Ok(()),
+            },
+            Self::Learning(learning) => match &learning.loss {
+                Some(loss) => read(loss.clone()).await.map(drop),
                 None => Ok(()),
             },
         }
@@ -262,7 +301,27 @@ impl Work {
                 Some(logits) => read(logits).await,
                 None => Ok(Vec::new()),
             },
+            Self::Learning(learning) => match learning.model {
+                Some(model) => {
+                    let weights = model.valid().weights().await?;
+                    Ok(weights.iter().flat_map(|(_, weight)| weight.values.clone()).collect())
+                }
+                None => Ok(Vec::new()),
+            },
         }
+    }
+}
+
+impl Learning {
+    fn step(&mut self) {
+        let Some(model) = self.model.take() else { return };
+        let (inputs, targets) = windows_to_tensors(&[&self.tokens], &self.device);
+        let logits = model.forward(inputs); // [1, PROMPT, V]
+        let [_, rows, vocabulary] = logits.dims();
+        let loss = cross_entropy(logits.reshape([rows, vocabulary]), targets);
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        self.model = Some(self.optimizer.step(1e-3, model, gradients));
+        self.loss = Some(loss.inner());
     }
 }
 
@@ -273,7 +332,8 @@ impl Reading {
         let weights = config.init(&mut rng);
         let model = if packed {
             let settings = Settings::weight_only(4, Scheme::Symmetric, Granularity::Group(32));
-            let quantize = |weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
+            let quantize =
+                |_: &str, weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
             let (matrices, rest) = pack(&weights, quantize)?;
             Transformer::packed(&config, matrices, &rest, ("hot paths", Inputs::Int8), device)?
         } else {

@@ -78,7 +78,7 @@ impl LabEntry {
     /// [`LabError::Engine`] when the file is not a list of specifications.
     pub fn params(&self) -> Result<Vec<ParamSpec>, LabError> {
         serde_json::from_str(self.params_json).map_err(|error| LabError::Engine {
-            why: format!("params.json of “{}” is unreadable ({error}); run `cargo xtask reference`", self.id),
+            why: format!("params.json of “{}” is unreadable ({error}); run “cargo xtask reference”", self.id),
         })
     }
 }
@@ -87,7 +87,7 @@ fn run<L: Lab>(values: Values, cx: &mut Context) -> LocalBoxFuture<'_, Result<Re
     Box::pin(async move {
         let params =
             serde_json::from_value(Value::Object(values.into_iter().collect())).map_err(|error| LabError::Engine {
-                why: format!("params.json of “{}” is stale ({error}); run `cargo xtask reference`", L::ID),
+                why: format!("params.json of “{}” is stale ({error}); run “cargo xtask reference”", L::ID),
             })?;
         L::run(params, cx).await
     })

@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 
 use crate::{
     Context, CrossValidated,
+    choices::Dataset,
     data::{Digits, Glyphs, Images, Split},
     mlp::{Mlp, MlpWeights},
     quant::QuantizedMlp,
@@ -31,6 +32,8 @@ pub struct Subject {
     pub models: CrossValidated,
     /// For each network, pixels of images it was trained on: `[256, side * side]`.
     pub examples: Vec<Vec<f32>>,
+    /// The images that the network was trained on, where they are apart from those that judge and were asked for.
+    learned_from: Option<Images>,
 }
 
 /// What the FP32 networks answer.
@@ -46,6 +49,17 @@ impl Subject {
     /// [`LabError::Asset`] when a file is not what it should be, [`LabError::Cancelled`].
     pub async fn load(cx: &Context) -> Result<Self, LabError> {
         Self::load_seeded(cx, cx.seed).await
+    }
+
+    /// A classifier by the reader's choice.
+    ///
+    /// # Errors
+    /// As [`Subject::load`].
+    pub async fn of(dataset: Dataset, cx: &Context) -> Result<Self, LabError> {
+        match dataset {
+            Dataset::Digits => Self::load(cx).await,
+            Dataset::Glyphs => Self::load_glyphs(cx).await,
+        }
     }
 
     /// The same with calibration images drawn under another seed.
@@ -65,7 +79,30 @@ impl Subject {
             seen.truncate(CALIBRATION_IMAGES);
             examples.push(images.gather(&seen));
         }
-        Ok(Self { images, models, examples })
+        Ok(Self { images, models, examples, learned_from: None })
+    }
+
+    /// A classifier by the reader's choice, with all images that it was trained on.
+    ///
+    /// # Errors
+    /// As [`Subject::load`].
+    pub async fn to_train(dataset: Dataset, cx: &Context) -> Result<Self, LabError> {
+        let mut subject = Self::of(dataset, cx).await?;
+        if dataset == Dataset::Glyphs {
+            let glyphs = Glyphs::read(&cx.asset(Glyphs::ASSET).await?)?;
+            subject.learned_from = Some(Images::of_glyphs(&glyphs, &glyphs.indices(Split::Train)));
+        }
+        Ok(subject)
+    }
+
+    /// What the network of a fold may be trained on: images, and which of them. Glyphs have none unless the subject comes
+    /// from [`Subject::to_train`].
+    #[must_use]
+    pub fn training(&self, fold: usize) -> (&Images, Vec<usize>) {
+        match &self.learned_from {
+            Some(images) => (images, (0..images.len()).collect()),
+            None => (&self.images, self.models.trained_on(fold)),
+        }
     }
 
     /// The glyphs of font families that no training saw, and the one network that judges them.
@@ -83,7 +120,7 @@ impl Subject {
         let images = Images::of_glyphs(&glyphs, &glyphs.indices(Split::Test));
         cx.checkpoint().await?;
         let models = CrossValidated { fold: vec![0; images.len()], models: vec![network] };
-        Ok(Self { images, models, examples: vec![glyphs.gather(&seen)] })
+        Ok(Self { images, models, examples: vec![glyphs.gather(&seen)], learned_from: None })
     }
 
     /// The FP32 network of a fold.
@@ -140,7 +177,20 @@ impl Subject {
     pub fn share_interval(&self, counts: &dyn Fn(usize) -> bool, level: f64) -> Interval {
         let ones: Vec<f64> = (0..self.images.len()).map(|i| f64::from(u8::from(counts(i)))).collect();
         let exact = proportion(ones.iter().sum::<f64>() as usize, ones.len(), level);
-        self.widened(exact, &ones)
+        Self::widened(exact, &ones, &self.images.groups)
+    }
+
+    /// Accuracy of answers to some of the images, in per cent, with its interval, which is as that of
+    /// [`Subject::share_interval`].
+    #[must_use]
+    pub fn accuracy_on(&self, images: &[usize], answers: &[u8], level: f64) -> (f64, Interval) {
+        let right = |(i, answer): (&usize, &u8)| f64::from(u8::from(self.images.labels[*i] == *answer));
+        let ones: Vec<f64> = images.iter().zip(answers).map(right).collect();
+        let count = ones.iter().sum::<f64>();
+        let groups: Vec<usize> = images.iter().filter_map(|i| self.images.groups.get(*i).copied()).collect();
+        let Interval { low, high, level } =
+            Self::widened(proportion(count as usize, ones.len(), level), &ones, &groups);
+        (100.0 * count / ones.len().max(1) as f64, Interval { low: 100.0 * low, high: 100.0 * high, level })
     }
 
     /// Interval of the change of accuracy in percentage points: paired on the images, exact, and where images come in
@@ -149,14 +199,14 @@ impl Subject {
     pub fn change_interval(&self, before: &[u8], after: &[u8], level: f64) -> Interval {
         let right = |answers: &[u8], i: usize| f64::from(u8::from(answers[i] == self.images.labels[i]));
         let changes: Vec<f64> = (0..self.images.len()).map(|i| 100.0 * (right(after, i) - right(before, i))).collect();
-        self.widened(self.compare(before, after).points_interval(level), &changes)
+        Self::widened(self.compare(before, after).points_interval(level), &changes, &self.images.groups)
     }
 
-    fn widened(&self, interval: Interval, values: &[f64]) -> Interval {
-        if self.images.groups.is_empty() {
+    fn widened(interval: Interval, values: &[f64], groups: &[usize]) -> Interval {
+        if groups.is_empty() {
             return interval;
         }
-        let drawn = cluster_bootstrap(values, &self.images.groups, interval.level, &mut rng(0, "groups"));
+        let drawn = cluster_bootstrap(values, groups, interval.level, &mut rng(0, "groups"));
         Interval { low: interval.low.min(drawn.low), high: interval.high.max(drawn.high), level: interval.level }
     }
 
@@ -232,7 +282,7 @@ mod tests {
         let labels = vec![1, 1, 1, 1, 1];
         let images = Images::from(Digits { pixels: vec![0.0; 5 * 64], labels: labels.clone() });
         let models = CrossValidated { fold: folds(&labels, 5, 0), models: vec![] };
-        let subject = Subject { images, models, examples: vec![] };
+        let subject = Subject { images, models, examples: vec![], learned_from: None };
         // Stays right, turns wrong, turns right, wrong and changed, wrong and unchanged.
         let compared = subject.compare(&[1, 1, 0, 0, 2], &[1, 3, 1, 4, 2]);
         let expected = Compared { images: 5, before: 2, after: 2, gained: 1, lost: 1, flips: 3 };
@@ -248,9 +298,9 @@ mod tests {
         let labels: Vec<u8> = (0..1000).map(|i| u8::from(i / 25 % 2 == 0)).collect();
         let mut images = Images::from(Digits { pixels: vec![0.0; 1000 * 64], labels });
         let models = CrossValidated { fold: vec![0; 1000], models: vec![] };
-        let alone = Subject { images: images.clone(), models: models.clone(), examples: vec![] };
+        let alone = Subject { images: images.clone(), models: models.clone(), examples: vec![], learned_from: None };
         images.groups = (0..1000).map(|i| i / 25).collect();
-        let grouped = Subject { images, models, examples: vec![] };
+        let grouped = Subject { images, models, examples: vec![], learned_from: None };
         let answers = vec![1; 1000];
         let interval = |subject: &Subject| {
             let right = |i: usize| subject.images.labels[i] == answers[i];
@@ -260,6 +310,10 @@ mod tests {
         // Binomial: 1.96 * sqrt(0.25 / 1000) = 0.031; of 40 groups: 1.96 * sqrt(0.25 / 40) = 0.155.
         assert!((narrow.high - 0.531).abs() < 2e-3, "{narrow:?}");
         assert!((wide.high - 0.655).abs() < 3e-2 && (wide.low - 0.345).abs() < 3e-2, "{wide:?}");
+        // The same by way of the images' numbers.
+        let all: Vec<usize> = (0..1000).collect();
+        let (percent, interval) = grouped.accuracy_on(&all, &answers, 0.95);
+        assert_eq!((percent, interval.low), (50.0, 100.0 * wide.low));
         // Nothing changed: what groups share cannot make the interval a point.
         let none = grouped.change_interval(&answers, &answers, 0.95);
         assert!(none.low < 0.0 && none.high > 0.0);

@@ -30,7 +30,7 @@ impl Wrong {
 
     /// A word that is none of those known.
     fn unknown(&mut self, value: &Value) {
-        self.say(&format!("unknown word `{}`", value.as_str().unwrap_or_default()));
+        self.say(&format!("unknown word “{}”", value.as_str().unwrap_or_default()));
     }
 }
 
@@ -573,7 +573,7 @@ mod tests {
     fn what_is_wrong_is_named() {
         let error = from_json::<Event>(r#"{"event": "progress", "run_id": 1, "stage": 5, "fraction": 0}"#);
         assert_eq!(error, Err("stage: expected words".to_owned()));
-        assert_eq!(from_json::<Event>(r#"{"event": "off"}"#), Err("event: unknown word `off`".to_owned()));
+        assert_eq!(from_json::<Event>(r#"{"event": "off"}"#), Err("event: unknown word “off”".to_owned()));
         assert!(from_json::<Event>("{").is_err());
     }
 }

@@ -9,8 +9,8 @@ mod prepare;
 use lab_api::{Family, LabError, Metric, Report};
 use lab_kit::{
     Context, Lab,
+    choices::CoarseShare,
     data::Glyphs,
-    quant::Granularity,
     report::{MetricExt, metric},
 };
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,7 @@ pub struct Params {
     /// Scales
     ///
     /// How many weights share one scale. The grid is symmetric, activations stay FP32.
-    pub granularity: Share,
+    pub granularity: CoarseShare,
 }
 
 impl Default for Params {
@@ -54,7 +54,7 @@ impl Default for Params {
             letter: Letter::UpperG,
             font: 1,
             network: Network::Mlp,
-            granularity: Share::Channel,
+            granularity: CoarseShare::Channel,
         }
     }
 }
@@ -78,21 +78,6 @@ pub enum Network {
     Teacher,
 }
 
-/// How many weights share one scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Share {
-    /// Per channel
-    ///
-    /// One scale for each output channel.
-    Channel,
-    /// Per tensor
-    ///
-    /// One scale for a whole layer.
-    Tensor,
-}
-
 /// The lab.
 pub struct Draw;
 
@@ -101,18 +86,14 @@ impl Lab for Draw {
     type Params = Params;
 
     fn smoke() -> Params {
-        Params { letter: Letter::Digit7, granularity: Share::Tensor, ..Params::default() }
+        Params { letter: Letter::Digit7, granularity: CoarseShare::Tensor, ..Params::default() }
     }
 
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
         cx.progress("Looking at the letter", 0.0);
         cx.checkpoint().await?;
         let (picture, source) = subject(&params, cx).await?;
-        let granularity = match params.granularity {
-            Share::Channel => Granularity::Channel,
-            Share::Tensor => Granularity::Tensor,
-        };
-        let seen = networks::look(&picture.pixels, granularity, cx).await?;
+        let seen = networks::look(&picture.pixels, params.granularity.into(), cx).await?;
         let shown = &seen[params.network as usize];
         cx.progress("Done", 1.0);
         Ok(Report {

@@ -1,13 +1,15 @@
 //! What a file of weights would lose and save at fewer bits, tensor by tensor: the book's language model, or the reader's file.
 
 mod figures;
+#[cfg(feature = "schema")]
+mod study;
 mod survey;
 
 use lab_api::{Family, LabError, Metric, Report};
 use lab_kit::{
     Context, Input, Lab,
+    choices::{Placement, Share},
     models::LanguageModel,
-    quant::{Granularity, Scheme},
     report::{MetricExt, metric, thousands},
     tensor_file::TensorFile,
 };
@@ -49,57 +51,6 @@ impl Default for Params {
     }
 }
 
-/// Where the levels lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Placement {
-    /// Symmetric
-    ///
-    /// As many levels below zero as above.
-    Symmetric,
-    /// Affine
-    ///
-    /// From the smallest to the largest weight, with a zero point to store.
-    Affine,
-}
-
-/// How many weights share one scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Share {
-    /// Per tensor
-    ///
-    /// One scale for a whole tensor.
-    Tensor,
-    /// Per channel
-    ///
-    /// One scale for each row: each output of a layer, each token of an embedding.
-    Channel,
-    /// Per group
-    ///
-    /// One scale for each group of consecutive weights of a row.
-    Group,
-}
-
-impl Params {
-    fn scheme(&self) -> Scheme {
-        match self.scheme {
-            Placement::Symmetric => Scheme::Symmetric,
-            Placement::Affine => Scheme::Affine,
-        }
-    }
-
-    fn granularity(&self) -> Granularity {
-        match self.granularity {
-            Share::Tensor => Granularity::Tensor,
-            Share::Channel => Granularity::Channel,
-            Share::Group => Granularity::Group(self.group_size as usize),
-        }
-    }
-}
-
 /// The lab.
 pub struct Inspect;
 
@@ -123,7 +74,7 @@ impl Lab for Inspect {
             return Err(input.fail(why));
         }
         let file = TensorFile::open(input).await?;
-        let mut survey = Survey::new(&file, params.scheme(), params.granularity())?;
+        let mut survey = Survey::new(&file, params.scheme.into(), params.granularity.granularity(params.group_size))?;
         while let Some((name, share)) = survey.next_tensor() {
             cx.progress(&name, share);
             if survey.measure(&file, cx).await? {
@@ -132,6 +83,11 @@ impl Lab for Inspect {
         }
         cx.progress("Done", 1.0);
         Ok(report(&survey, &file))
+    }
+
+    #[cfg(feature = "schema")]
+    async fn study(cx: &mut Context) -> Result<Option<Report>, LabError> {
+        study::run(cx).await.map(Some)
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod figures;
 mod snap;
+#[cfg(feature = "schema")]
+mod study;
 
 use lab_api::{Family, LabError, Report};
 use lab_kit::{
     Context, Lab,
-    quant::Scheme,
+    choices::Placement,
     report::{MetricExt, metric},
 };
 use serde::{Deserialize, Serialize};
@@ -56,30 +58,6 @@ impl Default for Params {
     }
 }
 
-/// Where the levels lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Placement {
-    /// Symmetric
-    ///
-    /// As many levels below zero as above.
-    Symmetric,
-    /// Affine
-    ///
-    /// From the smallest to the largest weight.
-    Affine,
-}
-
-impl Placement {
-    fn scheme(self) -> Scheme {
-        match self {
-            Self::Symmetric => Scheme::Symmetric,
-            Self::Affine => Scheme::Affine,
-        }
-    }
-}
-
 /// How scale and zero point are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -113,11 +91,11 @@ impl Lab for Levels {
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
         cx.checkpoint().await?;
         let weights = weights(params.outlier as f32, &mut cx.rng("weights"));
-        let snap = Snap::of(&weights, grid(&params, params.bits, &weights), params.bits, params.scheme.scheme());
+        let snap = Snap::of(&weights, grid(&params, params.bits, &weights), params.bits, params.scheme.into());
         let sweep: Vec<(u32, f64)> = BITS
             .map(|bits| {
                 let grid = grid(&params, bits, &weights);
-                (bits, Snap::of(&weights, grid, bits, params.scheme.scheme()).sqnr_db())
+                (bits, Snap::of(&weights, grid, bits, params.scheme.into()).sqnr_db())
             })
             .collect();
         Ok(Report {
@@ -126,6 +104,11 @@ impl Lab for Levels {
             charts: vec![figures::line(&snap, &params), figures::sweep(&sweep, params.bits)],
             notes: figures::notes(&snap, &params),
         })
+    }
+
+    #[cfg(feature = "schema")]
+    async fn study(cx: &mut Context) -> Result<Option<Report>, LabError> {
+        Ok(Some(study::run(cx)))
     }
 }
 
@@ -176,8 +159,8 @@ mod tests {
             for scheme in [Placement::Symmetric, Placement::Affine] {
                 let params = Params { bits, scheme, ..Params::default() };
                 let weights = weights(7.5, &mut rng(u64::from(bits), "weights"));
-                let snap = Snap::of(&weights, grid(&params, bits, &weights), bits, scheme.scheme());
-                let settings = Settings::weight_only(bits, scheme.scheme(), Granularity::Tensor);
+                let snap = Snap::of(&weights, grid(&params, bits, &weights), bits, scheme.into());
+                let settings = Settings::weight_only(bits, scheme.into(), Granularity::Tensor);
                 for (rounded, naive) in snap.rounded().zip(fake_quantize(&weights, weights.len(), &settings)) {
                     assert!((rounded - naive).abs() < 1e-5, "{rounded} {naive} at {bits} bits");
                 }
@@ -190,7 +173,7 @@ mod tests {
         let weights = weights(2.0, &mut rng(0, "weights"));
         let db = |bits| {
             let grid = grid(&Params::default(), bits, &weights);
-            Snap::of(&weights, grid, bits, Scheme::Symmetric).sqnr_db()
+            Snap::of(&weights, grid, bits, Placement::Symmetric.into()).sqnr_db()
         };
         let gain = (db(8) - db(3)) / 5.0;
         // Two dozen weights do not fill a step evenly.

@@ -27,7 +27,7 @@ pub(super) fn weights(outlier: f32, rng: &mut impl Rng) -> Vec<f32> {
 /// The grid of `bits` bits that the reader asks for. By hand the reach stays as it is set at the chosen width: twice the
 /// levels, half the step.
 pub(super) fn grid(params: &Params, bits: u32, weights: &[f32]) -> Grid {
-    let scheme = params.scheme.scheme();
+    let scheme = params.scheme.into();
     match params.range {
         Range::MinMax => fit_range(Calibration::MinMax, scheme, bits, weights),
         Range::Mse => fit_range(Calibration::Mse, scheme, bits, weights),
@@ -40,7 +40,7 @@ fn by_hand(params: &Params, bits: u32) -> Grid {
     let codes = |bits: u32| f32::from(((1_u16 << bits) - 1) as u8);
     let (steps, wanted) = (codes(params.bits), codes(bits));
     // What a grid of this width has for ends; scale and zero point are the reader's.
-    let shape = Grid::fit(params.scheme.scheme(), bits, -1.0, 1.0);
+    let shape = Grid::fit(params.scheme.into(), bits, -1.0, 1.0);
     let zero_point = match params.scheme {
         Placement::Symmetric => shape.zero_point,
         Placement::Affine => (f32::from(params.zero_point).min(steps) / steps * wanted).round() as u8,
@@ -144,7 +144,7 @@ mod tests {
             for bits in BITS {
                 let snap = |range| {
                     let params = Params { range, ..hand(scheme, bits, 1.0, 0) };
-                    Snap::of(&weights, grid(&params, bits, &weights), bits, scheme.scheme())
+                    Snap::of(&weights, grid(&params, bits, &weights), bits, scheme.into())
                 };
                 assert_eq!(snap(Range::MinMax).clipped_count(), 0, "{scheme:?} {bits}");
                 assert!(snap(Range::Mse).sqnr_db() >= snap(Range::MinMax).sqnr_db() - 1e-9);

@@ -70,15 +70,15 @@ impl Outcome {
     }
 }
 
-/// Right answers on the images of a few folds, rounded afterwards and trained.
-#[derive(Debug, Clone, Copy)]
+/// Answers to the images of a few folds, rounded afterwards and trained.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Pair {
-    /// Images judged.
-    pub(super) images: usize,
-    /// Right after rounding.
-    pub(super) rounded: usize,
-    /// Right after training.
-    pub(super) trained: usize,
+    /// Images judged, by number.
+    pub(super) images: Vec<usize>,
+    /// Answers after rounding.
+    pub(super) rounded: Vec<u8>,
+    /// Answers after training.
+    pub(super) trained: Vec<u8>,
 }
 
 impl Arm {
@@ -113,9 +113,10 @@ impl Arm {
         cx: &Context,
         mut shown: Option<(&mut Curves, &Report)>,
     ) -> Result<Trained, LabError> {
-        let (start_ms, seen, held_out) = (cx.now_ms(), subject.models.trained_on(fold), subject.models.held_out(fold));
+        let (start_ms, held_out) = (cx.now_ms(), subject.models.held_out(fold));
         let mut rng = cx.rng(&format!("order {fold}"));
-        let data = (&subject.images, seen.as_slice());
+        let (images, seen) = subject.training(fold);
+        let data = (images, seen.as_slice());
         let trained = fit(self.start(subject, fold, cx), data, how, &mut rng, cx, async |epoch, loss, network| {
             let Some((curves, report)) = &mut shown else { return Ok(()) };
             let answers = answers(network, subject, &held_out, cx).await?;
@@ -139,21 +140,19 @@ impl Arm {
         known: &Outcome,
         cx: &Context,
     ) -> Result<Pair, LabError> {
-        let mut pair = Pair { images: 0, rounded: 0, trained: 0 };
-        for fold in 0..folds {
+        let mut pair = Pair::default();
+        for fold in 0..folds.min(subject.folds()) {
             let held_out = subject.models.held_out(fold);
             let pixels = subject.images.gather(&held_out);
-            let judge = |network: &QuantizedMlp| {
-                right(subject, &held_out, &argmax(&network.forward(&pixels), subject.images.class_count()))
-            };
-            pair.images += held_out.len();
-            pair.rounded += judge(&self.rounded(subject, fold));
+            let judge = |network: &QuantizedMlp| argmax(&network.forward(&pixels), subject.images.class_count());
+            pair.rounded.extend(judge(&self.rounded(subject, fold)));
             let bits = known.networks[fold].layers.first().map(|layer| layer.weight.bits);
-            pair.trained += if bits == Some(self.settings.bits) {
+            pair.trained.extend(if bits == Some(self.settings.bits) {
                 judge(&known.networks[fold])
             } else {
                 judge(&self.train(subject, fold, how, cx, None).await?.packed)
-            };
+            });
+            pair.images.extend(held_out);
             cx.checkpoint().await?;
         }
         Ok(pair)
@@ -169,10 +168,10 @@ pub(super) async fn train_plain(
     curves: &mut Curves,
     report: &Report,
 ) -> Result<Plain, LabError> {
-    let (seen, held_out) = (subject.models.trained_on(fold), subject.models.held_out(fold));
+    let ((images, seen), held_out) = (subject.training(fold), subject.models.held_out(fold));
     let start = Plain(Mlp::new(subject.network(fold), &cx.device.clone().autodiff()));
     let mut rng = cx.rng(&format!("order {fold}"));
-    fit(start, (&subject.images, &seen), how, &mut rng, cx, async |epoch, loss, network| {
+    fit(start, (images, &seen), how, &mut rng, cx, async |epoch, loss, network| {
         let answers = answers(network, subject, &held_out, cx).await?;
         curves.plain(epoch, loss, right(subject, &held_out, &answers), held_out.len());
         cx.publish(&curves.on(report))

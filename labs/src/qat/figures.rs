@@ -1,10 +1,9 @@
 //! Tables and charts of a run.
 
-use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Report, Series, Table};
+use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Interval, Report, Series, Table};
 use lab_kit::{
     quant::{PackedMatrix, QuantizedMlp},
     report::thousands,
-    stats::proportion,
     subject::Subject,
 };
 
@@ -85,8 +84,8 @@ impl Curves {
             chart(
                 "loss",
                 "What does training see?",
-                "Mean loss on the training images in each epoch. The FP32 networks have learned these images by heart; \
-                 the rounded ones cannot follow all the way, since each step has to move a weight to another level.",
+                "Mean loss on the training images in each epoch. The FP32 networks have seen these images many times; the \
+                 rounded ones cannot follow all the way, since each step has to move a weight to another level.",
                 Axis { min: Some(0.0), ..Axis::linear("Loss (nats)") },
                 losses(&self.plain),
                 losses(&self.aware),
@@ -115,15 +114,10 @@ pub(super) fn networks(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Out
     let bytes = subject.network(0).bytes();
     let packed = |outcome: &Outcome| outcome.networks.first().map_or(0, QuantizedMlp::bytes);
     let row = |name: &str, answers: &[u8], bytes: usize| {
-        let compared = subject.compare(fp32, answers);
-        let interval = proportion(compared.after, compared.images, LEVEL);
-        let numbers = [
-            compared.percent(compared.after),
-            100.0 * interval.low,
-            100.0 * interval.high,
-            bytes as f64,
-            compared.flips as f64,
-        ];
+        let all: Vec<usize> = (0..answers.len()).collect();
+        let (percent, interval) = subject.accuracy_on(&all, answers, LEVEL);
+        let flips = subject.compare(fp32, answers).flips;
+        let numbers = [percent, interval.low, interval.high, bytes as f64, flips as f64];
         std::iter::once(Cell::from(name)).chain(numbers.map(Cell::from)).collect()
     };
     let columns = ["Network", "Accuracy (%)", "95 % from", "95 % to", "Weights (bytes)", "Flips against FP32 (images)"];
@@ -188,35 +182,35 @@ fn offsets(weight: &[f32], packed: &PackedMatrix) -> Vec<f64> {
 
 /// Accuracy at every width.
 pub(super) fn sweep(subject: &Subject, fp32: &[u8], pairs: &[(u32, Pair)]) -> Chart {
-    let images = pairs.first().map_or(0, |(_, pair)| pair.images);
-    let folds: Vec<usize> = (0..super::SWEEP_FOLDS).flat_map(|fold| subject.models.held_out(fold)).collect();
-    let right = folds.iter().filter(|i| fp32[**i] == subject.images.labels[**i]).count();
-    let percent = |right: usize| 100.0 * right as f64 / images.max(1) as f64;
-    let band = |right: usize| {
-        let interval = proportion(right, images, LEVEL);
-        [100.0 * interval.low, 100.0 * interval.high]
+    let images: &[usize] = pairs.first().map_or(&[], |(_, pair)| &pair.images);
+    let plain: Vec<u8> = images.iter().map(|i| fp32[*i]).collect();
+    let (percent, _) = subject.accuracy_on(images, &plain, LEVEL);
+    let line = |name: &str, answers: &dyn Fn(&Pair) -> Vec<u8>| {
+        let all: Vec<(u32, (f64, Interval))> =
+            pairs.iter().map(|(bits, pair)| (*bits, subject.accuracy_on(images, &answers(pair), LEVEL))).collect();
+        Series {
+            name: name.into(),
+            points: all.iter().map(|(bits, (percent, _))| [f64::from(*bits), *percent]).collect(),
+            band: all.iter().map(|(_, (_, Interval { low, high, .. }))| [*low, *high]).collect(),
+        }
     };
-    let line = |name: &str, right: &dyn Fn(&Pair) -> usize| Series {
-        name: name.into(),
-        points: pairs.iter().map(|(bits, pair)| [f64::from(*bits), percent(right(pair))]).collect(),
-        band: pairs.iter().map(|(_, pair)| band(right(pair))).collect(),
-    };
-    let flat = pairs.iter().map(|(bits, _)| [f64::from(*bits), percent(right)]).collect();
+    let flat = pairs.iter().map(|(bits, _)| [f64::from(*bits), percent]).collect();
+    let of = if subject.folds() > super::SWEEP_FOLDS { " of the first two networks" } else { "" };
     Chart {
         id: "sweep".into(),
         title: "At which width does training pay?".into(),
         caption: format!(
-            "Accuracy at 2, 3 and 4 bits with the other settings as chosen, on the {} images of the first two networks. \
-             Bands are 95 % intervals.",
-            thousands(images)
+            "Accuracy at 2, 3 and 4 bits with the other settings as chosen, on {} images{of}. Bands are \
+             95 % intervals.",
+            thousands(images.len())
         ),
         x: Axis::linear("Bits per weight"),
         y: Axis { max: Some(100.0), ..Axis::linear("Accuracy (%)") },
         body: ChartBody::Line {
             series: vec![
                 Series { name: "FP32".into(), points: flat, band: vec![] },
-                line("Rounded afterwards", &|pair| pair.rounded),
-                line("QAT", &|pair| pair.trained),
+                line("Rounded afterwards", &|pair| pair.rounded.clone()),
+                line("QAT", &|pair| pair.trained.clone()),
             ],
         },
     }

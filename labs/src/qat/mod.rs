@@ -1,4 +1,4 @@
-//! Quantization-aware training of the digit classifier against rounding it afterwards, at the same width.
+//! Quantization-aware training of a classifier of digits or glyphs against rounding it afterwards, at the same width.
 
 mod arms;
 mod figures;
@@ -12,7 +12,8 @@ mod timing;
 use lab_api::{LabError, Report};
 use lab_kit::{
     Context, Lab,
-    quant::{Activations, Calibration, Granularity, Rounding, Scheme, Settings},
+    choices::{CoarseShare, Dataset, Placement},
+    quant::{Activations, Calibration, Rounding, Settings},
     subject::Subject,
     train::Training,
 };
@@ -25,6 +26,10 @@ use figures::Curves;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Params {
+    /// Network
+    ///
+    /// What is trained on, and by which images it is judged. Training on glyphs takes several times as long.
+    pub dataset: Dataset,
     /// Bits per weight
     ///
     /// Width of the integers that the weights are stored as. Activations have 8.
@@ -32,11 +37,11 @@ pub struct Params {
     /// Grid
     ///
     /// Where the representable values lie.
-    pub scheme: Grid,
+    pub scheme: Placement,
     /// Scales
     ///
     /// How many weights share one scale.
-    pub granularity: Share,
+    pub granularity: CoarseShare,
     /// Range
     ///
     /// What a weight's grid reaches, after training and during it.
@@ -56,9 +61,10 @@ pub struct Params {
 impl Default for Params {
     fn default() -> Self {
         Self {
+            dataset: Dataset::Digits,
             bits: Bits::Two,
-            scheme: Grid::Symmetric,
-            granularity: Share::Channel,
+            scheme: Placement::Symmetric,
+            granularity: CoarseShare::Channel,
             range: Observer::MinMax,
             epochs: 8,
             learning_rate: 0.002,
@@ -79,36 +85,6 @@ pub enum Bits {
     /// 2 bits
     #[serde(rename = "2")]
     Two,
-}
-
-/// Where the representable values lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Grid {
-    /// Symmetric
-    ///
-    /// As far below zero as above.
-    Symmetric,
-    /// Affine
-    ///
-    /// From the smallest to the largest weight, with a zero point to store.
-    Affine,
-}
-
-/// How many weights share one scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Share {
-    /// Per tensor
-    ///
-    /// One scale for a whole layer.
-    Tensor,
-    /// Per channel
-    ///
-    /// One scale for each output channel.
-    Channel,
 }
 
 /// What a weight's grid reaches.
@@ -138,14 +114,8 @@ impl Params {
                 Bits::Three => 3,
                 Bits::Two => 2,
             },
-            scheme: match self.scheme {
-                Grid::Symmetric => Scheme::Symmetric,
-                Grid::Affine => Scheme::Affine,
-            },
-            granularity: match self.granularity {
-                Share::Tensor => Granularity::Tensor,
-                Share::Channel => Granularity::Channel,
-            },
+            scheme: self.scheme.into(),
+            granularity: self.granularity.into(),
             rounding: Rounding::Nearest,
             activations: Activations::Static(Calibration::MinMax),
         }
@@ -177,7 +147,13 @@ impl Lab for Qat {
     type Params = Params;
 
     fn smoke() -> Params {
-        Params { bits: Bits::Three, epochs: 1, range: Observer::Learned, scheme: Grid::Affine, ..Params::default() }
+        Params {
+            bits: Bits::Three,
+            epochs: 1,
+            range: Observer::Learned,
+            scheme: Placement::Affine,
+            ..Params::default()
+        }
     }
 
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
@@ -185,8 +161,8 @@ impl Lab for Qat {
         let arm = Arm { settings: params.settings(), range: params.range() };
         let mut report = Report::default();
 
-        cx.progress("Loading the digits and the trained networks", 0.0);
-        let subject = Subject::load(cx).await?;
+        cx.progress("Loading images and trained networks", 0.0);
+        let subject = Subject::to_train(params.dataset, cx).await?;
         let ptq = arm.post_training(&subject, cx).await?;
         report.metrics = summary::memory(&subject, &ptq.networks[0]);
         cx.publish(&report)?;

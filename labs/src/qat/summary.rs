@@ -4,7 +4,6 @@ use lab_api::{Family, Kind, Metric};
 use lab_kit::{
     quant::{QuantizedMlp, signal_and_noise, sqnr_db},
     report::{MetricExt, metric, thousands},
-    stats::proportion,
     subject::Subject,
 };
 
@@ -58,15 +57,16 @@ pub(super) fn before(subject: &Subject, fp32: &[u8], ptq: &Outcome) -> Vec<Metri
         metric(Family::Quality, "accuracy_ptq", "Accuracy, rounded afterwards", rounded.percent(rounded.after), "%")
             .higher()
             .baseline(rounded.percent(rounded.before))
-            .interval(share(rounded.after, rounded.images))
+            .interval(share(subject, &ptq.answers))
             .exact(0.0, "sums are of integers")
             .help("Post-training quantization on the same grids; the baseline is FP32."),
     ]
 }
 
-fn share(count: usize, images: usize) -> lab_api::Interval {
-    let interval = proportion(count, images, LEVEL);
-    lab_api::Interval { low: 100.0 * interval.low, high: 100.0 * interval.high, level: LEVEL }
+/// Of an accuracy, in per cent.
+fn share(subject: &Subject, answers: &[u8]) -> lab_api::Interval {
+    let all: Vec<usize> = (0..answers.len()).collect();
+    subject.accuracy_on(&all, answers, LEVEL).1
 }
 
 /// Accuracies, differences, flips, errors.
@@ -76,38 +76,37 @@ pub(super) fn quality(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outc
     let further = subject.compare(fp32, control);
     let against_control = subject.compare(control, &aware.answers);
     let rounded = subject.compare(fp32, &ptq.answers);
-    let images = gain.images;
     let mut metrics = vec![
         trained(
             metric(Family::Quality, "accuracy", "Accuracy with QAT", gain.percent(gain.after), "%")
                 .higher()
                 .baseline(gain.percent(gain.before))
-                .interval(share(gain.after, images))
+                .interval(share(subject, &aware.answers))
                 .help("Of the packed networks on the images they have not seen; the baseline is the same width rounded afterwards."),
         ),
         trained(
             metric(Family::Quality, "gain", "Gained by training through the rounding", gain.points(), "points")
                 .higher()
-                .interval(gain.points_interval(LEVEL))
+                .interval(subject.change_interval(&ptq.answers, &aware.answers, LEVEL))
                 .help("QAT less PTQ at equal bytes, paired on the same images."),
         ),
         trained(
             metric(Family::Quality, "gap", "Gap to FP32", gap.points(), "points")
                 .higher()
-                .interval(gap.points_interval(LEVEL))
+                .interval(subject.change_interval(fp32, &aware.answers, LEVEL))
                 .help("QAT less the FP32 networks as shipped, paired on the same images."),
         ),
         trained(
             metric(Family::Quality, "gap_control", "Gap to FP32 with the same training", against_control.points(), "points")
                 .higher()
-                .interval(against_control.points_interval(LEVEL))
+                .interval(subject.change_interval(control, &aware.answers, LEVEL))
                 .help("The fair comparison: the FP32 networks got the same further epochs on the same images in the same order."),
         ),
         trained(
             metric(Family::Quality, "accuracy_control", "Accuracy of FP32, trained on", further.percent(further.after), "%")
                 .higher()
                 .baseline(further.percent(further.before))
-                .interval(share(further.after, images))
+                .interval(share(subject, control))
                 .help("The control; the baseline is FP32 as shipped."),
         ),
     ];
@@ -115,9 +114,9 @@ pub(super) fn quality(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outc
     metrics.push(
         metric(Family::Quality, "accuracy_fp32", "Accuracy of FP32", gap.percent(gap.before), "%")
             .higher()
-            .interval(share(gap.before, images))
+            .interval(share(subject, fp32))
             .exact(gap.percent(1) + 1e-9, ONE_IMAGE)
-            .help("The networks as shipped (5-fold cross-validation, 1,797 images)."),
+            .help("The networks as shipped, on images they have not seen."),
     );
     metrics.push(trained(
         metric(Family::Quality, "flips", "Images that flipped", gap.flips as f64, "images")
@@ -157,7 +156,7 @@ pub(super) fn weight_sqnr(outcome: &Outcome) -> f64 {
 /// Sentences for this very run.
 pub(super) fn notes(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outcome, aware: &Outcome) -> Vec<String> {
     let gain = subject.compare(&ptq.answers, &aware.answers);
-    let interval = gain.points_interval(LEVEL);
+    let interval = subject.change_interval(&ptq.answers, &aware.answers, LEVEL);
     let mut notes = vec![format!(
         "Of {} images, training turned {} from wrong to right and {} from right to wrong.",
         thousands(gain.images),
@@ -167,7 +166,7 @@ pub(super) fn notes(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outcom
     if interval.low <= 0.0 && interval.high >= 0.0 {
         notes.push("The interval of the gain contains zero: at this width rounding afterwards does about as well, without any training.".into());
     }
-    let further = subject.compare(fp32, control).points_interval(LEVEL);
+    let further = subject.change_interval(fp32, control, LEVEL);
     if further.low <= 0.0 && further.high >= 0.0 {
         notes.push("Training the FP32 networks on changed their accuracy by no more than chance, so the gain is not one of further training.".into());
     }

@@ -35,10 +35,10 @@ pub(super) struct Timing {
 
 /// Times both on the same images.
 pub(super) async fn measure(subject: &Subject, arm: &Arm, how: &Training, cx: &Context) -> Result<Timing, LabError> {
-    let images = subject.models.trained_on(0);
+    let (all, images) = subject.training(0);
     let mut pairs = Vec::new();
     for size in BATCHES {
-        let data = batch(&subject.images, &images[..size.min(images.len())], cx);
+        let data = batch(all, &images[..size.min(images.len())], cx);
         let mut aware = Stepper::new(arm.start(subject, 0, cx), how);
         let mut plain = Stepper::new(Plain(Mlp::new(subject.network(0), &cx.device.clone().autodiff())), how);
         let budget_ms = if size == BATCHES[TRAINED_WITH] { 400.0 } else { 200.0 };
@@ -98,7 +98,7 @@ impl Timing {
         let ratios = |pair: &Pair| {
             pair.first.iter().zip(&pair.second).map(|(a, b)| a / b.max(f64::MIN_POSITIVE)).collect::<Vec<f64>>()
         };
-        let images = subject.images.len();
+        let images = subject.training(0).1.len();
         vec![
             metric(Family::Time, "step_time", "One training step, 64 images", median(first), "ms")
                 .lower()

@@ -13,7 +13,8 @@ mod summary;
 use lab_api::{LabError, Report};
 use lab_kit::{
     Context, Lab,
-    quant::{self, Calibration, Granularity, Scheme, Settings},
+    choices::{Dataset, Nearness, Placement, Share, Width},
+    quant::{self, Calibration, Settings},
     subject::Subject,
 };
 use serde::{Deserialize, Serialize};
@@ -31,12 +32,12 @@ pub struct Params {
     /// Bits per weight
     ///
     /// Width of the numbers that the weights are stored as: integers up to 8 bits, floats at 16.
-    pub bits: Bits,
+    pub bits: Width,
     /// Grid
     ///
     /// Where the representable values lie.
     #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
-    pub scheme: Grid,
+    pub scheme: Placement,
     /// Scales
     ///
     /// How many weights share one scale. More scales follow the weights better and take more bytes.
@@ -52,7 +53,7 @@ pub struct Params {
     ///
     /// How a weight finds its integer.
     #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
-    pub rounding: Rounding,
+    pub rounding: Nearness,
     /// Activations
     ///
     /// Whether what flows between the layers is quantized to 8 bits too, and how its range is found: from 256 training images, or anew for every image.
@@ -70,116 +71,15 @@ impl Default for Params {
     fn default() -> Self {
         Self {
             dataset: Dataset::Digits,
-            bits: Bits::Eight,
-            scheme: Grid::Symmetric,
+            bits: Width::Eight,
+            scheme: Placement::Symmetric,
             granularity: Share::Channel,
             group_size: 32,
-            rounding: Rounding::Nearest,
+            rounding: Nearness::Nearest,
             activations: Activations::MinMax,
             percentile: 99.9,
         }
     }
-}
-
-/// What is quantized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Dataset {
-    /// Digits
-    ///
-    /// Five networks, 64-128-128-10, on 1,797 handwritten digits, each judged by the fifth it has not seen.
-    Digits,
-    /// Glyphs
-    ///
-    /// One network, 256-128-128-47, on letters and digits of many fonts, judged by font families it has never seen: a harder task.
-    Glyphs,
-}
-
-/// Width of the packed weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum Bits {
-    /// 16 bits (FP16)
-    ///
-    /// Half-precision floats: no grid, no scales, and activations stay FP32.
-    #[serde(rename = "16")]
-    Sixteen,
-    /// 8 bits
-    #[serde(rename = "8")]
-    Eight,
-    /// 4 bits
-    #[serde(rename = "4")]
-    Four,
-    /// 3 bits
-    #[serde(rename = "3")]
-    Three,
-    /// 2 bits
-    #[serde(rename = "2")]
-    Two,
-}
-
-impl Bits {
-    const ALL: [Self; 5] = [Self::Sixteen, Self::Eight, Self::Four, Self::Three, Self::Two];
-
-    fn count(self) -> u32 {
-        match self {
-            Self::Sixteen => quant::HALF,
-            Self::Eight => 8,
-            Self::Four => 4,
-            Self::Three => 3,
-            Self::Two => 2,
-        }
-    }
-}
-
-/// Where the representable values lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Grid {
-    /// Symmetric
-    ///
-    /// As far below zero as above.
-    Symmetric,
-    /// Affine
-    ///
-    /// From the smallest to the largest weight, with a zero point to store.
-    Affine,
-}
-
-/// How many weights share one scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Share {
-    /// Per tensor
-    ///
-    /// One scale for a whole layer.
-    Tensor,
-    /// Per channel
-    ///
-    /// One scale for each output channel.
-    Channel,
-    /// Per group
-    ///
-    /// One scale for each group of consecutive weights of a channel.
-    Group,
-}
-
-/// How a weight finds its integer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Rounding {
-    /// To nearest
-    ///
-    /// Each weight for itself.
-    Nearest,
-    /// Error-compensated (GPTQ)
-    ///
-    /// Column by column: what one loses, the next ones make up for, judged by 256 training images.
-    Gptq,
 }
 
 /// What happens to activations.
@@ -216,20 +116,10 @@ pub enum Activations {
 impl Params {
     fn settings(&self) -> Settings {
         Settings {
-            bits: self.bits.count(),
-            scheme: match self.scheme {
-                Grid::Symmetric => Scheme::Symmetric,
-                Grid::Affine => Scheme::Affine,
-            },
-            granularity: match self.granularity {
-                Share::Tensor => Granularity::Tensor,
-                Share::Channel => Granularity::Channel,
-                Share::Group => Granularity::Group(self.group_size as usize),
-            },
-            rounding: match self.rounding {
-                Rounding::Nearest => quant::Rounding::Nearest,
-                Rounding::Gptq => quant::Rounding::Gptq,
-            },
+            bits: self.bits.bits(),
+            scheme: self.scheme.into(),
+            granularity: self.granularity.granularity(self.group_size),
+            rounding: self.rounding.into(),
             activations: match self.activations {
                 Activations::None => quant::Activations::Fp32,
                 Activations::MinMax => quant::Activations::Static(Calibration::MinMax),
@@ -252,7 +142,7 @@ impl Lab for Quantization {
     type Params = Params;
 
     fn smoke() -> Params {
-        Params { bits: Bits::Three, granularity: Share::Group, scheme: Grid::Affine, ..Params::default() }
+        Params { bits: Width::Three, granularity: Share::Group, scheme: Placement::Affine, ..Params::default() }
     }
 
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
@@ -260,10 +150,7 @@ impl Lab for Quantization {
         let mut report = Report::default();
 
         cx.progress("Loading images and trained networks", 0.0);
-        let subject = match params.dataset {
-            Dataset::Digits => Subject::load(cx).await?,
-            Dataset::Glyphs => Subject::load_glyphs(cx).await?,
-        };
+        let subject = Subject::of(params.dataset, cx).await?;
 
         cx.progress("Quantizing", 0.1);
         let networks = quantize(&subject, &settings, cx).await?;
@@ -285,7 +172,7 @@ impl Lab for Quantization {
 
         cx.progress("The same at every width", 0.4);
         let mut sweep = Vec::new();
-        for bits in Bits::ALL.map(Bits::count) {
+        for bits in Width::ALL.map(Width::bits) {
             let arm = Settings { bits, ..settings };
             let networks = quantize(&subject, &arm, cx).await?;
             sweep.push((bits, Outcome::of(&subject, networks, cx).await?.summary(&subject)));

@@ -6,7 +6,7 @@ use lab_kit::{
     models::{Sampling, Transformer, generate},
 };
 
-use super::model::{Packed, Source};
+use super::model::{Loss, Packed, Source};
 
 /// What both models are asked to go on with, and by how many tokens.
 const PROMPT: &str = "A value of this type is";
@@ -15,7 +15,7 @@ const WRITTEN: usize = 40;
 /// What each matrix costs and loses.
 pub(super) fn matrices(packed: &Packed) -> Table {
     let columns = ["Matrix", "Shape", "FP32 (bytes)", "Packed (bytes)", "SQNR (dB)", "Largest weight (σ)"];
-    let row = |loss: &super::model::Loss| {
+    let row = |loss: &Loss| {
         let [rows, inputs] = loss.shape;
         vec![
             Cell::from(loss.name.as_str()),
@@ -36,34 +36,67 @@ pub(super) fn matrices(packed: &Packed) -> Table {
 
 /// Error by kind of matrix: the mean over layers.
 pub(super) fn sqnr(packed: &Packed) -> Chart {
-    let mut kinds: Vec<(String, Vec<f64>)> = Vec::new();
-    for loss in &packed.losses {
+    by_kind(
+        packed,
+        "sqnr",
+        "Which matrices suffer?",
+        "Signal over quantization noise of the weights, the mean over the layers with the range from the worst to the best.",
+        &[("Packed weights", &|loss| Some(loss.sqnr_db))],
+    )
+}
+
+/// Error of what the matrices compute, where it was looked at.
+pub(super) fn outputs(packed: &Packed) -> Option<Chart> {
+    let known = packed.losses.iter().any(|loss| loss.output_sqnr_db.is_some());
+    known.then(|| {
+        by_kind(
+            packed,
+            "output-sqnr",
+            "What does compensating bring?",
+            "Signal over quantization noise of what each matrix makes of its inputs in the example text: every weight rounded \
+             for itself, and errors made up for by the columns after them. Same bytes, same grid. Mean over the layers, with \
+             the range from the worst to the best.",
+            &[
+                ("To nearest", &|loss| loss.output_sqnr_db.map(|both| both[0])),
+                ("Error-compensated", &|loss| loss.output_sqnr_db.map(|both| both[1])),
+            ],
+        )
+    })
+}
+
+/// The name of a series, and its value for a matrix that has one.
+type Of<'a> = (&'a str, &'a dyn Fn(&Loss) -> Option<f64>);
+
+fn by_kind(packed: &Packed, id: &str, title: &str, caption: &str, series: &[Of]) -> Chart {
+    let mut kinds: Vec<(String, Vec<&Loss>)> = Vec::new();
+    for loss in packed.losses.iter().filter(|loss| series.iter().any(|(_, of)| of(loss).is_some())) {
         let kind = loss.name.rsplit('.').next().unwrap_or_default().trim_end_matches("_proj").replace('_', " ");
         match kinds.iter_mut().find(|(known, _)| *known == kind) {
-            Some((_, all)) => all.push(loss.sqnr_db),
-            None => kinds.push((kind, vec![loss.sqnr_db])),
+            Some((_, all)) => all.push(loss),
+            None => kinds.push((kind, vec![loss])),
         }
     }
-    let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
-    let ends = |all: &[f64]| {
-        [all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(f64::NEG_INFINITY, f64::max)]
+    let bars = |(name, of): &Of| {
+        let values = |all: &[&Loss]| all.iter().filter_map(|loss| of(loss)).map(|db| db.max(0.0)).collect::<Vec<f64>>();
+        let all: Vec<Vec<f64>> = kinds.iter().map(|(_, all)| values(all)).collect();
+        let ends = |all: &Vec<f64>| {
+            [all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(0.0, f64::max)]
+        };
+        BarSeries {
+            name: (*name).into(),
+            values: all.iter().map(|all| all.iter().sum::<f64>() / all.len() as f64).collect(),
+            intervals: all.iter().map(ends).collect(),
+        }
     };
     Chart {
-        id: "sqnr".into(),
-        title: "Which matrices suffer?".into(),
-        caption:
-            "Signal over quantization noise of the weights, the mean over the layers with the range from the worst \
-                  to the best."
-                .into(),
+        id: id.into(),
+        title: title.into(),
+        caption: caption.into(),
         x: Axis::linear("Matrix"),
         y: Axis { min: Some(0.0), ..Axis::linear("SQNR (dB)") },
         body: ChartBody::Bar {
             categories: kinds.iter().map(|(kind, _)| kind.clone()).collect(),
-            series: vec![BarSeries {
-                name: "Packed weights".into(),
-                values: kinds.iter().map(|(_, all)| mean(all).max(0.0)).collect(),
-                intervals: kinds.iter().map(|(_, all)| ends(all).map(|end| end.max(0.0))).collect(),
-            }],
+            series: series.iter().map(bars).collect(),
         },
     }
 }

@@ -11,7 +11,8 @@ mod width;
 use lab_api::{LabError, Report};
 use lab_kit::{
     Context, Lab,
-    quant::{Granularity, HALF, Inputs, Scheme, Settings},
+    choices::{Nearness, Placement, Share, Width},
+    quant::{Inputs, Settings},
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,12 +26,12 @@ pub struct Params {
     /// Bits per weight
     ///
     /// Width of the numbers that every matrix is stored as, embedding and output layer too.
-    pub bits: Bits,
+    pub bits: Width,
     /// Grid
     ///
     /// Where the representable values lie.
     #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
-    pub scheme: Grid,
+    pub scheme: Placement,
     /// Scales
     ///
     /// How many weights share one scale.
@@ -42,6 +43,11 @@ pub struct Params {
     #[cfg_attr(feature = "schema", schemars(range(min = 16, max = 192), extend("x-unit" = "weights", "x-step" = 16)))]
     #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "granularity", "is": ["group"]})))]
     pub group_size: u32,
+    /// Rounding
+    ///
+    /// How a weight finds its integer. Examples come from text that is neither trained on nor judged by.
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
+    pub rounding: Nearness,
     /// Activations
     ///
     /// What the packed weights are multiplied with.
@@ -57,67 +63,15 @@ pub struct Params {
 impl Default for Params {
     fn default() -> Self {
         Self {
-            bits: Bits::Four,
-            scheme: Grid::Symmetric,
+            bits: Width::Four,
+            scheme: Placement::Symmetric,
             granularity: Share::Group,
             group_size: 32,
+            rounding: Nearness::Nearest,
             activations: Activations::Fp32,
             windows: 8,
         }
     }
-}
-
-/// Width of the packed weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub enum Bits {
-    /// 16 bits (FP16)
-    ///
-    /// Half-precision floats, as the file holds them: no grid, no scales.
-    #[serde(rename = "16")]
-    Sixteen,
-    /// 8 bits
-    #[serde(rename = "8")]
-    Eight,
-    /// 4 bits
-    #[serde(rename = "4")]
-    Four,
-    /// 3 bits
-    #[serde(rename = "3")]
-    Three,
-    /// 2 bits
-    #[serde(rename = "2")]
-    Two,
-}
-
-/// Where the grid lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Grid {
-    /// Symmetric
-    ///
-    /// As far below zero as above.
-    Symmetric,
-    /// Affine
-    ///
-    /// From the smallest to the largest weight, with a zero point to store.
-    Affine,
-}
-
-/// How many weights share one scale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Share {
-    /// Per channel
-    ///
-    /// One scale for each output channel; in the embedding, for each token.
-    Channel,
-    /// Per group
-    ///
-    /// One scale for each group of consecutive weights of a channel.
-    Group,
 }
 
 /// What happens to activations.
@@ -137,22 +91,9 @@ pub enum Activations {
 
 impl Params {
     fn settings(&self) -> Settings {
-        let bits = match self.bits {
-            Bits::Sixteen => HALF,
-            Bits::Eight => 8,
-            Bits::Four => 4,
-            Bits::Three => 3,
-            Bits::Two => 2,
-        };
-        let scheme = match self.scheme {
-            Grid::Symmetric => Scheme::Symmetric,
-            Grid::Affine => Scheme::Affine,
-        };
-        let granularity = match self.granularity {
-            Share::Channel => Granularity::Channel,
-            Share::Group => Granularity::Group(self.group_size as usize),
-        };
-        Settings::weight_only(bits, scheme, granularity)
+        let granularity = self.granularity.granularity(self.group_size);
+        let rounding = self.rounding.into();
+        Settings { rounding, ..Settings::weight_only(self.bits.bits(), self.scheme.into(), granularity) }
     }
 
     fn inputs(&self) -> Inputs {
@@ -183,7 +124,8 @@ impl Lab for QuantizedLm {
         let windows = source.windows(params.windows as usize);
 
         cx.progress("Packing every matrix", 0.05);
-        let packed = source.pack(&settings, inputs, cx).await?;
+        let examples = source.examples(&settings, cx).await?;
+        let packed = source.pack(&settings, inputs, &examples, cx).await?;
         report.metrics.extend(packed.memory(&source));
         report.metrics.push(packed.worst_sqnr());
         report.tables.push(figures::matrices(&packed));
@@ -196,6 +138,7 @@ impl Lab for QuantizedLm {
         let after = Judged::of(&packed.model, &source, &windows, cx).await?;
         report.metrics.extend(judge::metrics(&before, &after, cx)?);
         report.charts.push(figures::sqnr(&packed));
+        report.charts.extend(figures::outputs(&packed));
         report.charts.extend(figures::texts(&fp32, &packed.model, &source, cx).await?);
         cx.publish(&report)?;
 

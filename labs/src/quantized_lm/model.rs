@@ -4,14 +4,17 @@ use lab_api::{Family, LabError, Metric};
 use lab_kit::{
     Context,
     data::{Corpus, Part},
+    mlp::read,
     models::{LanguageModel, StateDict, Transformer, TransformerConfig, Weight, pack, packed_bytes},
-    quant::{Inputs, PackedMatrix, Settings, signal_and_noise, sqnr_db},
+    quant::{GroupGrids, HALF, Hessian, Inputs, PackedMatrix, Rounding, Settings, Spread, signal_and_noise, sqnr_db},
     report::{MetricExt, metric},
     tokenizer::Tokenizer,
 };
 
 /// Tokens of a window: the model's whole context.
 const WINDOW: usize = 256;
+/// Windows that show what flows into the matrices: 4,096 tokens.
+const EXAMPLES: usize = 16;
 
 /// Weights, tokenizer and held-out text.
 pub(super) struct Source {
@@ -34,6 +37,19 @@ pub(super) struct Loss {
     pub(super) sqnr_db: f64,
     /// Largest weight in standard deviations.
     pub(super) reach: f64,
+    /// Signal to noise of what the matrix makes of its inputs, each weight rounded for itself and as it is; where the
+    /// inputs are known.
+    pub(super) output_sqnr_db: Option<[f64; 2]>,
+}
+
+/// What flows into the matrices when the FP32 model reads a text.
+pub(super) struct Examples {
+    /// Matrices that share an input, by name, and how that input varies.
+    seen: Vec<(Vec<String>, Hessian)>,
+    /// For each, what rounding makes of it.
+    spreads: Vec<Spread>,
+    /// When the grids of groups are fitted.
+    pub(super) grids: GroupGrids,
 }
 
 /// The packed model and what is known of it.
@@ -58,8 +74,7 @@ impl Source {
 
     /// So many stretches of 257 tokens, evenly spread over the text: 256 predictions each.
     pub(super) fn windows(&self, count: usize) -> Vec<&[u32]> {
-        let room = self.tokens.len().saturating_sub(WINDOW + 1);
-        (0..count).map(|i| &self.tokens[i * room / count.max(1)..][..WINDOW + 1]).collect()
+        windows(&self.tokens, count)
     }
 
     pub(super) fn config(&self) -> &TransformerConfig {
@@ -76,20 +91,62 @@ impl Source {
         self.weights.parameters() * size_of::<f32>()
     }
 
-    pub(super) async fn pack(&self, settings: &Settings, inputs: Inputs, cx: &Context) -> Result<Packed, LabError> {
-        let quantize = |weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], settings);
+    /// What error-compensated rounding has to know; nothing where each weight is rounded for itself.
+    pub(super) async fn examples(&self, settings: &Settings, cx: &Context) -> Result<Examples, LabError> {
+        let mut examples = Examples { seen: Vec::new(), spreads: Vec::new(), grids: GroupGrids::Before };
+        if settings.rounding == Rounding::Nearest || settings.bits == HALF {
+            return Ok(examples);
+        }
+        let corpus = Corpus::read(Part::Validation, &cx.asset(Part::Validation.asset()).await?)?;
+        let tokens = self.tokenizer.encode(&corpus.text);
+        let model = self.fp32(cx)?;
+        for window in windows(&tokens, EXAMPLES) {
+            let seen = model.inputs_of_matrices(model.tokens(&[&window[..WINDOW]], &cx.device)?);
+            for (i, (names, input)) in seen.into_iter().enumerate() {
+                if examples.seen.len() == i {
+                    examples.seen.push((names, Hessian::new(input.dims()[1])));
+                }
+                examples.seen[i].1.add(&read(input).await?);
+                cx.checkpoint().await?;
+            }
+        }
+        for (_, hessian) in &examples.seen {
+            examples.spreads.push(Spread::new(hessian));
+            cx.checkpoint().await?;
+        }
+        Ok(examples)
+    }
+
+    pub(super) async fn pack(
+        &self,
+        settings: &Settings,
+        inputs: Inputs,
+        examples: &Examples,
+        cx: &Context,
+    ) -> Result<Packed, LabError> {
+        let quantize = |name: &str, weight: &Weight| match examples.of(name) {
+            Some((_, spread)) => spread.round(&weight.values, settings, examples.grids),
+            None => PackedMatrix::quantize(&weight.values, weight.shape[1], settings),
+        };
         let (matrices, rest) = pack(&self.weights, quantize)?;
         let mut losses = Vec::new();
         for (name, matrix) in &matrices {
             cx.checkpoint().await?;
             let values = self.weights.get(name).map_or(&[][..], |weight| &weight.values);
-            let (signal, noise) = signal_and_noise(values, &matrix.dequantize());
+            let rounded = matrix.dequantize();
+            let (signal, noise) = signal_and_noise(values, &rounded);
             let largest = values.iter().fold(0.0_f32, |most, w| most.max(w.abs()));
             losses.push(Loss {
                 name: name.trim_start_matches("model.").trim_end_matches(".weight").to_owned(),
                 shape: [matrix.rows, matrix.columns],
                 bytes: matrix.bytes(),
                 sqnr_db: sqnr_db(signal, noise),
+                output_sqnr_db: examples.of(name).map(|(hessian, _)| {
+                    let nearest = PackedMatrix::quantize(values, matrix.columns, settings).dequantize();
+                    let power = hessian.output_power(values);
+                    [nearest, rounded]
+                        .map(|rounded| sqnr_db(power, hessian.output_power(&difference(values, &rounded))))
+                }),
                 reach: f64::from(largest) / (signal / values.len().max(1) as f64).sqrt().max(f64::MIN_POSITIVE),
             });
         }
@@ -98,6 +155,22 @@ impl Source {
         let source = (self.which.asset, inputs);
         let model = Transformer::packed(&self.which.config, matrices, &rest, source, &cx.device)?;
         Ok(Packed { model, bytes, read_bytes: bytes - embedding, losses })
+    }
+}
+
+fn windows(tokens: &[u32], count: usize) -> Vec<&[u32]> {
+    let room = tokens.len().saturating_sub(WINDOW + 1);
+    (0..count).map(|i| &tokens[i * room / count.max(1)..][..WINDOW + 1]).collect()
+}
+
+fn difference(a: &[f32], b: &[f32]) -> Vec<f32> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
+}
+
+impl Examples {
+    fn of(&self, matrix: &str) -> Option<(&Hessian, &Spread)> {
+        let at = self.seen.iter().position(|(names, _)| names.iter().any(|name| name == matrix))?;
+        Some((&self.seen[at].1, &self.spreads[at]))
     }
 }
 

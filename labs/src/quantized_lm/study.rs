@@ -3,7 +3,7 @@
 use lab_api::{Axis, Cell, Chart, ChartBody, Family, Interval, LabError, Report, Series, Table};
 use lab_kit::{
     Context,
-    quant::{Granularity, HALF, Inputs, Scheme, Settings},
+    quant::{Granularity, GroupGrids, HALF, Inputs, Rounding, Scheme, Settings},
     report::{MetricExt, metric},
 };
 
@@ -20,6 +20,8 @@ const SCHEMES: [(Scheme, &str); 2] = [(Scheme::Symmetric, "symmetric"), (Scheme:
 
 /// One arm, judged.
 struct Arm {
+    /// Grid, scales, and what is done beyond rounding each weight to the nearest level: 8-bit activations (`int8`), errors
+    /// compensated (`gptq`; `gptq_in_turn` with grids of groups fitted in turn), or neither (`fp32`).
     words: [&'static str; 3],
     bits: u32,
     bytes: usize,
@@ -33,19 +35,30 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     let source = Source::load(cx).await?;
     let windows = source.windows(WINDOWS);
     let before = Judged::of(&source.fp32(cx)?, &source, &windows, cx).await?;
-    let mut plan = vec![(HALF, SCHEMES[0], (Granularity::Channel, "weight"), (Inputs::Float, "fp32"))];
+    let (fp32, int8) = ((Inputs::Float, "fp32"), (Inputs::Int8, "int8"));
+    let (gptq, in_turn) = ((Inputs::Float, "gptq"), (Inputs::Float, "gptq_in_turn"));
+    let mut plan = vec![(HALF, SCHEMES[0], (Granularity::Channel, "weight"), fp32)];
     for bits in [8, 4, 3, 2] {
         for scheme in SCHEMES {
             for granularity in GRANULARITIES {
-                plan.push((bits, scheme, granularity, (Inputs::Float, "fp32")));
-                plan.push((bits, scheme, granularity, (Inputs::Int8, "int8")));
+                plan.extend([fp32, int8].map(|how| (bits, scheme, granularity, how)));
+                plan.extend((bits < 8).then_some((bits, scheme, granularity, gptq)));
+                let grouped = bits < 8 && granularity == GRANULARITIES[2];
+                plan.extend(grouped.then_some((bits, scheme, granularity, in_turn)));
             }
         }
     }
+    let compensated =
+        Settings { rounding: Rounding::Gptq, ..Settings::weight_only(4, Scheme::Symmetric, Granularity::Channel) };
+    let none = source.examples(&Settings { rounding: Rounding::Nearest, ..compensated }, cx).await?;
+    let mut examples = source.examples(&compensated, cx).await?;
     let (mut arms, count) = (Vec::new(), plan.len());
     for (done, (bits, scheme, granularity, inputs)) in plan.into_iter().enumerate() {
         cx.progress("Judging every arm", done as f64 / count as f64);
-        let packed = source.pack(&Settings::weight_only(bits, scheme.0, granularity.0), inputs.0, cx).await?;
+        examples.grids = if inputs == in_turn { GroupGrids::InTurn } else { GroupGrids::Before };
+        let examples = if inputs == gptq || inputs == in_turn { &examples } else { &none };
+        let settings = Settings::weight_only(bits, scheme.0, granularity.0);
+        let packed = source.pack(&settings, inputs.0, examples, cx).await?;
         let after = Judged::of(&packed.model, &source, &windows, cx).await?;
         let found = judge::metrics(&before, &after, cx)?;
         let value = |id: &str| found.iter().find(|metric| metric.id == id);
@@ -75,7 +88,12 @@ fn report(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Report {
     for arm in arms {
         let [scheme, granularity, inputs] = arm.words;
         let name = format!("{}_{scheme}_{granularity}_{inputs}", arm.bits);
-        let words = format!("{} bits, {scheme}, {granularity}, activations {inputs}", arm.bits);
+        let how = match inputs {
+            "gptq" => "error-compensated".to_owned(),
+            "gptq_in_turn" => "error-compensated, grids in turn".to_owned(),
+            inputs => format!("activations {inputs}"),
+        };
+        let words = format!("{} bits, {scheme}, {granularity}, {how}", arm.bits);
         let add = [
             metric(
                 Family::Quality,
@@ -105,7 +123,7 @@ fn report(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Report {
         "Bits",
         "Grid",
         "Scales",
-        "Activations",
+        "Beyond rounding",
         "Bytes",
         "Bits per character",
         "Change",
@@ -126,7 +144,12 @@ fn report(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Report {
                     Cell::from(f64::from(arm.bits)),
                     Cell::from(scheme),
                     Cell::from(granularity),
-                    Cell::from(inputs),
+                    Cell::from(match inputs {
+                        "int8" => "8-bit activations",
+                        "gptq" => "errors compensated",
+                        "gptq_in_turn" => "the same, grids in turn",
+                        _ => "nothing",
+                    }),
                     Cell::from(arm.bytes as f64),
                 ]
                 .into_iter()
@@ -141,10 +164,10 @@ fn report(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Report {
 
 /// Bits per character against bytes, one line for each way to share scales.
 fn chart(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Chart {
-    let of = |scheme: &str, granularity: &str| {
+    let of = |scheme: &str, granularity: &str, how: &str| {
         let mut points: Vec<[f64; 2]> = arms
             .iter()
-            .filter(|arm| arm.words == [scheme, granularity, "fp32"])
+            .filter(|arm| arm.words == [scheme, granularity, how])
             .map(|arm| [arm.bytes as f64, arm.bits_per_character])
             .collect();
         points.sort_by(|a, b| a[0].total_cmp(&b[0]));
@@ -155,7 +178,7 @@ fn chart(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Chart {
     Chart {
         id: "bytes".into(),
         title: "What does each bit buy?".into(),
-        caption: "Bits per character on held-out text against bytes, weights alone quantized, at 8, 4, 3 and 2 bits. Lower and \
+        caption: "Bits per character on held-out text against bytes, weights alone quantized, at 8, 4, 3 and 2 bits (compensated from 4 on). Lower and \
                   further left is better."
             .into(),
         x: Axis::log("Weights (bytes)"),
@@ -163,9 +186,10 @@ fn chart(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Chart {
         body: ChartBody::Line {
             series: vec![
                 line("FP32", vec![[least, fp32], [fp32_bytes as f64, fp32]]),
-                line("Symmetric, per channel", of("symmetric", "channel")),
-                line("Symmetric, groups of 32", of("symmetric", "group_32")),
-                line("Affine, groups of 32", of("affine", "group_32")),
+                line("Symmetric, per channel", of("symmetric", "channel", "fp32")),
+                line("Symmetric, groups of 32", of("symmetric", "group_32", "fp32")),
+                line("Affine, groups of 32", of("affine", "group_32", "fp32")),
+                line("The same, compensated", of("affine", "group_32", "gptq")),
             ],
         },
     }

@@ -12,7 +12,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::{takes_own_kernels, use_own_kernels};
+use super::{has_integer_dots, takes_own_kernels, use_integer_dots, use_own_kernels};
 use crate::{
     mlp::read,
     ops,
@@ -48,7 +48,14 @@ pub async fn agreement(device: &Device, seed: u64, cases: usize) -> Result<Vec<A
 async fn compare(device: &Device, rng: &mut ChaCha8Rng, cases: usize) -> Result<Vec<Agreement>, LabError> {
     let mut found = Vec::new();
     for _ in 0..cases {
-        for case in [Case::product(rng), Case::dense(rng), Case::loss(rng), Case::optimizer(rng), Case::packed(rng)] {
+        for case in [
+            Case::product(rng),
+            Case::dense(rng),
+            Case::loss(rng),
+            Case::optimizer(rng),
+            Case::packed(rng, Inputs::Float),
+            Case::packed(rng, Inputs::Int8),
+        ] {
             let (here, there) = (case.run(device).await?, case.run(&Device::flex()).await?);
             found.push(Agreement { what: format!("{case:?}"), deviation: deviation(&here, &there) });
         }
@@ -80,8 +87,8 @@ enum Case {
     Loss { size: [usize; 2], seed: u64 },
     /// Rows and columns of a parameter.
     Optimizer { size: [usize; 2], seed: u64 },
-    /// Rows of inputs, inputs, outputs; how the weights are packed.
-    Packed { size: [usize; 3], settings: Settings, inputs: Inputs, seed: u64 },
+    /// Rows of inputs, inputs, outputs; how the weights are packed; with integer dot products where there are any.
+    Packed { size: [usize; 3], settings: Settings, inputs: Inputs, dots: bool, seed: u64 },
 }
 
 /// Half of the sizes are multiples of four, for which kernels take other ways.
@@ -109,7 +116,7 @@ impl Case {
         Self::Optimizer { size: [size(rng), size(rng)], seed: rng.random() }
     }
 
-    fn packed(rng: &mut ChaCha8Rng) -> Self {
+    fn packed(rng: &mut ChaCha8Rng, inputs: Inputs) -> Self {
         let bits = [2, 3, 4, 8, HALF][rng.random_range(0..5)];
         let scheme = if rng.random() { Scheme::Symmetric } else { Scheme::Affine };
         let granularity = match rng.random_range(0..3) {
@@ -118,9 +125,9 @@ impl Case {
             // Groups that end within 32 neighbours, and others.
             _ => Granularity::Group(8 * rng.random_range(1..=8)),
         };
-        let inputs = if rng.random() { Inputs::Float } else { Inputs::Int8 };
         let size = [if rng.random() { 1 } else { size(rng) }, 2 * size(rng), size(rng)];
-        Self::Packed { size, settings: Settings::weight_only(bits, scheme, granularity), inputs, seed: rng.random() }
+        let settings = Settings::weight_only(bits, scheme, granularity);
+        Self::Packed { size, settings, inputs, dots: rng.random_bool(0.75), seed: rng.random() }
     }
 
     /// Results and gradients on a device.
@@ -131,7 +138,13 @@ impl Case {
             Self::Dense { size, relu, seed } => dense(size, relu, seed, &tracked).await,
             Self::Loss { size, seed } => loss(size, seed, &tracked).await,
             Self::Optimizer { size, seed } => optimizer(size, seed, &tracked).await,
-            Self::Packed { size, settings, inputs, seed } => packed(size, (settings, inputs), seed, device).await,
+            Self::Packed { size, settings, inputs, dots, seed } => {
+                let before = has_integer_dots();
+                use_integer_dots(before && dots);
+                let found = packed(size, (settings, inputs), seed, device).await;
+                use_integer_dots(before);
+                found
+            }
         }
     }
 }
@@ -257,7 +270,7 @@ mod tests {
             Err(error) => return eprintln!("skipped: {error}"),
         };
         let found = pollster::block_on(agreement(&device, 0, 12)).expect("the device works");
-        assert_eq!(found.len(), 48);
+        assert_eq!(found.len(), 72);
         for Agreement { what, deviation } in found {
             assert!(deviation < 2e-5, "{what}: {deviation:e}");
         }

@@ -13,8 +13,9 @@ use burn::backend::{
 };
 
 use super::{
+    integer,
     launch::{Kernel, Operand, contiguous, empty, groups_of_64, launch, numbers, word},
-    packed::{self, PackedForm},
+    packed::{self, PackedForm, Weights},
     product::{BIAS, RELU, SUMS, product},
 };
 
@@ -85,18 +86,22 @@ pub(super) trait Kernels: Backend {
     /// `[n, inputs]` times a packed matrix, transposed: `[n, outputs]`.
     fn packed_linear(
         x: FloatTensor<Self>,
-        words: IntTensor<Self>,
-        scales: FloatTensor<Self>,
-        zero_points: FloatTensor<Self>,
+        #[extension_type] weights: Weights<Self>,
         form: PackedForm,
+    ) -> FloatTensor<Self>;
+
+    /// The same with inputs rounded to 8 bits, row by row. `dots`: whether shaders have integer dot products.
+    fn packed_linear_int8(
+        x: FloatTensor<Self>,
+        #[extension_type] weights: Weights<Self>,
+        form: PackedForm,
+        dots: bool,
     ) -> FloatTensor<Self>;
 
     /// Rows of a packed matrix: `[n]` to `[n, inputs]`.
     fn packed_rows(
         ids: IntTensor<Self>,
-        words: IntTensor<Self>,
-        scales: FloatTensor<Self>,
-        zero_points: FloatTensor<Self>,
+        #[extension_type] weights: Weights<Self>,
         form: PackedForm,
     ) -> FloatTensor<Self>;
 }
@@ -161,24 +166,16 @@ impl Kernels for Cube {
         adamw(parameter, gradient, Some([contiguous(moment_1), contiguous(moment_2)]), step)
     }
 
-    fn packed_linear(
-        x: CubeTensor,
-        words: CubeTensor,
-        scales: CubeTensor,
-        zero_points: CubeTensor,
-        form: PackedForm,
-    ) -> CubeTensor {
-        packed::linear(x, &words, &scales, &zero_points, form)
+    fn packed_linear(x: CubeTensor, weights: Weights<Self>, form: PackedForm) -> CubeTensor {
+        packed::linear(x, &weights, form)
     }
 
-    fn packed_rows(
-        ids: CubeTensor,
-        words: CubeTensor,
-        scales: CubeTensor,
-        zero_points: CubeTensor,
-        form: PackedForm,
-    ) -> CubeTensor {
-        packed::rows(ids, &words, &scales, &zero_points, form)
+    fn packed_linear_int8(x: CubeTensor, weights: Weights<Self>, form: PackedForm, dots: bool) -> CubeTensor {
+        integer::linear_int8(x, &weights, form, dots)
+    }
+
+    fn packed_rows(ids: CubeTensor, weights: Weights<Self>, form: PackedForm) -> CubeTensor {
+        packed::rows(ids, &weights, form)
     }
 }
 
@@ -359,25 +356,31 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 
     // Packed weights are not trained: what is rounded has no gradient.
 
-    fn packed_linear(
-        x: FloatTensor<Self>,
-        words: IntTensor<Self>,
-        scales: FloatTensor<Self>,
-        zero_points: FloatTensor<Self>,
-        form: PackedForm,
-    ) -> FloatTensor<Self> {
-        let (x, scales, zero_points) = (x.into_primitive(), scales.into_primitive(), zero_points.into_primitive());
-        Self::from_inner(B::packed_linear(x, words, scales, zero_points, form))
+    fn packed_linear(x: FloatTensor<Self>, weights: Weights<Self>, form: PackedForm) -> FloatTensor<Self> {
+        Self::from_inner(B::packed_linear(x.into_primitive(), inner(weights), form))
     }
 
-    fn packed_rows(
-        ids: IntTensor<Self>,
-        words: IntTensor<Self>,
-        scales: FloatTensor<Self>,
-        zero_points: FloatTensor<Self>,
+    fn packed_linear_int8(
+        x: FloatTensor<Self>,
+        weights: Weights<Self>,
         form: PackedForm,
+        dots: bool,
     ) -> FloatTensor<Self> {
-        let (scales, zero_points) = (scales.into_primitive(), zero_points.into_primitive());
-        Self::from_inner(B::packed_rows(ids, words, scales, zero_points, form))
+        Self::from_inner(B::packed_linear_int8(x.into_primitive(), inner(weights), form, dots))
+    }
+
+    fn packed_rows(ids: IntTensor<Self>, weights: Weights<Self>, form: PackedForm) -> FloatTensor<Self> {
+        Self::from_inner(B::packed_rows(ids, inner(weights), form))
+    }
+}
+
+/// Packed weights without the trace of gradients that they never have.
+fn inner<B: Kernels, C: CheckpointStrategy>(weights: Weights<Autodiff<B, C>>) -> Weights<B> {
+    let Weights { words, scales, zero_points, sums } = weights;
+    Weights {
+        words,
+        scales: scales.into_primitive(),
+        zero_points: zero_points.into_primitive(),
+        sums: sums.into_primitive(),
     }
 }

@@ -9,6 +9,7 @@
 //! The products of packed weights ([`packed`]) have no twin in Burn and run on every adapter.
 
 mod agreement;
+mod integer;
 mod kernels;
 mod launch;
 mod packed;
@@ -32,6 +33,19 @@ static OWN_KERNELS: AtomicBool = AtomicBool::new(false);
 /// adapter; benchmarks and tests compare both.
 pub fn use_own_kernels(own: bool) {
     OWN_KERNELS.store(own, Ordering::Relaxed);
+}
+
+static INTEGER_DOTS: AtomicBool = AtomicBool::new(cfg!(not(target_family = "wasm")));
+
+/// Tells whether shaders have `packed_4x8_integer_dot_product`. Natively they do (naga writes it for every driver); whoever
+/// runs in a browser has to ask there.
+pub fn use_integer_dots(there: bool) {
+    INTEGER_DOTS.store(there, Ordering::Relaxed);
+}
+
+/// Whether products of packed weights and 8-bit inputs are of integers.
+pub(crate) fn has_integer_dots() -> bool {
+    INTEGER_DOTS.load(Ordering::Relaxed)
 }
 
 /// Whether operations on this device take the kernels of this module.

@@ -1,7 +1,11 @@
 //! Packed weights on the GPU: read as they are, 32 at a time, and turned into floats in registers only.
 
 use burn::{
-    backend::{Dispatch, wgpu::CubeTensor},
+    backend::{
+        Backend, Cube, Dispatch, ExtensionType,
+        tensor::{FloatTensor, IntTensor},
+        wgpu::CubeTensor,
+    },
     tensor::{Device, Int, Tensor, TensorData},
 };
 
@@ -12,18 +16,18 @@ use super::{
 use crate::quant::{HALF, PackedMatrix, packed_len};
 
 /// Columns that a thread reads at once: whole words at every width.
-const CHUNK: usize = 32;
+pub(super) const CHUNK: usize = 32;
 /// Rows of inputs that share what a thread has unpacked.
-const TILE: usize = 4;
+pub(super) const TILE: usize = 4;
 /// Threads of a workgroup.
-const THREADS: usize = 64;
+pub(super) const THREADS: usize = 64;
 
 /// What the kernels must know of a matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedForm {
-    rows: usize,
-    columns: usize,
-    bits: u32,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    pub(super) bits: u32,
     group_size: usize,
     /// Scales of a row; 0 where the whole matrix has one.
     groups: usize,
@@ -41,6 +45,17 @@ pub struct PackedBuffers {
     scales: Tensor<1>,
     /// As many as scales where the grid is affine, else one.
     zero_points: Tensor<1>,
+    /// `[rows]`: the sum of each row's weights, by which a zero point of the inputs is made up for.
+    sums: Tensor<1>,
+}
+
+/// The same tensors beyond Burn's dispatch.
+#[derive(ExtensionType)]
+pub(super) struct Weights<B: Backend> {
+    pub(super) words: IntTensor<B>,
+    pub(super) scales: FloatTensor<B>,
+    pub(super) zero_points: FloatTensor<B>,
+    pub(super) sums: FloatTensor<B>,
 }
 
 impl PackedBuffers {
@@ -76,95 +91,95 @@ impl PackedBuffers {
             words: Tensor::from_data(TensorData::new(words, [count]), device),
             scales: floats(or_one(matrix.scales.clone())),
             zero_points: floats(or_one(matrix.zero_points.iter().map(|zero| f32::from(*zero)).collect())),
+            sums: floats(sums(matrix)),
         }
-    }
-
-    /// Bits of a weight.
-    #[must_use]
-    pub fn bits(&self) -> u32 {
-        self.form.bits
     }
 
     /// `[n, inputs]` to `[n, outputs]`.
     #[must_use]
     pub fn linear(&self, x: Tensor<2>) -> Tensor<2> {
-        let (words, scales, zero_points) = self.dispatched();
-        Tensor::from_dispatch(<Dispatch as Kernels>::packed_linear(
-            x.into_dispatch(),
-            words,
-            scales,
-            zero_points,
-            self.form,
-        ))
+        Tensor::from_dispatch(<Dispatch as Kernels>::packed_linear(x.into_dispatch(), self.weights(), self.form))
+    }
+
+    /// The same with inputs rounded to 8 bits, each row on a grid of its own; [`HALF`] has no integers and rounds nothing.
+    #[must_use]
+    pub fn linear_int8(&self, x: Tensor<2>) -> Tensor<2> {
+        if self.form.bits == HALF {
+            return self.linear(x);
+        }
+        let (x, dots) = (x.into_dispatch(), super::has_integer_dots());
+        Tensor::from_dispatch(<Dispatch as Kernels>::packed_linear_int8(x, self.weights(), self.form, dots))
     }
 
     /// The rows with these numbers: `[n]` to `[n, inputs]`.
     #[must_use]
     pub fn rows(&self, ids: Tensor<1, Int>) -> Tensor<2> {
-        let (words, scales, zero_points) = self.dispatched();
-        Tensor::from_dispatch(<Dispatch as Kernels>::packed_rows(
-            ids.into_dispatch(),
-            words,
-            scales,
-            zero_points,
-            self.form,
-        ))
+        Tensor::from_dispatch(<Dispatch as Kernels>::packed_rows(ids.into_dispatch(), self.weights(), self.form))
+    }
+
+    fn weights(&self) -> Weights<Dispatch> {
+        let Self { words, scales, zero_points, sums, .. } = self.clone();
+        Weights {
+            words: words.into_dispatch(),
+            scales: scales.into_dispatch(),
+            zero_points: zero_points.into_dispatch(),
+            sums: sums.into_dispatch(),
+        }
     }
 }
 
+/// The sum of each row's weights.
+fn sums(matrix: &PackedMatrix) -> Vec<f32> {
+    let (mut codes, mut centred) = (vec![0; matrix.columns], vec![0; matrix.columns]);
+    let mut weights = vec![0.0; matrix.columns];
+    let mut sum = |row| {
+        matrix.dequantize_row(row, &mut codes, &mut centred, &mut weights);
+        weights.iter().map(|w| f64::from(*w)).sum::<f64>() as f32
+    };
+    (0..matrix.rows).map(&mut sum).collect()
+}
+
 /// The launch of [`PackedBuffers::linear`].
-pub(super) fn linear(
-    x: CubeTensor,
-    words: &CubeTensor,
-    scales: &CubeTensor,
-    zero_points: &CubeTensor,
-    form: PackedForm,
-) -> CubeTensor {
+pub(super) fn linear(x: CubeTensor, weights: &Weights<Cube>, form: PackedForm) -> CubeTensor {
     let x = contiguous(x);
     let n = x.meta.shape()[0];
     let y = empty([n, form.rows], &x);
     let tile = if n == 1 { 1 } else { TILE };
     let vectors = form.columns.is_multiple_of(CHUNK);
     let element = if vectors { "vec4<f32>" } else { "f32" };
-    let variant = form.variant() << 3 | u32::from(vectors) << 2 | u32::from(tile > 1) << 1;
+    let variant = form.variant() << 2 | u32::from(vectors) << 1 | u32::from(tile > 1);
     let kernel =
         Kernel { name: "packed_linear", variant, body: linear_text(form, tile, vectors), threads: (word(THREADS), 1) };
-    let inputs = [Operand { name: "x", element, tensor: &x }];
+    let inputs = vec![Operand { name: "x", element, tensor: &x }];
     let [groups_x, groups_y] = [word(form.rows.div_ceil(THREADS)), word(n.div_ceil(tile))];
-    form.launch(kernel, inputs, words, scales, zero_points, &y, n, [groups_x, groups_y, 1]);
+    form.launch(kernel, inputs, weights, &y, n, [groups_x, groups_y, 1]);
     y
 }
 
 /// The launch of [`PackedBuffers::rows`].
-pub(super) fn rows(
-    ids: CubeTensor,
-    words: &CubeTensor,
-    scales: &CubeTensor,
-    zero_points: &CubeTensor,
-    form: PackedForm,
-) -> CubeTensor {
+pub(super) fn rows(ids: CubeTensor, weights: &Weights<Cube>, form: PackedForm) -> CubeTensor {
     let ids = contiguous(ids);
     let n = ids.meta.shape()[0];
-    let y = empty([n, form.columns], scales);
+    let y = empty([n, form.columns], &weights.scales);
     let body = format!("{}{}", form.constants(), include_str!("packed_rows.wgsl"));
     let kernel = Kernel { name: "packed_rows", variant: form.variant(), body, threads: (word(THREADS), 1) };
-    let inputs = [Operand { name: "ids", element: "i32", tensor: &ids }];
-    form.launch(kernel, inputs, words, scales, zero_points, &y, n, groups_of_64(n * form.columns));
+    let inputs = vec![Operand { name: "ids", element: "i32", tensor: &ids }];
+    form.launch(kernel, inputs, weights, &y, n, groups_of_64(n * form.columns));
     y
 }
 
 impl PackedForm {
     /// Whether 32 neighbours always share a scale.
-    fn one_scale_a_chunk(self) -> bool {
+    pub(super) fn one_scale_a_chunk(self) -> bool {
         self.groups <= 1 || self.group_size.is_multiple_of(CHUNK)
     }
 
     /// Tells texts apart: width, grid, and how often scales change.
-    fn variant(self) -> u32 {
+    pub(super) fn variant(self) -> u32 {
         self.bits << 2 | u32::from(self.affine) << 1 | u32::from(self.one_scale_a_chunk())
     }
 
-    fn constants(self) -> String {
+    pub(super) fn constants(self) -> String {
         let zero = if self.affine { "zero_points[scale_at(row, column)]".to_owned() } else { self.middle() };
         format!(
             "const BITS: u32 = {}u;\nconst HALF: bool = {};\n\
@@ -180,26 +195,20 @@ impl PackedForm {
         if self.bits == HALF { "0.0".to_owned() } else { format!("{}.0", 1 << (self.bits - 1)) }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "four of them are one packed matrix on the other side of Burn's dispatch"
-    )]
-    fn launch(
+    /// Starts a kernel that reads `inputs` and these weights and writes `y` for `n` rows of inputs.
+    pub(super) fn launch(
         self,
         kernel: Kernel,
-        inputs: [Operand; 1],
-        words: &CubeTensor,
-        scales: &CubeTensor,
-        zero_points: &CubeTensor,
+        mut operands: Vec<Operand>,
+        weights: &Weights<Cube>,
         y: &CubeTensor,
         n: usize,
         groups: [u32; 3],
     ) {
-        let [input] = inputs;
-        let mut operands =
-            vec![input, Operand { name: "words", element: "u32", tensor: words }, Operand::new("scales", scales)];
+        operands.push(Operand { name: "words", element: "u32", tensor: &weights.words });
+        operands.push(Operand::new("scales", &weights.scales));
         if self.affine {
-            operands.push(Operand::new("zero_points", zero_points));
+            operands.push(Operand::new("zero_points", &weights.zero_points));
         }
         let step = usize::from(self.groups > 0);
         let numbers = [n, self.rows, self.columns, self.groups, self.group_size, step].map(word);
@@ -222,7 +231,7 @@ fn linear_text(form: PackedForm, tile: usize, vectors: bool) -> String {
         );
         let quads: Vec<usize> = (start / 4..(start + block) / 4).collect();
         for quad in &quads {
-            let codes: Vec<String> = (4 * quad..4 * quad + 4).map(|i| code(i, bits)).collect();
+            let codes: Vec<String> = (4 * quad..4 * quad + 4).map(|i| float_code(i, bits)).collect();
             body += &format!("        let q{quad} = vec4<f32>({}) - zero;\n", codes.join(", "));
         }
         for b in 0..tile {
@@ -253,30 +262,19 @@ fn linear_text(form: PackedForm, tile: usize, vectors: bool) -> String {
     )
 }
 
-/// Code `i` of a chunk, from the words that hold it.
-fn code(i: usize, bits: usize) -> String {
+/// Code `i` of a chunk as a float, from the words that hold it.
+fn float_code(i: usize, bits: usize) -> String {
     if bits == HALF as usize {
         return format!("unpack2x16float(w{})[{}]", i / 2, i % 2);
     }
+    format!("f32({})", code(i, bits))
+}
+
+/// The same as an integer.
+pub(super) fn code(i: usize, bits: usize) -> String {
     let (first, mask) = (i * bits, (1_u32 << bits) - 1);
     let (at, shift) = (first / 32, first % 32);
     let low = format!("(w{at} >> {shift}u)");
     let whole = if shift + bits > 32 { format!("({low} | (w{} << {}u))", at + 1, 32 - shift) } else { low };
-    format!("f32({whole} & {mask}u)")
-}
-
-type Dispatched = (
-    burn::backend::tensor::IntTensor<Dispatch>,
-    burn::backend::tensor::FloatTensor<Dispatch>,
-    burn::backend::tensor::FloatTensor<Dispatch>,
-);
-
-impl PackedBuffers {
-    fn dispatched(&self) -> Dispatched {
-        (
-            self.words.clone().into_dispatch(),
-            self.scales.clone().into_dispatch(),
-            self.zero_points.clone().into_dispatch(),
-        )
-    }
+    format!("({whole} & {mask}u)")
 }

@@ -11,6 +11,9 @@ use crate::ops::matmul;
 /// Instead of -∞: large enough to vanish in the softmax, and a number that every shader language can write.
 const HIDDEN: f32 = -1e9;
 
+/// Sees what matrices are given: their names within the layer, and the one input `[B, T, inputs]` that all of them get.
+pub(super) type Watch<'a> = dyn FnMut(&[&str], &Tensor<3>) + 'a;
+
 /// One layer's attention.
 #[derive(Module, Debug)]
 pub struct Attention {
@@ -23,17 +26,18 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// `[B, T, C]` to `[B, T, C]`. With a cache the tokens continue what it holds.
+    /// `[B, T, C]` to `[B, T, C]`. With a cache the tokens continue what it holds. `watch` sees what the matrices are given.
     pub(super) fn forward(
         &self,
         x: Tensor<3>,
         rope: &Rope,
-        mask: Option<Tensor<4>>,
-        start: usize,
+        (mask, start): (Option<Tensor<4>>, usize),
         cache: Option<LayerCache>,
+        watch: &mut Watch,
     ) -> (Tensor<3>, Option<LayerCache>) {
         let [b, t, c] = x.dims();
         let d = c / self.heads;
+        watch(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], &x);
         let split = |y: Tensor<3>, heads: usize| y.reshape([b, t, heads, d]).swap_dims(1, 2); // [B, heads, T, D]
         let q = rope.turn(split(self.q_proj.forward(x.clone()), self.heads), start);
         let k = rope.turn(split(self.k_proj.forward(x.clone()), self.key_value_heads), start);
@@ -48,6 +52,7 @@ impl Attention {
         };
         let y = attend(q, k, v, mask); // [B, H, T, D]
         let y = y.swap_dims(1, 2).reshape([b, t, c]);
+        watch(&["self_attn.o_proj"], &y);
         (self.o_proj.forward(y), cache)
     }
 }

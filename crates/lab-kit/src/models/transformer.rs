@@ -11,7 +11,8 @@ use burn::{
 use lab_api::LabError;
 
 use super::{
-    Attention, KvCache, Projection, Rope, StateDict, TokenEmbedding, TransformerConfig, attention::causal_mask,
+    Attention, KvCache, Projection, Rope, StateDict, TokenEmbedding, TransformerConfig,
+    attention::{Watch, causal_mask},
     cache::LayerCache,
 };
 use crate::quant::{Inputs, PackedMatrix, PackedWeight};
@@ -182,7 +183,27 @@ impl Transformer {
     /// Logits `[B, T, V]` of tokens `[B, T]` that begin at position 0.
     #[must_use]
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        self.head(self.body(tokens, 0, None).0)
+        self.head(self.body(tokens, 0, None, &mut |_, _, _| ()).0)
+    }
+
+    /// What each matrix is multiplied with when the model reads tokens `[B, T]` from position 0: the matrices that share an
+    /// input, by their names in [`TransformerConfig::shapes`], and that input, `[B · T, inputs]`. The embedding, of which
+    /// rows are read, has none, unless it is the output layer too.
+    #[must_use]
+    pub fn inputs_of_matrices(&self, tokens: Tensor<2, Int>) -> Vec<(Vec<String>, Tensor<2>)> {
+        let flat = |x: &Tensor<3>| {
+            let [b, t, c] = x.dims();
+            x.clone().reshape([b * t, c])
+        };
+        let mut seen = Vec::new();
+        let mut watch = |layer: usize, names: &[&str], x: &Tensor<3>| {
+            let names = names.iter().map(|name| format!("model.layers.{layer}.{name}.weight"));
+            seen.push((names.collect(), flat(x)));
+        };
+        let (last, _) = self.body(tokens, 0, None, &mut watch);
+        let head = if self.lm_head.is_some() { "lm_head.weight" } else { "model.embed_tokens.weight" };
+        seen.push((vec![head.to_owned()], flat(&last)));
+        seen
     }
 
     /// Logits `[B, T, V]` of tokens `[B, T]` that continue what the cache holds; the cache then holds them too.
@@ -209,32 +230,34 @@ impl Transformer {
         cache.admit(b, t)?;
         // Taken out, so that no second reference forces a copy.
         let layers = std::mem::take(&mut cache.layers);
-        let (y, layers) = self.body(tokens, cache.length, Some(layers));
+        let (y, layers) = self.body(tokens, cache.length, Some(layers), &mut |_, _, _| ());
         cache.layers = layers;
         cache.length += t;
         Ok(y)
     }
 
-    /// Normalized activations `[B, T, C]` before the output layer.
+    /// Normalized activations `[B, T, C]` before the output layer. `watch` sees what each layer's matrices are given.
     fn body(
         &self,
         tokens: Tensor<2, Int>,
         start: usize,
         caches: Option<Vec<LayerCache>>,
+        watch: &mut dyn FnMut(usize, &[&str], &Tensor<3>),
     ) -> (Tensor<3>, Vec<LayerCache>) {
         let [_, t] = tokens.dims();
         let mask = causal_mask(t, start, &tokens.device().inner());
         let mut x = self.model.embed_tokens.forward(tokens); // [B, T, C]
         let mut caches = caches.map(Vec::into_iter);
         let mut kept = Vec::new();
-        for layer in &self.model.layers {
+        for (number, layer) in self.model.layers.iter().enumerate() {
+            let watch: &mut Watch = &mut |names, x| watch(number, names, x);
             let cache = caches.as_mut().and_then(Iterator::next);
             let normed = layer.input_layernorm.forward(x.clone());
-            let (y, cache) = layer.self_attn.forward(normed, &self.rope, mask.clone(), start, cache);
+            let (y, cache) = layer.self_attn.forward(normed, &self.rope, (mask.clone(), start), cache, watch);
             kept.extend(cache);
             x = x + y;
             let normed = layer.post_attention_layernorm.forward(x.clone());
-            x = x + layer.mlp.forward(normed);
+            x = x + layer.mlp.forward(normed, watch);
         }
         (self.model.norm.forward(x), kept)
     }
@@ -249,8 +272,11 @@ impl Transformer {
 
 impl FeedForward {
     /// `[B, T, C]` to `[B, T, C]`.
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.down_proj.forward(silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x))
+    fn forward(&self, x: Tensor<3>, watch: &mut Watch) -> Tensor<3> {
+        watch(&["mlp.gate_proj", "mlp.up_proj"], &x);
+        let inner = silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x);
+        watch(&["mlp.down_proj"], &inner);
+        self.down_proj.forward(inner)
     }
 }
 
@@ -397,7 +423,8 @@ mod tests {
             let config = TransformerConfig { tied, ..tiny() };
             let weights = config.init(&mut rng);
             let settings = Settings::weight_only(bits, Scheme::Affine, Granularity::Group(8));
-            let quantize = |weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
+            let quantize =
+                |_: &str, weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
             let (matrices, rest) = pack(&weights, quantize).expect("packs");
             let mut rounded = weights.clone();
             for (name, matrix) in &matrices {
@@ -419,12 +446,39 @@ mod tests {
     }
 
     #[test]
+    fn every_matrix_shows_the_input_that_its_name_says() {
+        let device = Device::flex();
+        for tied in [false, true] {
+            let config = TransformerConfig { tied, ..tiny() };
+            let model = random(&config, 0, &device);
+            let tokens = || model.tokens(&[&[3, 1, 4], &[1, 5, 9]], &device).expect("valid");
+            let seen = model.inputs_of_matrices(tokens());
+            let mut named: Vec<(String, usize)> = Vec::new();
+            for (names, input) in &seen {
+                let [rows, columns] = input.dims();
+                assert_eq!(rows, 6);
+                named.extend(names.iter().map(|name| (name.clone(), columns)));
+            }
+            let matrices = config.shapes().into_iter().filter(|(_, shape)| shape.len() == 2);
+            let mut expected: Vec<(String, usize)> = matrices.map(|(name, shape)| (name, shape[1])).collect();
+            expected.retain(|(name, _)| tied || !name.contains("embed_tokens"));
+            named.sort();
+            expected.sort();
+            assert_eq!(named, expected);
+            // The last of them, given to the output layer, makes the logits.
+            let (_, last) = &seen[seen.len() - 1];
+            let logits = model.head(last.clone().reshape([2, 3, config.channels]));
+            assert!(worst(logits, model.forward(tokens())) < 1e-6);
+        }
+    }
+
+    #[test]
     fn a_packed_model_never_holds_a_matrix_of_floats() {
         let _alone = alone_in_memory();
         let cx = context(Rc::new(FakeClock::real()));
         let config = TransformerConfig { vocabulary: 8192, channels: 256, layers: 1, feed_forward: 4096, ..tiny() };
         let settings = Settings::weight_only(4, Scheme::Symmetric, Granularity::Group(32));
-        let quantize = |weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
+        let quantize = |_: &str, weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
         let (matrices, rest) = pack(&config.init(&mut crate::rng(0, "w")), quantize).expect("packs");
         let largest = 8192 * 256 * size_of::<f32>();
         let model = Transformer::packed(&config, matrices, &rest, ("packed", Inputs::Int8), &cx.device).expect("fits");

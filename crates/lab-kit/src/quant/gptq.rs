@@ -1,7 +1,7 @@
 //! Error-compensated rounding (Frantar et al., 2023, arXiv:2210.17323).
 
 use super::{
-    Calibration, Granularity, Grid, PackedMatrix, Settings, fit_range,
+    Calibration, Grid, PackedMatrix, Settings, fit_range,
     linalg::{cholesky, inverse},
     packed::fit_grids,
 };
@@ -15,61 +15,129 @@ const DAMPING: f64 = 0.01;
 /// proportion to how the inputs of the two columns vary together.
 #[must_use]
 pub fn gptq(weight: &[f32], columns: usize, inputs: &[f32], settings: &Settings) -> PackedMatrix {
-    let spread = spread(&hessian(inputs, columns), columns);
-    let mut grids = fit_grids(weight, columns, settings, Calibration::MinMax);
-    let group_size = settings.granularity.group_size(columns);
-    let groups = columns.div_ceil(group_size);
-    let mut codes = vec![0; weight.len()];
-    for (r, row) in weight.chunks_exact(columns).enumerate() {
-        let mut row: Vec<f64> = row.iter().map(|w| f64::from(*w)).collect();
-        for j in 0..columns {
-            let index = if grids.len() == 1 { 0 } else { r * groups + j / group_size };
-            if matches!(settings.granularity, Granularity::Group(_)) && j.is_multiple_of(group_size) {
-                // The group has already taken up the errors of those before it: fit its grid to what it is now.
-                let end = (j + group_size).min(columns);
-                let block: Vec<f32> = row[j..end].iter().map(|w| *w as f32).collect();
-                grids[index] = fit_range(Calibration::MinMax, settings.scheme, settings.bits, &block);
-            }
-            let grid: Grid = grids[index];
-            let code = grid.code(row[j] as f32);
-            codes[r * columns + j] = code;
-            let error = (row[j] - f64::from(grid.value(code))) / spread[j * columns + j];
-            let shares = &spread[j * columns + j + 1..(j + 1) * columns];
-            row[j + 1..].iter_mut().zip(shares).for_each(|(w, share)| *w -= error * share);
-        }
-    }
-    PackedMatrix::from_codes(&codes, columns, settings, &grids)
+    let mut hessian = Hessian::new(columns);
+    hessian.add(inputs);
+    Spread::new(&hessian).round(weight, settings, GroupGrids::Before)
 }
 
-/// Second derivative of the squared output error by the weights of a row: `2 Xᵀ X`, damped: `[columns, columns]`.
-fn hessian(inputs: &[f32], columns: usize) -> Vec<f64> {
-    let mut hessian = vec![0.0; columns * columns];
-    for x in inputs.chunks_exact(columns) {
-        for (i, a) in x.iter().enumerate().filter(|(_, a)| **a != 0.0) {
-            for (h, b) in hessian[i * columns..(i + 1) * columns].iter_mut().zip(x) {
-                *h += 2.0 * f64::from(*a) * f64::from(*b);
+impl Spread {
+    /// The same for every matrix that has these inputs.
+    #[must_use]
+    pub fn round(&self, weight: &[f32], settings: &Settings, when: GroupGrids) -> PackedMatrix {
+        let columns = self.columns;
+        let mut grids = fit_grids(weight, columns, settings, Calibration::MinMax);
+        let group_size = settings.granularity.group_size(columns);
+        let groups = columns.div_ceil(group_size);
+        let mut codes = vec![0; weight.len()];
+        for (r, row) in weight.chunks_exact(columns).enumerate() {
+            let mut row: Vec<f64> = row.iter().map(|w| f64::from(*w)).collect();
+            for j in 0..columns {
+                let index = if grids.len() == 1 { 0 } else { r * groups + j / group_size };
+                if when == GroupGrids::InTurn && j.is_multiple_of(group_size) && grids.len() > 1 {
+                    let end = (j + group_size).min(columns);
+                    let block: Vec<f32> = row[j..end].iter().map(|w| *w as f32).collect();
+                    grids[index] = fit_range(Calibration::MinMax, settings.scheme, settings.bits, &block);
+                }
+                let grid: Grid = grids[index];
+                let code = grid.code(row[j] as f32);
+                codes[r * columns + j] = code;
+                let error = (row[j] - f64::from(grid.value(code))) / self.upper[j * columns + j];
+                let shares = &self.upper[j * columns + j + 1..(j + 1) * columns];
+                row[j + 1..].iter_mut().zip(shares).for_each(|(w, share)| *w -= error * share);
+            }
+        }
+        PackedMatrix::from_codes(&codes, columns, settings, &grids)
+    }
+}
+// ANCHOR_END: gptq
+
+/// When the grid of a group of weights is fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupGrids {
+    /// Before anything is rounded.
+    Before,
+    /// When the group's turn comes, as in the paper: it reaches what the group has become, errors taken up included. With few
+    /// levels those errors are large, so that steps grow from group to group.
+    InTurn,
+}
+
+/// How the inputs of a layer vary together: `2 Xᵀ X`, the second derivative of the squared output error by the weights of a
+/// row, `[columns, columns]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hessian {
+    columns: usize,
+    /// Its upper triangle; what is below is not kept up.
+    upper: Vec<f64>,
+}
+
+impl Hessian {
+    /// Of no inputs yet.
+    #[must_use]
+    pub fn new(columns: usize) -> Self {
+        Self { columns, upper: vec![0.0; columns * columns] }
+    }
+
+    /// Takes more inputs into account, `[examples, columns]`.
+    pub fn add(&mut self, inputs: &[f32]) {
+        let n = self.columns;
+        for x in inputs.chunks_exact(n) {
+            let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
+            for (i, a) in x.iter().enumerate().filter(|(_, a)| **a != 0.0) {
+                let twice = 2.0 * a;
+                self.upper[i * n + i..(i + 1) * n].iter_mut().zip(&x[i..]).for_each(|(h, b)| *h += twice * b);
             }
         }
     }
-    let mean = (0..columns).map(|i| hessian[i * columns + i]).sum::<f64>() / columns.max(1) as f64;
-    // Without any input, all directions count alike and nothing is made up for.
-    let damping = if mean > 0.0 { DAMPING * mean } else { 1.0 };
-    (0..columns).for_each(|i| hessian[i * columns + i] += damping);
-    hessian
+
+    /// Sum of squares of what a matrix (`[rows, columns]`) makes of the inputs seen.
+    #[must_use]
+    pub fn output_power(&self, weight: &[f32]) -> f64 {
+        let n = self.columns;
+        let of_row = |row: &[f32]| {
+            let row: Vec<f64> = row.iter().map(|w| f64::from(*w)).collect();
+            // Off the diagonal every product stands for two.
+            let from = |i: usize| {
+                let beyond = self.upper[i * n + i + 1..(i + 1) * n].iter().zip(&row[i + 1..]);
+                row[i] * (0.5 * self.upper[i * n + i] * row[i] + beyond.map(|(h, w)| h * w).sum::<f64>())
+            };
+            (0..n).map(from).sum::<f64>()
+        };
+        weight.chunks_exact(n).map(of_row).sum()
+    }
+
+    /// The whole of it with a little on the diagonal.
+    fn damped(&self) -> Vec<f64> {
+        let n = self.columns;
+        let mean = (0..n).map(|i| self.upper[i * n + i]).sum::<f64>() / n.max(1) as f64;
+        // Without any input, all directions count alike and nothing is made up for.
+        let damping = if mean > 0.0 { DAMPING * mean } else { 1.0 };
+        let cell = |i: usize, j: usize| self.upper[i.min(j) * n + i.max(j)] + if i == j { damping } else { 0.0 };
+        (0..n * n).map(|at| cell(at / n, at % n)).collect()
+    }
 }
 
 /// The upper triangle `U` with `H⁻¹ = Uᵀ U`. Its row `j`, divided by its diagonal, says how the error of column `j` is
 /// spread over the columns after it, given that those before it are fixed: all inverses of the step-by-step method at
-/// once. The unit matrix, which spreads nothing, where the inputs are not finite.
-fn spread(hessian: &[f64], columns: usize) -> Vec<f64> {
-    let lower = inverse(hessian, columns).and_then(|inverse| cholesky(&inverse, columns));
-    let cell = |i: usize| match &lower {
-        Some(lower) => lower[i % columns * columns + i / columns],
-        None => f64::from(u8::from(i % columns == i / columns)),
-    };
-    (0..columns * columns).map(cell).collect()
+/// once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spread {
+    columns: usize,
+    upper: Vec<f64>,
 }
-// ANCHOR_END: gptq
+
+impl Spread {
+    /// The triangle of these inputs; the unit matrix, which spreads nothing, where they are not finite.
+    #[must_use]
+    pub fn new(hessian: &Hessian) -> Self {
+        let columns = hessian.columns;
+        let lower = inverse(&hessian.damped(), columns).and_then(|inverse| cholesky(&inverse, columns));
+        let cell = |i: usize| match &lower {
+            Some(lower) => lower[i % columns * columns + i / columns],
+            None => f64::from(u8::from(i % columns == i / columns)),
+        };
+        Self { columns, upper: (0..columns * columns).map(cell).collect() }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -77,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        quant::{Scheme, outlier::output_error},
+        quant::{Granularity, Scheme, outlier::output_error},
         rng,
     };
 
@@ -121,6 +189,22 @@ mod tests {
     }
 
     #[test]
+    fn grids_in_turn_follow_the_weights_and_grids_before_do_not() {
+        let (weight, inputs) = case(3);
+        let mut hessian = Hessian::new(12);
+        hessian.add(&inputs);
+        let spread = Spread::new(&hessian);
+        for granularity in GRANULARITIES {
+            let settings = Settings::weight_only(2, Scheme::Symmetric, granularity);
+            let plain = PackedMatrix::quantize(&weight, 12, &settings).scales;
+            assert_eq!(spread.round(&weight, &settings, GroupGrids::Before).scales, plain);
+            let moved = spread.round(&weight, &settings, GroupGrids::InTurn).scales != plain;
+            // A channel is a group that begins before anything has moved.
+            assert_eq!(moved, matches!(granularity, Granularity::Group(_)));
+        }
+    }
+
+    #[test]
     fn inputs_that_have_nothing_in_common_give_plain_rounding() {
         let (weight, _) = case(0);
         // One input at a time: the Hessian is a multiple of the unit matrix.
@@ -133,10 +217,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_power_of_an_output_is_that_of_the_outputs_computed() {
+        for seed in 0..5 {
+            let (weight, inputs) = case(seed);
+            let mut hessian = Hessian::new(12);
+            // In parts, as a long text comes.
+            inputs.chunks(5 * 12).for_each(|part| hessian.add(part));
+            let zero = vec![0.0; weight.len()];
+            let plain = output_error(&weight, &zero, &inputs, 12);
+            assert!((hessian.output_power(&weight) / plain - 1.0).abs() < 1e-5, "{plain}");
+        }
+    }
+
     /// The step-by-step method (optimal brain quantization in a fixed order, arXiv:2208.11580): after every column the
     /// Hessian of the remaining ones is inverted anew.
     fn literal(weight: &[f32], columns: usize, inputs: &[f32], grids: &[Grid]) -> Vec<f32> {
-        let hessian = hessian(inputs, columns);
+        let mut hessian = Hessian::new(columns);
+        hessian.add(inputs);
+        let hessian = hessian.damped();
         let mut rounded = Vec::new();
         for (row, grid) in weight.chunks(columns).zip(grids) {
             let mut row: Vec<f64> = row.iter().map(|w| f64::from(*w)).collect();

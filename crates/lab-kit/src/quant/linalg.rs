@@ -26,19 +26,22 @@ pub(super) fn cholesky(a: &[f64], n: usize) -> Option<Vec<f64>> {
 #[must_use]
 pub(super) fn inverse(a: &[f64], n: usize) -> Option<Vec<f64>> {
     let lower = cholesky(a, n)?;
-    // Columns of L⁻¹ by substitution from the top, then a⁻¹ = L⁻ᵀ L⁻¹.
+    // Columns of L⁻¹ by substitution from the top, each as a row of its own, so that sums run through neighbours; then
+    // a⁻¹ = L⁻ᵀ L⁻¹.
     let mut solved = vec![0.0; n * n];
     for column in 0..n {
         for i in column..n {
             let unit = if i == column { 1.0 } else { 0.0 };
-            let dot: f64 = (column..i).map(|k| lower[i * n + k] * solved[k * n + column]).sum();
-            solved[i * n + column] = (unit - dot) / lower[i * n + i];
+            let known = &solved[column * n + column..column * n + i];
+            let dot: f64 = lower[i * n + column..i * n + i].iter().zip(known).map(|(l, s)| l * s).sum();
+            solved[column * n + i] = (unit - dot) / lower[i * n + i];
         }
     }
     let mut inverse = vec![0.0; n * n];
     for i in 0..n {
         for j in 0..=i {
-            let dot: f64 = (i..n).map(|k| solved[k * n + i] * solved[k * n + j]).sum();
+            let both = solved[i * n + i..(i + 1) * n].iter().zip(&solved[j * n + i..(j + 1) * n]);
+            let dot: f64 = both.map(|(a, b)| a * b).sum();
             inverse[i * n + j] = dot;
             inverse[j * n + i] = dot;
         }

@@ -21,7 +21,7 @@ mod settings;
 pub use bits::{pack, packed_len, unpack, unpack_into};
 pub use calibrate::{Calibration, calibrate, fit_range, min_max, mse_range, squared_error};
 pub use entropy::entropy_range;
-pub use gptq::gptq;
+pub use gptq::{GroupGrids, Hessian, Spread, gptq};
 pub use grid::{Grid, Scheme};
 pub use network::{InputGrid, QuantizedLayer, QuantizedMlp};
 pub use packed::{HALF, PackedMatrix, fit_grids};

@@ -15,8 +15,8 @@ use super::{
 pub enum Inputs {
     /// They stay FP32: weights alone are quantized.
     Float,
-    /// 8-bit integers on a grid of its own for every row (dynamic, affine, min-max). On the CPU the products are of
-    /// integers; on the GPU they are of the same values as floats.
+    /// 8-bit integers on a grid of its own for every row (dynamic, affine, min-max). The products are of integers on the
+    /// CPU, and on a GPU whose shaders have integer dot products; elsewhere they are of the same values as floats.
     Int8,
 }
 
@@ -65,10 +65,10 @@ impl PackedWeight {
                 Tensor::from_data(TensorData::new(y, [rows, matrix.rows]), &device)
             }
             #[cfg(feature = "webgpu")]
-            Place::Gpu(buffers) => {
-                let x = if self.inputs == Inputs::Int8 && buffers.bits() <= 8 { rounded(x) } else { x };
-                buffers.linear(x)
-            }
+            Place::Gpu(buffers) => match self.inputs {
+                Inputs::Int8 => buffers.linear_int8(x),
+                Inputs::Float => buffers.linear(x),
+            },
         }
     }
 
@@ -98,17 +98,4 @@ impl PackedWeight {
 fn numbers(x: Tensor<2>) -> Vec<f32> {
     let count = x.dims().iter().product();
     x.into_data().try_into_vec().unwrap_or_else(|_| vec![f32::NAN; count])
-}
-
-/// Each row rounded to 256 levels between its extremes, as [`quantize_rows`] does.
-#[cfg(feature = "webgpu")]
-fn rounded(x: Tensor<2>) -> Tensor<2> {
-    let least = x.clone().min_dim(1).clamp_max(0.0); // [n, 1]
-    let most = x.clone().max_dim(1).clamp_min(0.0);
-    let scale = (most - least.clone()).div_scalar(255.0);
-    // A row of zeros takes any scale.
-    let scale = scale.clone().mask_fill(scale.lower_elem(f32::MIN_POSITIVE), 1.0);
-    let zero_point = (least.neg() / scale.clone()).round().clamp(0.0, 255.0);
-    let codes = ((x / scale.clone()).round() + zero_point.clone()).clamp(0.0, 255.0);
-    (codes - zero_point) * scale
 }
