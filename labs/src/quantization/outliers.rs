@@ -5,8 +5,8 @@ use lab_kit::{
     Context,
     mlp::{Dense, MlpWeights},
     quant::{
-        Granularity, Scheme, Settings, gptq, naive,
-        outlier::{Salience, activation_aware, keep_channels, salient_channels},
+        Granularity, Scheme, Settings, naive,
+        outlier::{Method, Salience},
         signal_and_noise, sqnr_db,
     },
     report::{MetricExt, metric},
@@ -20,30 +20,13 @@ const SHARE: f64 = 0.01;
 /// Draws of the random channels.
 const DRAWS: u64 = 10;
 
-/// What is done besides rounding to nearest.
-#[derive(Debug, Clone, Copy)]
-enum Method {
-    Nothing,
-    Keep(Salience),
-    Scale,
-    Compensate,
-}
-
-const METHODS: [(Method, &str, &str); 5] = [
-    (Method::Nothing, "none", "Round to nearest"),
-    (Method::Keep(Salience::Activation), "activation", "Keep 1 % of channels, by activation"),
-    (Method::Keep(Salience::Weight), "weight", "Keep 1 % of channels, by weight"),
-    (Method::Scale, "scaled", "Scale channels by activation (AWQ)"),
-    (Method::Compensate, "gptq", "Compensate errors (GPTQ)"),
-];
-
 /// Every method at 3 bits with one scale for a layer and with one for each channel; activations stay FP32.
 pub(super) async fn run(subject: &Subject, cx: &Context, report: &mut Report) -> Result<(), LabError> {
     let mut rows = Vec::new();
     for (granularity, word) in [(Granularity::Tensor, "tensor"), (Granularity::Channel, "channel")] {
         let settings = Settings::weight_only(3, Scheme::Symmetric, granularity);
         let mut results = Vec::new();
-        for (method, id, words) in METHODS {
+        for (method, id, words) in Method::ALL {
             results.push((id, words.to_owned(), judge(subject, method, &settings, cx).await?));
         }
         let mut draws = Vec::new();
@@ -119,13 +102,7 @@ fn round(network: &MlpWeights, examples: &[f32], method: Method, settings: &Sett
             Some(before) => outputs[before].iter().map(|y| y.max(0.0)).collect(),
         };
         let (weight, columns) = (&layer.weight, layer.inputs);
-        let keep = |channels: &[usize]| keep_channels(weight, columns, channels, settings).weight;
-        let weight = match method {
-            Method::Nothing => keep(&[]),
-            Method::Keep(by) => keep(&salient_channels(weight, columns, &inputs, SHARE, by)),
-            Method::Scale => activation_aware(weight, columns, &inputs, settings).weight,
-            Method::Compensate => gptq(weight, columns, &inputs, settings).dequantize(),
-        };
+        let weight = method.round(weight, columns, &inputs, SHARE, settings);
         Dense { weight, ..layer.clone() }
     };
     MlpWeights { layers: network.layers.iter().enumerate().map(layer).collect() }

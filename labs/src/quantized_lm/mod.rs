@@ -3,6 +3,8 @@
 mod figures;
 mod judge;
 mod model;
+#[cfg(feature = "schema")]
+mod outliers;
 mod speed;
 #[cfg(feature = "schema")]
 mod study;

@@ -83,7 +83,28 @@ impl Source {
 
     /// The model as shipped, computed in FP32.
     pub(super) fn fp32(&self, cx: &Context) -> Result<Transformer, LabError> {
-        Transformer::new(&self.which.config, &self.weights, self.which.asset, &cx.device)
+        self.with_weights(&self.weights, cx)
+    }
+
+    /// The same with other weights.
+    fn with_weights(&self, weights: &StateDict, cx: &Context) -> Result<Transformer, LabError> {
+        Transformer::new(&self.which.config, weights, self.which.asset, &cx.device)
+    }
+
+    /// The same with every matrix changed by `change`, which gets its name and its weights.
+    #[cfg(feature = "schema")]
+    pub(super) fn changed(
+        &self,
+        change: impl Fn(&str, &Weight) -> Vec<f32>,
+        cx: &Context,
+    ) -> Result<Transformer, LabError> {
+        let mut weights = self.weights.clone();
+        for (name, weight) in self.weights.iter().filter(|(_, weight)| weight.shape.len() == 2) {
+            if let Some(to) = weights.get_mut(name) {
+                to.values = change(name, weight);
+            }
+        }
+        self.with_weights(&weights, cx)
     }
 
     /// Bytes of the model in FP32.
@@ -97,24 +118,39 @@ impl Source {
         if settings.rounding == Rounding::Nearest || settings.bits == HALF {
             return Ok(examples);
         }
+        self.read_examples(cx, |i, names, columns, input| {
+            if examples.seen.len() == i {
+                examples.seen.push((names, Hessian::new(columns)));
+            }
+            examples.seen[i].1.add(&input);
+        })
+        .await?;
+        for (_, hessian) in &examples.seen {
+            examples.spreads.push(Spread::new(hessian));
+            cx.checkpoint().await?;
+        }
+        Ok(examples)
+    }
+
+    /// Lets the FP32 model read the example text. `see` gets, window by window, what flows into each set of matrices: its
+    /// number, the matrices' names, their columns, and the inputs `[256, columns]`.
+    pub(super) async fn read_examples(
+        &self,
+        cx: &Context,
+        mut see: impl FnMut(usize, Vec<String>, usize, Vec<f32>),
+    ) -> Result<(), LabError> {
         let corpus = Corpus::read(Part::Validation, &cx.asset(Part::Validation.asset()).await?)?;
         let tokens = self.tokenizer.encode(&corpus.text);
         let model = self.fp32(cx)?;
         for window in windows(&tokens, EXAMPLES) {
             let seen = model.inputs_of_matrices(model.tokens(&[&window[..WINDOW]], &cx.device)?);
             for (i, (names, input)) in seen.into_iter().enumerate() {
-                if examples.seen.len() == i {
-                    examples.seen.push((names, Hessian::new(input.dims()[1])));
-                }
-                examples.seen[i].1.add(&read(input).await?);
+                let [_, columns] = input.dims();
+                see(i, names, columns, read(input).await?);
                 cx.checkpoint().await?;
             }
         }
-        for (_, hessian) in &examples.seen {
-            examples.spreads.push(Spread::new(hessian));
-            cx.checkpoint().await?;
-        }
-        Ok(examples)
+        Ok(())
     }
 
     pub(super) async fn pack(

@@ -10,6 +10,7 @@ use lab_kit::{
 use super::{
     judge::{self, Judged},
     model::Source,
+    outliers,
 };
 
 /// Windows of text.
@@ -79,7 +80,10 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     }
     let fp32 = judge::metrics(&before, &before, cx)?;
     let level = fp32.first().map_or(0.0, |metric| metric.value);
-    Ok(report(&arms, level, source.fp32_bytes()))
+    let mut report = report(&arms, level, source.fp32_bytes());
+    cx.progress("Keeping a few channels", 1.0);
+    outliers::run(&source, (&windows, &before), cx, &mut report).await?;
+    Ok(report)
 }
 
 fn report(arms: &[Arm], fp32: f64, fp32_bytes: usize) -> Report {

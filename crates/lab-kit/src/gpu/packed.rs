@@ -196,11 +196,11 @@ impl PackedForm {
     }
 
     /// Starts a kernel that reads `inputs` and these weights and writes `y` for `n` rows of inputs.
-    pub(super) fn launch(
+    pub(super) fn launch<'a>(
         self,
         kernel: Kernel,
-        mut operands: Vec<Operand>,
-        weights: &Weights<Cube>,
+        mut operands: Vec<Operand<'a>>,
+        weights: &'a Weights<Cube>,
         y: &CubeTensor,
         n: usize,
         groups: [u32; 3],

@@ -5,8 +5,45 @@
 
 use rand::seq::SliceRandom;
 
-use super::{PackedMatrix, Settings};
+use super::{PackedMatrix, Settings, gptq};
 use crate::rng;
+
+/// What is done to a layer's weights besides rounding each to the nearest level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Nothing.
+    Nothing,
+    /// Some input channels stay as they are.
+    Keep(Salience),
+    /// Columns are scaled by their inputs before rounding.
+    Scale,
+    /// Errors are made up for by later columns.
+    Compensate,
+}
+
+impl Method {
+    /// All but the random choice, which takes a seed; with identifier and words. The words say one per cent, which callers
+    /// choose as `share`.
+    pub const ALL: [(Self, &str, &str); 5] = [
+        (Self::Nothing, "none", "Round to nearest"),
+        (Self::Keep(Salience::Activation), "activation", "Keep 1 % of channels, by activation"),
+        (Self::Keep(Salience::Weight), "weight", "Keep 1 % of channels, by weight"),
+        (Self::Scale, "scaled", "Scale channels by activation (AWQ)"),
+        (Self::Compensate, "gptq", "Compensate errors (GPTQ)"),
+    ];
+
+    /// The weights that it leaves, as FP32. `share` (0 to 1) of the channels are kept where any are.
+    #[must_use]
+    pub fn round(self, weight: &[f32], columns: usize, inputs: &[f32], share: f64, settings: &Settings) -> Vec<f32> {
+        let keep = |channels: &[usize]| keep_channels(weight, columns, channels, settings).weight;
+        match self {
+            Self::Nothing => keep(&[]),
+            Self::Keep(by) => keep(&salient_channels(weight, columns, inputs, share, by)),
+            Self::Scale => activation_aware(weight, columns, inputs, settings).weight,
+            Self::Compensate => gptq(weight, columns, inputs, settings).dequantize(),
+        }
+    }
+}
 
 /// What makes a channel count as important.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
