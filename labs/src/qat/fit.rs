@@ -26,7 +26,7 @@ pub trait Trainable: Sized {
     /// The same network with parameters changed.
     #[must_use]
     fn map(self, change: impl FnOnce(Self::Parameters) -> Self::Parameters) -> Self;
-    /// Logits `[batch, 10]` of pixels `[batch, 64]` while training.
+    /// Logits `[batch, classes]` of pixels `[batch, pixels]` while training.
     fn forward(&mut self, pixels: Tensor<2>) -> Tensor<2>;
     /// The same without leaving traces: no gradient, no range that moves.
     fn judge(&self, pixels: Tensor<2>) -> Tensor<2>;

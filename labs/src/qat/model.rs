@@ -110,7 +110,7 @@ impl Parameters {
     // ANCHOR_END: weight_grid
 
     // ANCHOR: quantized_forward
-    /// Logits `[batch, 10]` of pixels `[batch, 64]`, with weights and activations rounded on the way.
+    /// Logits `[batch, classes]` of pixels `[batch, pixels]`, with weights and activations rounded on the way.
     #[must_use]
     pub fn forward(&self, pixels: Tensor<2>, quantizers: &mut Quantizers, training: bool) -> Tensor<2> {
         let layers = self.network.layers();
@@ -159,7 +159,7 @@ impl Parameters {
 }
 
 // ANCHOR: plain_forward
-/// Logits `[batch, 10]` of pixels `[batch, 64]`, in FP32.
+/// Logits `[batch, classes]` of pixels `[batch, pixels]`, in FP32.
 #[must_use]
 pub fn plain_forward(network: &Mlp, pixels: Tensor<2>) -> Tensor<2> {
     let layers = network.layers();

@@ -70,7 +70,14 @@ type Of<'a> = (&'a str, &'a dyn Fn(&Loss) -> Option<f64>);
 fn by_kind(packed: &Packed, id: &str, title: &str, caption: &str, series: &[Of]) -> Chart {
     let mut kinds: Vec<(String, Vec<&Loss>)> = Vec::new();
     for loss in packed.losses.iter().filter(|loss| series.iter().any(|(_, of)| of(loss).is_some())) {
-        let kind = loss.name.rsplit('.').next().unwrap_or_default().trim_end_matches("_proj").replace('_', " ");
+        let kind = loss
+            .name
+            .rsplit('.')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches("_proj")
+            .trim_end_matches("_tokens")
+            .replace('_', " ");
         match kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, all)) => all.push(loss),
             None => kinds.push((kind, vec![loss])),

@@ -29,6 +29,9 @@ const EVERY: usize = 8;
 const SHARES: [(Granularity, &str); 3] =
     [(Granularity::Tensor, "tensor"), (Granularity::Channel, "channel"), (Granularity::Group(64), "group_64")];
 
+/// Change of bits per character, with its interval where it is of one draw.
+type Change = (f64, Option<Interval>);
+
 /// Every method at 3 bits, weights only; the embedding, which has no inputs, is rounded to nearest.
 pub(super) async fn run(
     source: &Source,
@@ -63,7 +66,7 @@ pub(super) async fn run(
     let mut rows = Vec::new();
     for (granularity, word) in SHARES {
         let settings = Settings::weight_only(3, Scheme::Symmetric, granularity);
-        let mut results: Vec<(&str, String, (f64, Option<Interval>))> = Vec::new();
+        let mut results: Vec<(&str, String, Change)> = Vec::new();
         for (method, id, words) in Method::ALL {
             results.push((id, words.to_owned(), judge(method, &settings).await?));
         }

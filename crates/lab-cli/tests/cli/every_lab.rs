@@ -239,3 +239,28 @@ fn int8_per_channel_is_almost_four_times_smaller_and_loses_no_point() {
     let four = run(entry, &Values::from([("bits".into(), Value::from("4"))]), Meddling::Nothing).expect("runs");
     assert!(four.report.metric("weight_bytes").expect("reported").value < value("weight_bytes"));
 }
+
+/// A run of a lab with these choices, and one of its numbers.
+fn found(lab: &str, choices: &[(&str, Value)], metric: &str) -> f64 {
+    let values = choices.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let record = run(lab_kit::find(ALL, lab).expect("registered"), &values, Meddling::Nothing).expect("runs");
+    record.report.metric(metric).expect("reported").value
+}
+
+/// The study says 68 points in eight epochs; one is enough to tell that training works on this network too.
+#[test]
+fn training_through_the_rounding_rescues_the_glyphs_at_two_bits() {
+    let gain = found("qat", &[("dataset", "glyphs".into()), ("epochs", 1.into())], "gain");
+    assert!(gain > 40.0, "{gain}");
+}
+
+/// On 48 windows the study says two fifths of the harm; four windows are enough for a quarter.
+#[test]
+fn compensated_errors_cost_the_language_model_less_at_three_bits() {
+    let change = |rounding: &str| {
+        let choices = [("bits", "3".into()), ("rounding", rounding.into()), ("windows", 4.into())];
+        found("quantized-lm", &choices, "bits_change")
+    };
+    let (nearest, compensated) = (change("nearest"), change("gptq"));
+    assert!(compensated < 0.75 * nearest && compensated > 0.0, "{compensated} against {nearest}");
+}
