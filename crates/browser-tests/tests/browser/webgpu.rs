@@ -1,6 +1,7 @@
 //! The gpu engine on Chromium's software adapter: it proves correctness, not speed. Skipped, and said so, where the site was
 //! built without that engine.
 
+use anyhow::Context as _;
 use browser_tests::browser::{Gpu, Tab, with_browser};
 use browser_tests::engine::Engine;
 use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of};
@@ -35,6 +36,30 @@ async fn webgpu_agrees_with_the_command_line() -> anyhow::Result<()> {
             let device = lab.device(tab).await?.to_lowercase();
             anyhow::ensure!(device.contains("software"), "the software adapter is not called one: “{device}”");
         }
+        Ok(())
+    })
+    .await
+}
+
+/// The small case leaves activations in FP32; here weights and inputs are integers, and the products too.
+#[tokio::test]
+async fn a_model_of_integers_agrees_with_the_command_line() -> anyhow::Result<()> {
+    with_browser(Gpu::Software, async |tab| {
+        if !has_gpu_engine(tab)? {
+            return Ok(());
+        }
+        let lab = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == "quantized-lm");
+        let lab = lab.context("no page holds the lab quantized-lm")?;
+        let settings =
+            [("windows", "2"), ("activations", "int8")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let expected = native::run(&lab.id, &settings, 0)?;
+        tab.open(&lab.link(&settings, 0, "webgpu")).await?;
+        lab.wake(tab).await?;
+        lab.press(tab, "run").await?;
+        lab.reach(tab, &["done", "failed"], 300.0).await?;
+        anyhow::ensure!(lab.state(tab).await? == "done", "{}", lab.message(tab).await?);
+        let different = native::disagreements(&expected, &lab.metrics(tab, "run").await?);
+        anyhow::ensure!(different.is_empty(), "{}", different.join("; "));
         Ok(())
     })
     .await
