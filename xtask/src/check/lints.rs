@@ -31,7 +31,7 @@ const GROUPS: &[Group] = &[
     native(&["browser-tests"], &[]),
     native(&["diagram"], &[]),
     browser(&["lab-ui", "site-ui"], &[]),
-    // What it has without the feature is linted in lab-kit, or is nothing.
+    browser(&["lab-engine"], &[]),
     browser(&["lab-engine"], &["lab-engine/webgpu"]),
 ];
 
