@@ -16,7 +16,7 @@ use crate::{
     mlp::{Mlp, MlpWeights, read},
     models::{KvCache, LanguageModel, Transformer, Weight, pack},
     ops::{adamw, cross_entropy, matmul},
-    quant::{Granularity, Inputs, PackedMatrix, Scheme, Settings},
+    quant::{Granularity, Inputs, PackedMatrix, PackedWeight, Scheme, Settings},
     rng,
     stats::{median, median_interval},
 };
@@ -335,7 +335,8 @@ impl Reading {
             let quantize =
                 |_: &str, weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
             let (matrices, rest) = pack(&weights, quantize)?;
-            Transformer::packed(&config, matrices, &rest, ("hot paths", Inputs::Int8), device)?
+            let place = |_: &str, matrix| PackedWeight::new(matrix, Inputs::Int8, device);
+            Transformer::packed(&config, matrices, &rest, ("hot paths", place), device)?
         } else {
             Transformer::new(&config, &weights, "hot paths", device)?
         };

@@ -3,7 +3,11 @@
 mod evaluate;
 mod figures;
 #[cfg(feature = "schema")]
+mod judged;
+#[cfg(feature = "schema")]
 mod outliers;
+#[cfg(feature = "schema")]
+mod remedies;
 mod scale;
 mod speed;
 #[cfg(feature = "schema")]

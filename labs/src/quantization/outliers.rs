@@ -1,27 +1,28 @@
-//! The outlier experiment: a few input channels of each layer stay in FP32, chosen in three ways; or are scaled into reach.
+//! The outlier experiment, weights only: a few input channels of each layer stay in FP32, chosen in three ways; or are scaled
+//! into reach.
 
-use lab_api::{Cell, Family, LabError, Report, Table};
+use lab_api::{Cell, LabError, Report, Table};
 use lab_kit::{
     Context,
     mlp::{Dense, MlpWeights},
     quant::{
         Granularity, Scheme, Settings, naive,
         outlier::{Method, Salience},
-        signal_and_noise, sqnr_db,
     },
-    report::{MetricExt, metric},
-    stats::{median, proportion},
+    stats::median,
     subject::Subject,
-    train::argmax,
 };
 
-/// Share of the input channels that stay in FP32: one of 64, two of 128.
+use super::judged::{Judged, inputs_of_layers};
+
+/// Share of the input channels that stay in FP32: one of 64, two of 128, three of 256.
 const SHARE: f64 = 0.01;
 /// Draws of the random channels.
 const DRAWS: u64 = 10;
 
-/// Every method at 3 bits with one scale for a layer and with one for each channel; activations stay FP32.
-pub(super) async fn run(subject: &Subject, cx: &Context, report: &mut Report) -> Result<(), LabError> {
+/// Every method at 3 bits with one scale for a layer and with one for each channel; activations stay FP32. `prefix` begins the
+/// names of what is reported.
+pub(super) async fn run(subject: &Subject, prefix: &str, cx: &Context, report: &mut Report) -> Result<(), LabError> {
     let mut rows = Vec::new();
     for (granularity, word) in [(Granularity::Tensor, "tensor"), (Granularity::Channel, "channel")] {
         let settings = Settings::weight_only(3, Scheme::Symmetric, granularity);
@@ -33,39 +34,17 @@ pub(super) async fn run(subject: &Subject, cx: &Context, report: &mut Report) ->
         for seed in 0..DRAWS {
             draws.push(judge(subject, Method::Keep(Salience::Random(seed)), &settings, cx).await?);
         }
-        let middle = |pick: fn(&(f64, f64)) -> f64| median(&draws.iter().map(pick).collect::<Vec<f64>>());
-        let words = format!("Keep 1 % of channels, at random (median of {DRAWS})");
-        results.push(("random", words, (middle(|draw| draw.0), middle(|draw| draw.1))));
-        for (id, words, (right, sqnr)) in results {
-            let images = subject.images.len();
-            let accuracy = 100.0 * right / images as f64;
-            let interval = super::summary::scaled(proportion(right.round() as usize, images, 0.95), 100.0);
-            rows.push(vec![Cell::from(word), Cell::from(words.clone()), Cell::from(accuracy), Cell::from(sqnr)]);
-            report.metrics.push(
-                metric(
-                    Family::Quality,
-                    &format!("outlier_{word}_{id}"),
-                    &format!("3 bits per {word}: {words}"),
-                    accuracy,
-                    "%",
-                )
-                .higher()
-                .interval(interval),
-            );
-            report.metrics.push(
-                metric(
-                    Family::Quality,
-                    &format!("outlier_sqnr_{word}_{id}"),
-                    &format!("SQNR of logits, 3 bits per {word}: {words}"),
-                    sqnr,
-                    "dB",
-                )
-                .higher(),
-            );
+        let middle = |of: fn(&Judged) -> f64| median(&draws.iter().map(of).collect::<Vec<f64>>());
+        let random = Judged { accuracy: middle(|d| d.accuracy), sqnr_db: middle(|d| d.sqnr_db), interval: None };
+        results.push(("random", format!("Keep 1 % of channels, at random (median of {DRAWS})"), random));
+        for (id, words, found) in results {
+            rows.push([word, &words].into_iter().map(Cell::from).chain(found.cells()).collect());
+            let label = format!("3 bits per {word}: {words}");
+            report.metrics.extend(found.metrics(&format!("{prefix}outlier"), &format!("{word}_{id}"), &label));
         }
     }
     report.tables.push(Table {
-        id: "outliers".into(),
+        id: format!("{}outliers", prefix.replace('_', "-")),
         title: "Keep a few channels, or scale them: 3 bits, weights only".into(),
         columns: ["Scales", "Method", "Accuracy (%)", "SQNR of the logits (dB)"].map(str::to_owned).to_vec(),
         rows,
@@ -73,37 +52,20 @@ pub(super) async fn run(subject: &Subject, cx: &Context, report: &mut Report) ->
     Ok(())
 }
 
-/// Right answers over all images, and the SQNR of the logits.
-async fn judge(subject: &Subject, method: Method, settings: &Settings, cx: &Context) -> Result<(f64, f64), LabError> {
-    let (mut right, mut signal, mut noise) = (0_usize, 0.0, 0.0);
-    for fold in 0..subject.folds() {
-        let network = subject.network(fold);
-        let rounded = round(network, &subject.examples[fold], method, settings);
-        let held_out = subject.models.held_out(fold);
-        let pixels = subject.images.gather(&held_out);
-        let logits = |network: &MlpWeights| naive::layer_outputs(&network.layers, &pixels).pop().unwrap_or_default();
-        let (plain, given) = (logits(network), logits(&rounded));
-        let (s, n) = signal_and_noise(&plain, &given);
-        signal += s;
-        noise += n;
-        let answers = argmax(&given, subject.images.class_count());
-        right += held_out.iter().zip(&answers).filter(|(i, answer)| subject.images.labels[**i] == **answer).count();
-        cx.checkpoint().await?;
-    }
-    Ok((right as f64, sqnr_db(signal, noise)))
+async fn judge(subject: &Subject, method: Method, settings: &Settings, cx: &Context) -> Result<Judged, LabError> {
+    let forward = |fold: usize, pixels: &[f32]| {
+        let network = round(subject.network(fold), &subject.examples[fold], method, settings);
+        naive::layer_outputs(&network.layers, pixels).pop().unwrap_or_default()
+    };
+    Judged::of(subject, forward, cx).await
 }
 
 /// A network with the weights that a method leaves it, as FP32.
 fn round(network: &MlpWeights, examples: &[f32], method: Method, settings: &Settings) -> MlpWeights {
-    let outputs = naive::layer_outputs(&network.layers, examples);
-    let layer = |(i, layer): (usize, &Dense)| {
-        let inputs: Vec<f32> = match i.checked_sub(1) {
-            None => examples.to_vec(),
-            Some(before) => outputs[before].iter().map(|y| y.max(0.0)).collect(),
-        };
-        let (weight, columns) = (&layer.weight, layer.inputs);
-        let weight = method.round(weight, columns, &inputs, SHARE, settings);
+    let inputs = inputs_of_layers(network, examples);
+    let layer = |(layer, inputs): (&Dense, &Vec<f32>)| {
+        let weight = method.round(&layer.weight, layer.inputs, inputs, SHARE, settings);
         Dense { weight, ..layer.clone() }
     };
-    MlpWeights { layers: network.layers.iter().enumerate().map(layer).collect() }
+    MlpWeights { layers: network.layers.iter().zip(&inputs).map(layer).collect() }
 }

@@ -11,7 +11,7 @@ use lab_kit::{
 
 use super::{
     evaluate::{Outcome, quantize},
-    outliers,
+    outliers, remedies,
     summary::scaled,
 };
 
@@ -181,7 +181,8 @@ pub(super) async fn run(cx: &Context) -> Result<Report, LabError> {
     let fp32 = 100.0 * subject.right(&baseline.answers) as f64 / subject.images.len() as f64;
     report.tables.push(table(rows));
     report.charts.push(chart(lines, (fp32_bytes, fp32)));
-    outliers::run(&subject, cx, &mut report).await?;
+    outliers::run(&subject, "", cx, &mut report).await?;
+    remedies::run(&subject, "", cx, &mut report).await?;
     glyphs(cx, &mut report).await?;
     calibration(cx, &mut report).await?;
     Ok(report)
@@ -230,7 +231,8 @@ async fn glyphs(cx: &Context, report: &mut Report) -> Result<(), LabError> {
         }
         cx.progress("Glyphs", 0.9);
     }
-    Ok(())
+    outliers::run(&subject, "glyphs_", cx, report).await?;
+    remedies::run(&subject, "glyphs_", cx, report).await
 }
 
 fn table(rows: Vec<Vec<Cell>>) -> Table {

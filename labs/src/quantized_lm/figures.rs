@@ -1,12 +1,16 @@
 //! Tables and charts of a run.
 
-use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, LabError, Table, Token};
+use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, LabError, Series, Table, Token};
 use lab_kit::{
     Context,
     models::{Sampling, Transformer, generate},
 };
 
-use super::model::{Loss, Packed, Source};
+use super::{
+    model::Source,
+    packed::{Loss, Packed},
+    prepared::Input,
+};
 
 /// What both models are asked to go on with, and by how many tokens.
 const PROMPT: &str = "A value of this type is";
@@ -19,7 +23,7 @@ pub(super) fn matrices(packed: &Packed) -> Table {
         let [rows, inputs] = loss.shape;
         vec![
             Cell::from(loss.name.as_str()),
-            Cell::from(format!("{rows} × {inputs}")),
+            Cell::from(format!("{rows}\u{a0}×\u{a0}{inputs}")),
             Cell::from((4 * rows * inputs) as f64),
             Cell::from(loss.bytes as f64),
             Cell::from(loss.sqnr_db),
@@ -64,20 +68,55 @@ pub(super) fn outputs(packed: &Packed) -> Option<Chart> {
     })
 }
 
+/// The channels of the input of which one stands out most: as they come and, where something was done, as they reach the
+/// rounding.
+pub(super) fn channels(input: &Input) -> Chart {
+    let sorted = |mut reach: Vec<f32>| {
+        reach.retain(|most| *most > 0.0);
+        reach.sort_by(|a, b| b.total_cmp(a));
+        reach.iter().enumerate().map(|(i, most)| [(i + 1) as f64, f64::from(*most)]).collect::<Vec<[f64; 2]>>()
+    };
+    let line = |name: &str, reach: Vec<f32>| Series { name: name.into(), points: sorted(reach), band: vec![] };
+    let mut series = vec![line("As they come", input.before.reach())];
+    if input.after.rows != input.before.rows {
+        series.push(line("As they are rounded", input.after.reach()));
+    }
+    let kinds: Vec<String> = input.before.names.iter().map(|name| kind(short(name))).collect();
+    let layer = input.before.names.iter().find_map(|name| name.split('.').find_map(|part| part.parse::<usize>().ok()));
+    let place = layer.map_or_else(String::new, |layer| format!(" of layer {layer}, counted from 0"));
+    Chart {
+        id: "channels".into(),
+        title: "Which channels stand out?".into(),
+        caption: format!(
+            "Largest magnitude of each channel of what flows into {}{place}, from large to small: of all inputs the one of \
+             which a channel stands out most in the example text. All channels of a token are rounded on one grid, whose step \
+             follows the largest.",
+            kinds.join(", ")
+        ),
+        x: Axis::log("Channel, by magnitude"),
+        y: Axis::log("Largest magnitude"),
+        body: ChartBody::Line { series },
+    }
+}
+
+/// The name of a matrix without what all names share.
+pub(super) fn short(name: &str) -> &str {
+    name.trim_start_matches("model.").trim_end_matches(".weight")
+}
+
+/// What a matrix is, whatever its layer: `gate`, `lm head`.
+fn kind(name: &str) -> String {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    last.trim_end_matches("_proj").trim_end_matches("_tokens").replace('_', " ")
+}
+
 /// The name of a series, and its value for a matrix that has one.
 type Of<'a> = (&'a str, &'a dyn Fn(&Loss) -> Option<f64>);
 
 fn by_kind(packed: &Packed, id: &str, title: &str, caption: &str, series: &[Of]) -> Chart {
     let mut kinds: Vec<(String, Vec<&Loss>)> = Vec::new();
     for loss in packed.losses.iter().filter(|loss| series.iter().any(|(_, of)| of(loss).is_some())) {
-        let kind = loss
-            .name
-            .rsplit('.')
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches("_proj")
-            .trim_end_matches("_tokens")
-            .replace('_', " ");
+        let kind = kind(&loss.name);
         match kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, all)) => all.push(loss),
             None => kinds.push((kind, vec![loss])),

@@ -69,6 +69,14 @@ fn largest(logits: &[f32]) -> (u32, f32) {
     numbered.fold(first, |best, next| if next.1 > best.1 { next } else { best })
 }
 
+/// Change of bits per character, with its interval.
+#[cfg(feature = "schema")]
+pub(super) fn change(before: &Judged, after: &Judged, cx: &Context) -> Result<(f64, lab_api::Interval), LabError> {
+    let nats: Vec<f64> = after.nats.iter().zip(&before.nats).map(|(a, b)| a - b).collect();
+    let found = bits_per_character(&nats, &after.characters, &after.windows, LEVEL, &mut cx.rng("bits"))?;
+    Ok((found.value, found.interval))
+}
+
 /// A packed model against FP32.
 pub(super) fn metrics(before: &Judged, after: &Judged, cx: &Context) -> Result<Vec<Metric>, LabError> {
     let rng = |purpose: &str| cx.rng(purpose);

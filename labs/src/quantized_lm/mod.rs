@@ -1,10 +1,15 @@
 //! A language model with all matrices packed: what that costs in bits per character, and what it brings in prefill and decode.
 
 mod figures;
+mod flows;
 mod judge;
 mod model;
 #[cfg(feature = "schema")]
 mod outliers;
+mod packed;
+mod prepared;
+#[cfg(feature = "schema")]
+mod remedies;
 mod speed;
 #[cfg(feature = "schema")]
 mod study;
@@ -14,12 +19,13 @@ use lab_api::{LabError, Report};
 use lab_kit::{
     Context, Lab,
     choices::{Nearness, Placement, Share, Width},
-    quant::{Inputs, Settings},
+    quant::{self, Calibration, Remedy, Settings},
 };
 use serde::{Deserialize, Serialize};
 
 use judge::Judged;
 use model::Source;
+use prepared::Prepared;
 
 /// What a reader may change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,6 +61,16 @@ pub struct Params {
     /// What the packed weights are multiplied with.
     #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
     pub activations: Activations,
+    /// Channels
+    ///
+    /// How large the channels of the activations are compared with each other.
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
+    pub channels: Channels,
+    /// Against outliers
+    ///
+    /// What is done to channels that stand out. Which ones do is seen in text that is neither trained on nor judged by.
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "bits", "is": ["8", "4", "3", "2"]})))]
+    pub remedy: Against,
     /// Text
     ///
     /// Windows of 256 tokens, spread over text that the model has never seen. More of them narrow the intervals.
@@ -71,6 +87,8 @@ impl Default for Params {
             group_size: 32,
             rounding: Nearness::Nearest,
             activations: Activations::Fp32,
+            channels: Channels::AsTrained,
+            remedy: Against::Nothing,
             windows: 8,
         }
     }
@@ -89,20 +107,82 @@ pub enum Activations {
     ///
     /// The inputs of every layer are rounded to 256 levels between the extremes of each token; on the CPU the products are then of integers.
     Int8,
+    /// 8 bits, static
+    ///
+    /// The same between extremes that are found beforehand, one pair for all tokens: nothing is left to measure while the model runs.
+    Static,
 }
+
+/// Whether channels stand out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Channels {
+    /// As trained
+    ///
+    /// A model this small has no channel that stands out by much.
+    AsTrained,
+    /// Outliers planted
+    ///
+    /// After every norm two of 192 channels are made 64 times as large, and the weights that read them 64 times as small. In FP32 the model computes the same to the last bit, with outliers such as large models grow.
+    Planted,
+}
+
+/// What is done to channels that stand out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Against {
+    /// Nothing
+    Nothing,
+    /// Keep 1 % in FP32
+    ///
+    /// The channels with the largest activations skip the rounding, and so do their weights: two of 192, six of 576 (LLM.int8()).
+    Keep,
+    /// Smooth
+    ///
+    /// Activations are divided, channel by channel, and the weights that read them multiplied, so that both reach equally far (SmoothQuant). Costs nothing when the model runs: what writes the activations takes up the division.
+    Smooth,
+}
+
+/// Share of the channels that are kept.
+const KEPT: f64 = 0.01;
+/// Exponent of smoothing: half of the difficulty on either side, as in the paper.
+const ALPHA: f32 = 0.5;
 
 impl Params {
     fn settings(&self) -> Settings {
         let granularity = self.granularity.granularity(self.group_size);
-        let rounding = self.rounding.into();
-        Settings { rounding, ..Settings::weight_only(self.bits.bits(), self.scheme.into(), granularity) }
+        Settings {
+            rounding: self.rounding.into(),
+            activations: match self.activations {
+                Activations::Fp32 => quant::Activations::Fp32,
+                Activations::Int8 => quant::Activations::Dynamic,
+                Activations::Static => quant::Activations::Static(Calibration::MinMax),
+            },
+            ..Settings::weight_only(self.bits.bits(), self.scheme.into(), granularity)
+        }
     }
 
-    fn inputs(&self) -> Inputs {
-        match self.activations {
-            Activations::Fp32 => Inputs::Float,
-            Activations::Int8 => Inputs::Int8,
+    fn remedy(&self) -> Remedy {
+        match self.remedy {
+            Against::Nothing => Remedy::Nothing,
+            Against::Keep => Remedy::Keep { share: KEPT },
+            Against::Smooth => Remedy::Smooth { alpha: ALPHA },
         }
+    }
+
+    /// The weights made ready. The model reads the example text only where something depends on it.
+    async fn prepare(&self, source: &Source, cx: &Context) -> Result<Prepared, LabError> {
+        let settings = self.settings();
+        let asked = settings.compensates()
+            || matches!(settings.activations, quant::Activations::Static(_))
+            || self.channels == Channels::Planted
+            || self.remedy != Against::Nothing;
+        if settings.bits == quant::HALF || !asked {
+            return Ok(Prepared::plain(source));
+        }
+        Prepared::new(source, source.flows(settings.compensates(), cx).await?, self.remedy(), cx).await
     }
 }
 
@@ -118,16 +198,19 @@ impl Lab for QuantizedLm {
     }
 
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
-        let (settings, inputs) = (params.settings(), params.inputs());
+        let settings = params.settings();
         let mut report = Report::default();
 
         cx.progress("Loading the language model and its text", 0.0);
-        let source = Source::load(cx).await?;
+        let mut source = Source::load(cx).await?;
+        if params.channels == Channels::Planted {
+            source.plant_outliers()?;
+        }
         let windows = source.windows(params.windows as usize);
 
         cx.progress("Packing every matrix", 0.05);
-        let examples = source.examples(&settings, cx).await?;
-        let packed = source.pack(&settings, inputs, &examples, cx).await?;
+        let prepared = params.prepare(&source, cx).await?;
+        let packed = source.pack(&settings, &prepared, cx).await?;
         report.metrics.extend(packed.memory(&source));
         report.metrics.push(packed.worst_sqnr());
         report.tables.push(figures::matrices(&packed));
@@ -141,6 +224,7 @@ impl Lab for QuantizedLm {
         report.metrics.extend(judge::metrics(&before, &after, cx)?);
         report.charts.push(figures::sqnr(&packed));
         report.charts.extend(figures::outputs(&packed));
+        report.charts.extend(prepared.loudest().map(figures::channels));
         report.charts.extend(figures::texts(&fp32, &packed.model, &source, cx).await?);
         cx.publish(&report)?;
 
@@ -151,7 +235,7 @@ impl Lab for QuantizedLm {
         cx.publish(&report)?;
 
         cx.progress("Timing wider matrices", 0.75);
-        let widths = width::measure(&settings, inputs, cx).await?;
+        let widths = width::measure(&settings, cx).await?;
         report.metrics.extend(width::metric(&widths, cx));
         report.charts.insert(0, width::chart(&widths));
         cx.progress("Done", 1.0);

@@ -1,7 +1,5 @@
-//! The outlier experiment on the language model: a few input channels of each matrix stay in FP32, chosen in three ways; or
-//! are scaled into reach.
-
-use std::collections::BTreeMap;
+//! The outlier experiment on the language model, weights only: a few input channels of each matrix stay in FP32, chosen in
+//! three ways; or are scaled into reach.
 
 use lab_api::{Cell, Family, Interval, LabError, Report, Table};
 use lab_kit::{
@@ -24,47 +22,36 @@ use super::{
 const SHARE: f64 = 0.01;
 /// Draws of the random channels.
 const DRAWS: u64 = 5;
-/// Of the tokens that the examples have, one in so many shows what flows into a matrix.
-const EVERY: usize = 8;
 const SHARES: [(Granularity, &str); 3] =
     [(Granularity::Tensor, "tensor"), (Granularity::Channel, "channel"), (Granularity::Group(64), "group_64")];
 
 /// Change of bits per character, with its interval where it is of one draw.
 type Change = (f64, Option<Interval>);
 
-/// Every method at 3 bits, weights only; the embedding, which has no inputs, is rounded to nearest.
+/// Every method at 3 bits; the embedding, which has no inputs, is rounded to nearest. `prefix` begins the names of what is
+/// reported.
 pub(super) async fn run(
     source: &Source,
     (windows, before): (&[&[u32]], &Judged),
+    prefix: &str,
     cx: &Context,
     report: &mut Report,
 ) -> Result<(), LabError> {
-    let mut inputs: BTreeMap<String, Vec<f32>> = BTreeMap::new();
-    source
-        .read_examples(cx, |_, names, columns, input| {
-            let some: Vec<f32> = input.chunks_exact(columns).step_by(EVERY).flatten().copied().collect();
-            for name in names {
-                inputs.entry(name).or_default().extend(&some);
-            }
-        })
-        .await?;
+    let flows = source.flows(false, cx).await?;
     let judge = async |method: Method, settings: &Settings| {
         let change = |name: &str, Weight { shape, values }: &Weight| {
-            let (method, inputs) = match inputs.get(name) {
-                Some(inputs) => (method, inputs.as_slice()),
+            let (method, inputs) = match flows.iter().find(|flow| flow.names.iter().any(|known| known == name)) {
+                Some(flow) => (method, flow.rows.as_slice()),
                 None => (Method::Nothing, &[][..]),
             };
             method.round(values, shape[1], inputs, SHARE, settings)
         };
         let after = Judged::of(&source.changed(change, cx)?, source, windows, cx).await?;
-        let found = judge::metrics(before, &after, cx)?;
-        let change = found.into_iter().find(|metric| metric.id == "bits_change");
-        change
-            .map(|metric| (metric.value, metric.interval))
-            .ok_or(LabError::Engine { why: "no change was judged".into() })
+        judge::change(before, &after, cx).map(|(change, interval)| (change, Some(interval)))
     };
     let mut rows = Vec::new();
     for (granularity, word) in SHARES {
+        cx.progress("Keeping a few channels", 1.0);
         let settings = Settings::weight_only(3, Scheme::Symmetric, granularity);
         let mut results: Vec<(&str, String, Change)> = Vec::new();
         for (method, id, words) in Method::ALL {
@@ -77,7 +64,7 @@ pub(super) async fn run(
         let words = format!("Keep 1 % of channels, at random (median of {DRAWS})");
         results.push(("random", words, (median(&draws), None)));
         for (id, words, (change, interval)) in results {
-            let name = format!("outlier_{word}_{id}");
+            let name = format!("{prefix}outlier_{word}_{id}");
             let mut one =
                 metric(Family::Quality, &name, &format!("Change, 3 bits per {word}: {words}"), change, "bits").lower();
             if let Some(interval) = interval {
@@ -89,7 +76,7 @@ pub(super) async fn run(
         }
     }
     report.tables.push(Table {
-        id: "outliers".into(),
+        id: format!("{}outliers", prefix.replace('_', "-")),
         title: "Keep a few channels, scale them, or compensate: 3 bits, weights only".into(),
         columns: ["Scales", "Method", "Change (bits per character)", "low", "high"].map(str::to_owned).to_vec(),
         rows,

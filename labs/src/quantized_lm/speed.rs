@@ -11,7 +11,7 @@ use lab_kit::{
     weights::Precision,
 };
 
-use super::model::{Packed, Source};
+use super::{model::Source, packed::Packed};
 
 /// Tokens of the prompt; a decode step attends over so many, and itself.
 const PROMPT: usize = 128;

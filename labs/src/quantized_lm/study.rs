@@ -3,7 +3,7 @@
 use lab_api::{Axis, Cell, Chart, ChartBody, Family, Interval, LabError, Report, Series, Table};
 use lab_kit::{
     Context,
-    quant::{Granularity, GroupGrids, HALF, Inputs, Rounding, Scheme, Settings},
+    quant::{Activations, Granularity, GroupGrids, HALF, Remedy, Rounding, Scheme, Settings},
     report::{MetricExt, metric},
 };
 
@@ -11,6 +11,8 @@ use super::{
     judge::{self, Judged},
     model::Source,
     outliers,
+    prepared::Prepared,
+    remedies,
 };
 
 /// Windows of text.
@@ -36,8 +38,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     let source = Source::load(cx).await?;
     let windows = source.windows(WINDOWS);
     let before = Judged::of(&source.fp32(cx)?, &source, &windows, cx).await?;
-    let (fp32, int8) = ((Inputs::Float, "fp32"), (Inputs::Int8, "int8"));
-    let (gptq, in_turn) = ((Inputs::Float, "gptq"), (Inputs::Float, "gptq_in_turn"));
+    let [fp32, int8, gptq, in_turn] = ["fp32", "int8", "gptq", "gptq_in_turn"];
     let mut plan = vec![(HALF, SCHEMES[0], (Granularity::Channel, "weight"), fp32)];
     for bits in [8, 4, 3, 2] {
         for scheme in SCHEMES {
@@ -49,17 +50,18 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
             }
         }
     }
-    let compensated =
-        Settings { rounding: Rounding::Gptq, ..Settings::weight_only(4, Scheme::Symmetric, Granularity::Channel) };
-    let none = source.examples(&Settings { rounding: Rounding::Nearest, ..compensated }, cx).await?;
-    let mut examples = source.examples(&compensated, cx).await?;
+    let flows = source.flows(true, cx).await?;
+    let mut prepared = Prepared::new(&source, flows, Remedy::Nothing, cx).await?;
     let (mut arms, count) = (Vec::new(), plan.len());
-    for (done, (bits, scheme, granularity, inputs)) in plan.into_iter().enumerate() {
+    for (done, (bits, scheme, granularity, beyond)) in plan.into_iter().enumerate() {
         cx.progress("Judging every arm", done as f64 / count as f64);
-        examples.grids = if inputs == in_turn { GroupGrids::InTurn } else { GroupGrids::Before };
-        let examples = if inputs == gptq || inputs == in_turn { &examples } else { &none };
-        let settings = Settings::weight_only(bits, scheme.0, granularity.0);
-        let packed = source.pack(&settings, inputs.0, examples, cx).await?;
+        prepared.grids = if beyond == in_turn { GroupGrids::InTurn } else { GroupGrids::Before };
+        let settings = Settings {
+            rounding: if beyond == gptq || beyond == in_turn { Rounding::Gptq } else { Rounding::Nearest },
+            activations: if beyond == int8 { Activations::Dynamic } else { Activations::Fp32 },
+            ..Settings::weight_only(bits, scheme.0, granularity.0)
+        };
+        let packed = source.pack(&settings, &prepared, cx).await?;
         let after = Judged::of(&packed.model, &source, &windows, cx).await?;
         let found = judge::metrics(&before, &after, cx)?;
         let value = |id: &str| found.iter().find(|metric| metric.id == id);
@@ -69,7 +71,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
             return Err(LabError::Engine { why: "a judged arm lacks a metric".into() });
         };
         arms.push(Arm {
-            words: [scheme.1, granularity.1, inputs.1],
+            words: [scheme.1, granularity.1, beyond],
             bits,
             bytes: packed.bytes,
             bits_per_character: level.value,
@@ -81,8 +83,13 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     let fp32 = judge::metrics(&before, &before, cx)?;
     let level = fp32.first().map_or(0.0, |metric| metric.value);
     let mut report = report(&arms, level, source.fp32_bytes());
-    cx.progress("Keeping a few channels", 1.0);
-    outliers::run(&source, (&windows, &before), cx, &mut report).await?;
+    drop(prepared);
+    outliers::run(&source, (&windows, &before), "", cx, &mut report).await?;
+    remedies::run(&source, (&windows, &before), "trained", cx, &mut report).await?;
+    let mut planted = Source::load(cx).await?;
+    planted.plant_outliers()?;
+    outliers::run(&planted, (&windows, &before), "planted_", cx, &mut report).await?;
+    remedies::run(&planted, (&windows, &before), "planted", cx, &mut report).await?;
     Ok(report)
 }
 

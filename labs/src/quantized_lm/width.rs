@@ -10,7 +10,7 @@ use lab_kit::{
     matmul,
     measure::{Pair, side_by_side},
     mlp::read,
-    quant::{Inputs, PackedMatrix, PackedWeight, Settings},
+    quant::{Activations, Grid, Inputs, PackedMatrix, PackedWeight, Scheme, Settings},
     report::{MetricExt, metric as number},
     stats::median,
 };
@@ -30,8 +30,14 @@ pub(super) struct Width {
     burn_ms: Option<f64>,
 }
 
-pub(super) async fn measure(settings: &Settings, inputs: Inputs, cx: &Context) -> Result<Vec<Width>, LabError> {
+pub(super) async fn measure(settings: &Settings, cx: &Context) -> Result<Vec<Width>, LabError> {
     let mut rng = cx.rng("wide matrices");
+    let inputs = match settings.activations {
+        Activations::Fp32 => Inputs::Float,
+        Activations::Dynamic => Inputs::Int8,
+        // All inputs here are between -1 and 1.
+        Activations::Static(_) => Inputs::Static(Grid::fit(Scheme::Affine, 8, -1.0, 1.0)),
+    };
     let mut found = Vec::new();
     for width in WIDTHS {
         let mut draw = |count: usize| (0..count).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f32>>();

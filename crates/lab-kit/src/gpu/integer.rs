@@ -1,7 +1,7 @@
 //! Packed weights times inputs that are rounded to 8 bits on the way: two launches, whatever the shapes.
 //!
 //! Where WGSL has `packed_4x8_integer_dot_product`, products are of integers, four in an instruction. With codes `c` and zero
-//! points `z` of weights (`w`, one grid a group) and inputs (`x`, one grid a row), an output is
+//! points `z` of weights (`w`, one grid a group) and inputs (`x`, one grid a row or for all), an output is
 //!
 //! `scale_x * (sum over groups of scale_w * (sum of c_w * c_x - z_w * sum of c_x) - z_x * sum of w)`
 //!
@@ -12,23 +12,25 @@ use burn::backend::{Cube, wgpu::CubeTensor};
 
 use super::{
     launch::{Kernel, Operand, contiguous, empty, launch, word},
-    packed::{CHUNK, PackedForm, THREADS, TILE, Weights, code, linear},
+    packed::{CHUNK, InputCodes, PackedForm, THREADS, TILE, Weights, code, linear},
 };
+use crate::quant::Grid;
 
 /// Words that the 8-bit codes of a chunk fill.
 const WORDS: usize = CHUNK / 4;
 
 /// Rounds the inputs and multiplies. `dots`: whether the shader language has integer dot products.
-pub(super) fn linear_int8(x: CubeTensor, weights: &Weights<Cube>, form: PackedForm, dots: bool) -> CubeTensor {
+pub(super) fn linear_int8(x: CubeTensor, weights: &Weights<Cube>, form: PackedForm, how: InputCodes) -> CubeTensor {
     let x = contiguous(x);
-    if !dots || !form.one_scale_a_chunk() {
-        return linear(rounded(&x), weights, form);
+    if !how.dots || !form.one_scale_a_chunk() {
+        return linear(rounded(&x, how.grid), weights, form);
     }
     let [n, chunks] = [x.meta.shape()[0], form.columns.div_ceil(CHUNK)];
     let (codes, facts) = (empty([n, chunks * WORDS], &x), empty([n, 2 + chunks], &x));
     let phases = phases(form.bits);
     round(
         &x,
+        how.grid,
         Kernel {
             name: "round_to_codes",
             variant: phases,
@@ -55,20 +57,23 @@ pub(super) fn linear_int8(x: CubeTensor, weights: &Weights<Cube>, form: PackedFo
 }
 
 /// The values that 8-bit inputs stand for, `[n, columns]`.
-fn rounded(x: &CubeTensor) -> CubeTensor {
+fn rounded(x: &CubeTensor, grid: Option<Grid>) -> CubeTensor {
     let y = empty(x.meta.shape().to_vec(), x);
     let body = include_str!("put_floats.wgsl").to_owned();
     let kernel = Kernel { name: "round_to_floats", variant: 0, body, threads: (64, 1) };
-    round(x, kernel, &[Operand::new("y", &y)]);
+    round(x, grid, kernel, &[Operand::new("y", &y)]);
     y
 }
 
-fn round(x: &CubeTensor, kernel: Kernel, outputs: &[Operand]) {
+fn round(x: &CubeTensor, grid: Option<Grid>, kernel: Kernel, outputs: &[Operand]) {
+    // No grid has a scale of zero: such a one is to be measured.
+    let (scale, zero_point) = grid.map_or((0.0, 0), |grid| (grid.scale, grid.zero_point));
     let [n, columns] = [x.meta.shape()[0], x.meta.shape()[1]];
     let across = word(n).clamp(1, 0xffff);
     let groups = [across, word(n).div_ceil(across).max(1), 1];
     let body = include_str!("round_rows.wgsl").to_owned() + &kernel.body;
-    launch(Kernel { body, ..kernel }, &[Operand::new("x", x)], outputs, &[word(n), word(columns)], groups);
+    let words = [word(n), word(columns), scale.to_bits(), u32::from(zero_point)];
+    launch(Kernel { body, ..kernel }, &[Operand::new("x", x)], outputs, &words, groups);
 }
 
 /// How many codes apart the four stand that a mask leaves of a word: with 4 bits every other one.

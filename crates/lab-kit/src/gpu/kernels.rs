@@ -15,7 +15,7 @@ use burn::backend::{
 use super::{
     integer,
     launch::{Kernel, Operand, contiguous, empty, groups_of_64, launch, numbers, word},
-    packed::{self, PackedForm, Weights},
+    packed::{self, InputCodes, PackedForm, Weights},
     product::{BIAS, RELU, SUMS, product},
 };
 
@@ -90,12 +90,12 @@ pub(super) trait Kernels: Backend {
         form: PackedForm,
     ) -> FloatTensor<Self>;
 
-    /// The same with inputs rounded to 8 bits, row by row. `dots`: whether shaders have integer dot products.
+    /// The same with inputs rounded to 8 bits.
     fn packed_linear_int8(
         x: FloatTensor<Self>,
         #[extension_type] weights: Weights<Self>,
         form: PackedForm,
-        dots: bool,
+        codes: InputCodes,
     ) -> FloatTensor<Self>;
 
     /// Rows of a packed matrix: `[n]` to `[n, inputs]`.
@@ -170,8 +170,8 @@ impl Kernels for Cube {
         packed::linear(x, &weights, form)
     }
 
-    fn packed_linear_int8(x: CubeTensor, weights: Weights<Self>, form: PackedForm, dots: bool) -> CubeTensor {
-        integer::linear_int8(x, &weights, form, dots)
+    fn packed_linear_int8(x: CubeTensor, weights: Weights<Self>, form: PackedForm, codes: InputCodes) -> CubeTensor {
+        integer::linear_int8(x, &weights, form, codes)
     }
 
     fn packed_rows(ids: CubeTensor, weights: Weights<Self>, form: PackedForm) -> CubeTensor {
@@ -364,9 +364,9 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         x: FloatTensor<Self>,
         weights: Weights<Self>,
         form: PackedForm,
-        dots: bool,
+        codes: InputCodes,
     ) -> FloatTensor<Self> {
-        Self::from_inner(B::packed_linear_int8(x.into_primitive(), inner(weights), form, dots))
+        Self::from_inner(B::packed_linear_int8(x.into_primitive(), inner(weights), form, codes))
     }
 
     fn packed_rows(ids: IntTensor<Self>, weights: Weights<Self>, form: PackedForm) -> FloatTensor<Self> {

@@ -25,7 +25,7 @@ use burn::{
 pub use agreement::{Agreement, agreement};
 pub use kernels::AdamWStep;
 use kernels::Kernels;
-pub use packed::{PackedBuffers, PackedForm};
+pub use packed::{InputCodes, PackedBuffers, PackedForm};
 
 static OWN_KERNELS: AtomicBool = AtomicBool::new(false);
 

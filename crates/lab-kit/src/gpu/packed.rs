@@ -13,7 +13,7 @@ use super::{
     kernels::Kernels,
     launch::{Kernel, Operand, contiguous, empty, groups_of_64, launch, word},
 };
-use crate::quant::{HALF, PackedMatrix, packed_len};
+use crate::quant::{Grid, HALF, PackedMatrix, packed_len};
 
 /// Columns that a thread reads at once: whole words at every width.
 pub(super) const CHUNK: usize = 32;
@@ -32,6 +32,15 @@ pub struct PackedForm {
     /// Scales of a row; 0 where the whole matrix has one.
     groups: usize,
     affine: bool,
+}
+
+/// How inputs become integers of 8 bits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InputCodes {
+    /// The affine grid of all inputs; without one each row has its own.
+    pub(super) grid: Option<Grid>,
+    /// Whether shaders have integer dot products.
+    pub(super) dots: bool,
 }
 
 /// A packed matrix `[outputs, inputs]` in buffers.
@@ -95,20 +104,32 @@ impl PackedBuffers {
         }
     }
 
+    /// Inputs of a row.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.form.columns
+    }
+
     /// `[n, inputs]` to `[n, outputs]`.
     #[must_use]
     pub fn linear(&self, x: Tensor<2>) -> Tensor<2> {
         Tensor::from_dispatch(<Dispatch as Kernels>::packed_linear(x.into_dispatch(), self.weights(), self.form))
     }
 
-    /// The same with inputs rounded to 8 bits, each row on a grid of its own; [`HALF`] has no integers and rounds nothing.
+    /// The same with inputs rounded to 8 bits, on this affine grid or, without one, each row on a grid of its own; [`HALF`]
+    /// has no integers and rounds nothing.
     #[must_use]
-    pub fn linear_int8(&self, x: Tensor<2>) -> Tensor<2> {
+    pub fn linear_int8(&self, x: Tensor<2>, grid: Option<Grid>) -> Tensor<2> {
         if self.form.bits == HALF {
             return self.linear(x);
         }
-        let (x, dots) = (x.into_dispatch(), super::has_integer_dots());
-        Tensor::from_dispatch(<Dispatch as Kernels>::packed_linear_int8(x, self.weights(), self.form, dots))
+        let codes = InputCodes { grid, dots: super::has_integer_dots() };
+        Tensor::from_dispatch(<Dispatch as Kernels>::packed_linear_int8(
+            x.into_dispatch(),
+            self.weights(),
+            self.form,
+            codes,
+        ))
     }
 
     /// The rows with these numbers: `[n]` to `[n, inputs]`.

@@ -15,7 +15,7 @@ use super::{
     attention::{Watch, causal_mask},
     cache::LayerCache,
 };
-use crate::quant::{Inputs, PackedMatrix, PackedWeight};
+use crate::quant::{PackedMatrix, PackedWeight};
 
 /// The model on a device.
 #[derive(Module, Debug)]
@@ -71,7 +71,8 @@ impl Transformer {
     }
 
     /// The model with every matrix packed, embedding and output layer too; what is left in `rest` (the norms) stays FP32.
-    /// Such a model cannot be trained. See [`pack`](super::pack).
+    /// `place` gets each matrix with its name and puts it on the device. Such a model cannot be trained. See
+    /// [`pack`](super::pack).
     ///
     /// # Errors
     /// As [`Transformer::new`].
@@ -79,7 +80,7 @@ impl Transformer {
         config: &TransformerConfig,
         mut matrices: BTreeMap<String, PackedMatrix>,
         rest: &StateDict,
-        (source, inputs): (&str, Inputs),
+        (source, mut place): (&str, impl FnMut(&str, PackedMatrix) -> PackedWeight),
         device: &Device,
     ) -> Result<Self, LabError> {
         config.check()?;
@@ -90,7 +91,7 @@ impl Transformer {
                 let (r, c) = (matrix.rows, matrix.columns);
                 return Err(fail(format!("tensor “{name}” has shape [{r}, {c}], not [{rows}, {columns}]")));
             }
-            Ok(PackedWeight::new(matrix, inputs, device))
+            Ok(place(name, matrix))
         };
         let embedding = take("model.embed_tokens.weight", config.channels, config.vocabulary)?;
         let packed = |name: &str, inputs: usize, outputs: usize| {
@@ -291,7 +292,7 @@ mod tests {
         measure::peak_bytes,
         mlp::read,
         models::{Sampling, Weight, config_tests::tiny, generate, pack},
-        quant::{Granularity, Scheme, Settings},
+        quant::{Granularity, Inputs, Scheme, Settings},
         testing::{FakeClock, alone_in_memory, context, ready},
         weights::{Precision, WeightFile},
     };
@@ -434,7 +435,8 @@ mod tests {
             assert_eq!(matrices.len(), numbers);
             let plain = Transformer::new(&config, &rounded, "rounded", &device).expect("fits");
             let packed = |inputs| {
-                Transformer::packed(&config, matrices.clone(), &rest, ("packed", inputs), &device).expect("fits")
+                let place = |_: &str, matrix| PackedWeight::new(matrix, inputs, &device);
+                Transformer::packed(&config, matrices.clone(), &rest, ("packed", place), &device).expect("fits")
             };
             let run = |model: &Transformer| model.forward(model.tokens(&[&[3, 1, 4, 1, 5]], &device).expect("valid"));
             // The same numbers, summed in another order.
@@ -481,7 +483,8 @@ mod tests {
         let quantize = |_: &str, weight: &Weight| PackedMatrix::quantize(&weight.values, weight.shape[1], &settings);
         let (matrices, rest) = pack(&config.init(&mut crate::rng(0, "w")), quantize).expect("packs");
         let largest = 8192 * 256 * size_of::<f32>();
-        let model = Transformer::packed(&config, matrices, &rest, ("packed", Inputs::Int8), &cx.device).expect("fits");
+        let place = |_: &str, matrix| PackedWeight::new(matrix, Inputs::Int8, &cx.device);
+        let model = Transformer::packed(&config, matrices, &rest, ("packed", place), &cx.device).expect("fits");
         let tokens = model.tokens(&[&[1, 2, 3, 4]], &cx.device).expect("valid");
         let mut cache = KvCache::new(&config, 1, 16, &cx.device).expect("fits");
         let step = async || model.extend(tokens, &mut cache).map(drop);

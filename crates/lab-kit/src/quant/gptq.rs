@@ -89,6 +89,14 @@ impl Hessian {
         }
     }
 
+    /// That of the same inputs after each column was multiplied by one of `by`.
+    #[must_use]
+    pub fn scaled(&self, by: &[f32]) -> Self {
+        let n = self.columns;
+        let cell = |(at, h): (usize, &f64)| h * f64::from(by[at / n]) * f64::from(by[at % n]);
+        Self { columns: n, upper: self.upper.iter().enumerate().map(cell).collect() }
+    }
+
     /// Sum of squares of what a matrix (`[rows, columns]`) makes of the inputs seen.
     #[must_use]
     pub fn output_power(&self, weight: &[f32]) -> f64 {
@@ -145,7 +153,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        quant::{Granularity, Scheme, outlier::output_error},
+        quant::{Granularity, Scheme, outlier::output_error, remedy::scale_columns},
         rng,
     };
 
@@ -227,6 +235,12 @@ mod tests {
             let zero = vec![0.0; weight.len()];
             let plain = output_error(&weight, &zero, &inputs, 12);
             assert!((hessian.output_power(&weight) / plain - 1.0).abs() < 1e-5, "{plain}");
+            // Scaled columns, one of them away: what the scaled inputs would have shown.
+            let by: Vec<f32> = (0..12).map(|i| if i == 4 { 0.0 } else { 0.5 + i as f32 }).collect();
+            let mut of_scaled = Hessian::new(12);
+            of_scaled.add(&scale_columns(&inputs, &by));
+            let scaled = hessian.scaled(&by).output_power(&weight);
+            assert!((scaled / of_scaled.output_power(&weight) - 1.0).abs() < 1e-5, "{scaled}");
         }
     }
 

@@ -16,6 +16,7 @@ mod network;
 pub mod outlier;
 mod packed;
 mod placed;
+pub mod remedy;
 mod settings;
 
 pub use bits::{pack, packed_len, unpack, unpack_into};
@@ -26,6 +27,7 @@ pub use grid::{Grid, Scheme};
 pub use network::{InputGrid, QuantizedLayer, QuantizedMlp};
 pub use packed::{HALF, PackedMatrix, fit_grids};
 pub use placed::{Inputs, PackedWeight};
+pub use remedy::{Remedy, Treatment};
 pub use settings::{Activations, Granularity, Rounding, Settings};
 
 /// Signal-to-quantization-noise ratio in decibels, from the sum of squared values and of squared errors. Values that

@@ -1,7 +1,7 @@
 //! The whole network, quantized.
 
 use super::{
-    Activations, Grid, HALF, Rounding, Settings, calibrate,
+    Activations, Grid, HALF, Settings, calibrate,
     gptq::gptq,
     kernel::{integer_linear, mixed_linear, quantize_activations, quantize_rows},
     naive,
@@ -49,7 +49,7 @@ impl QuantizedMlp {
     pub fn quantize(network: &MlpWeights, settings: &Settings, examples: &[f32]) -> Self {
         let half = settings.bits == HALF;
         let statics = !half && matches!(settings.activations, Activations::Static(_));
-        let outputs = if statics || settings.rounding == Rounding::Gptq {
+        let outputs = if statics || settings.compensates() {
             naive::layer_outputs(&network.layers, examples)
         } else {
             Vec::new()
@@ -65,9 +65,10 @@ impl QuantizedMlp {
                 Activations::Static(how) => InputGrid::Static(calibrate(how, ACTIVATION_BITS, &inputs())),
                 Activations::Dynamic => InputGrid::Dynamic,
             };
-            let weight = match settings.rounding {
-                Rounding::Gptq if !half => gptq(&layer.weight, layer.inputs, &inputs(), settings),
-                Rounding::Nearest | Rounding::Gptq => PackedMatrix::quantize(&layer.weight, layer.inputs, settings),
+            let weight = if settings.compensates() {
+                gptq(&layer.weight, layer.inputs, &inputs(), settings)
+            } else {
+                PackedMatrix::quantize(&layer.weight, layer.inputs, settings)
             };
             QuantizedLayer { weight, bias: layer.bias.clone(), input }
         };
@@ -121,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        quant::{Calibration, Granularity, Scheme, signal_and_noise},
+        quant::{Calibration, Granularity, Rounding, Scheme, signal_and_noise},
         rng,
     };
 

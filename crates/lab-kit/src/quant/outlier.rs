@@ -1,4 +1,5 @@
-//! Outliers: input channels that matter more than the rest, kept in FP32 or scaled into reach of the grid.
+//! Outliers among the inputs of a layer whose *weights* are rounded: channels that matter more than the rest, kept in FP32 or
+//! scaled into reach of the grid. What is done where the inputs are rounded too stands in [`remedy`](super::remedy).
 //!
 //! All functions take weights `[rows, columns]` and example inputs `[examples, columns]`, row-major; a column is an input
 //! channel. They give rounded weights back as FP32: they tell what a method does to quality.
@@ -137,20 +138,6 @@ pub fn activation_aware(weight: &[f32], columns: usize, inputs: &[f32], settings
     best
 }
 
-/// Smoothing (SmoothQuant, arXiv:2211.10438): for each channel the number that inputs are divided and weights multiplied
-/// by, `max|x|^alpha / max|w|^(1 - alpha)`. It leaves the product as it is and moves outliers from activations, whose
-/// range all channels share, into weights.
-#[must_use]
-pub fn smoothing(weight: &[f32], columns: usize, inputs: &[f32], alpha: f32) -> Vec<f32> {
-    let largest = |values: &[f32]| {
-        values.chunks_exact(columns).fold(vec![1e-5_f32; columns], |most, row| {
-            most.iter().zip(row).map(|(most, value)| most.max(value.abs())).collect()
-        })
-    };
-    let (x, w) = (largest(inputs), largest(weight));
-    x.iter().zip(&w).map(|(x, w)| x.powf(alpha) / w.powf(1.0 - alpha)).collect()
-}
-
 /// Squared change of a layer's outputs, summed over examples and rows.
 #[must_use]
 pub fn output_error(weight: &[f32], rounded: &[f32], inputs: &[f32], columns: usize) -> f64 {
@@ -180,7 +167,7 @@ mod tests {
     use rand::Rng;
 
     use super::*;
-    use crate::quant::{Granularity, Grid, Scheme, min_max};
+    use crate::quant::{Granularity, Scheme};
 
     const COLUMNS: usize = 32;
 
@@ -249,30 +236,5 @@ mod tests {
             aware += after;
         }
         assert!(aware < 0.6 * plain, "{aware} {plain}");
-    }
-
-    #[test]
-    fn smoothing_keeps_the_product_and_spares_the_activations() {
-        let (weight, inputs) = case(3);
-        let factors = smoothing(&weight, COLUMNS, &inputs, 0.5);
-        let smooth_x: Vec<f32> = inputs.iter().enumerate().map(|(i, x)| x / factors[i % COLUMNS]).collect();
-        let smooth_w: Vec<f32> = weight.iter().enumerate().map(|(i, w)| w * factors[i % COLUMNS]).collect();
-        let product = |w: &[f32], x: &[f32]| -> Vec<f32> {
-            let rows = w.chunks(COLUMNS);
-            rows.flat_map(|w| x.chunks(COLUMNS).map(move |x| w.iter().zip(x).map(|(w, x)| w * x).sum())).collect()
-        };
-        let exact = product(&weight, &inputs);
-        for (a, b) in exact.iter().zip(product(&smooth_w, &smooth_x)) {
-            assert!((a - b).abs() < 1e-4, "{a} {b}");
-        }
-        // 8-bit weights per channel, activations in one range for all channels.
-        let error = |w: &[f32], x: &[f32]| {
-            let (min, max) = min_max(x);
-            let grid = Grid::fit(Scheme::Symmetric, 8, min, max);
-            let x: Vec<f32> = x.iter().map(|x| grid.value(grid.code(*x))).collect();
-            let w = PackedMatrix::quantize(w, COLUMNS, &settings(8)).dequantize();
-            product(&w, &x).iter().zip(&exact).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
-        };
-        assert!(error(&smooth_w, &smooth_x) < 0.5 * error(&weight, &inputs));
     }
 }

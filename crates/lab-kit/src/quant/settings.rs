@@ -1,6 +1,6 @@
 //! The choices of post-training quantization, in the terms of the arithmetic.
 
-use super::{Calibration, Scheme};
+use super::{Calibration, HALF, Scheme};
 
 // ANCHOR: settings
 /// How a network is quantized.
@@ -66,5 +66,11 @@ impl Settings {
     #[must_use]
     pub fn weight_only(bits: u32, scheme: Scheme, granularity: Granularity) -> Self {
         Self { bits, scheme, granularity, rounding: Rounding::Nearest, activations: Activations::Fp32 }
+    }
+
+    /// Whether errors are compensated: half precision has no levels to choose between.
+    #[must_use]
+    pub fn compensates(&self) -> bool {
+        self.rounding == Rounding::Gptq && self.bits != HALF
     }
 }
