@@ -49,6 +49,8 @@ fn translate(tex: &str, display: bool) -> Result<String, String> {
     if mathml.contains("<merror") {
         return Err("the formula does not parse".to_owned());
     }
+    // `64{,}121` is one number. As three elements the comma would be an operator, with room after it.
+    let mathml = mathml.replace("</mn><mrow><mo>,</mo></mrow><mn>", ",");
     let alt = escape(&tex.split_whitespace().collect::<Vec<_>>().join(" "));
     let class = if display { "" } else { " class=\"math-inline\"" };
     Ok(mathml.replacen("<math", &format!("<math alttext=\"{alt}\"{class}"), 1))
@@ -68,6 +70,12 @@ mod tests {
         let html = Formulas::default().render(r"\frac{a}{b} < \hat w", false).expect("parses");
         assert!(html.starts_with("<math alttext=\"\\frac{a}{b} &lt; \\hat w\" class=\"math-inline\""), "{html}");
         assert!(html.contains("<mfrac>"), "{html}");
+    }
+
+    #[test]
+    fn thousands_are_parted_within_a_number_and_lists_are_not_joined() {
+        let html = Formulas::default().render("3{,}833{,}856 + (4, 5)", false).expect("parses");
+        assert!(html.contains("<mn>3,833,856</mn>") && html.contains("<mn>4</mn><mo>,</mo><mn>5</mn>"), "{html}");
     }
 
     #[test]

@@ -69,6 +69,13 @@ fn largest(logits: &[f32]) -> (u32, f32) {
     numbered.fold(first, |best, next| if next.1 > best.1 { next } else { best })
 }
 
+/// Bits per character.
+#[cfg(feature = "schema")]
+pub(super) fn bits(judged: &Judged, cx: &Context) -> Result<f64, LabError> {
+    let Judged { nats, characters, windows, .. } = judged;
+    Ok(bits_per_character(nats, characters, windows, LEVEL, &mut cx.rng("bits"))?.value)
+}
+
 /// Change of bits per character, with its interval.
 #[cfg(feature = "schema")]
 pub(super) fn change(before: &Judged, after: &Judged, cx: &Context) -> Result<(f64, lab_api::Interval), LabError> {

@@ -1,6 +1,6 @@
 //! Activations of 8 bits on the language model: ways to find their range, and what is done to channels that stretch it.
 
-use lab_api::{Cell, Family, LabError, Report, Table};
+use lab_api::{Cell, Family, Interval, LabError, Report, Table};
 use lab_kit::{
     Context,
     quant::{Activations, Calibration, Granularity, Remedy, Scheme, Settings},
@@ -47,6 +47,8 @@ pub(super) async fn run(
         loudest,
         "×",
     ));
+    // In per cent of what FP32 needs: from a hundredth to ten, where bits would have to be written with many zeros.
+    let percent = 100.0 / judge::bits(before, cx)?;
     let mut rows = Vec::new();
     for (remedy, id, words) in REMEDIES {
         let prepared = Prepared::new(source, flows.clone(), remedy, cx).await?;
@@ -57,20 +59,24 @@ pub(super) async fn run(
             let packed = source.pack(&settings, &prepared, cx).await?;
             let after = Judged::of(&packed.model, source, windows, cx).await?;
             let (change, interval) = judge::change(before, &after, cx)?;
-            let label = format!("Change, 8 bits, channels {origin}, activations {}, {words}", how.replace('_', "-"));
-            report.metrics.push(
-                metric(Family::Quality, &format!("activations_{origin}_{how}_{id}"), &label, change, "bits")
-                    .lower()
-                    .interval(interval),
+            let (change, low, high) = (percent * change, percent * interval.low, percent * interval.high);
+            let label = format!(
+                "Change of bits per character, 8 bits, channels {origin}, activations {}, {words}",
+                how.replace('_', "-")
             );
-            let numbers = [change, interval.low, interval.high].map(Cell::from);
+            report.metrics.push(
+                metric(Family::Quality, &format!("activations_{origin}_{how}_{id}"), &label, change, "%")
+                    .lower()
+                    .interval(Interval { low, high, level: interval.level }),
+            );
+            let numbers = [change, low, high].map(Cell::from);
             rows.push([how, words].into_iter().map(Cell::from).chain(numbers).collect());
         }
     }
     report.tables.push(Table {
         id: format!("activations-{origin}"),
         title: format!("Activations of 8 bits, channels {origin}"),
-        columns: ["Activations", "Against outliers", "Change (bits per character)", "low", "high"]
+        columns: ["Activations", "Against outliers", "Change of bits per character (%)", "low", "high"]
             .map(str::to_owned)
             .to_vec(),
         rows,

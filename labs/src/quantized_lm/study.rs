@@ -80,9 +80,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
             agreement: same.value,
         });
     }
-    let fp32 = judge::metrics(&before, &before, cx)?;
-    let level = fp32.first().map_or(0.0, |metric| metric.value);
-    let mut report = report(&arms, level, source.fp32_bytes());
+    let mut report = report(&arms, judge::bits(&before, cx)?, source.fp32_bytes());
     drop(prepared);
     outliers::run(&source, (&windows, &before), "", cx, &mut report).await?;
     remedies::run(&source, (&windows, &before), "trained", cx, &mut report).await?;
