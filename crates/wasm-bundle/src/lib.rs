@@ -70,11 +70,14 @@ pub fn bundle(job: &Job) -> Result<Bundle> {
         .generate_output()
         .with_context(|| format!("wasm-bindgen refuses {}", input.display()))?;
     let mut short_names = HashMap::new();
-    for import in output.wasm_mut().imports.iter_mut() {
+    let mut shorten = |name: &mut String| {
         let short = format!("i{}", short_names.len());
-        let short = short_names.entry(std::mem::take(&mut import.name)).or_insert(short);
-        import.name.clone_from(short);
-    }
+        let short = short_names.entry(std::mem::take(name)).or_insert(short);
+        name.clone_from(short);
+    };
+    let wasm = output.wasm_mut();
+    wasm.imports.iter_mut().for_each(|import| shorten(&mut import.name));
+    wasm.exports.iter_mut().filter(|export| is_glue(&export.name)).for_each(|export| shorten(&mut export.name));
     output.emit(&draft).with_context(|| format!("cannot write to {}", draft.display()))?;
     let script = draft.join(format!("{name}.js"));
     fs::write(&script, renamed(&without_comments(&fs::read_to_string(&script)?), &short_names))?;
@@ -131,8 +134,16 @@ fn without_comments(script: &str) -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// The script with other names for what it gives to the module. wasm-bindgen's carry a hash each, which no compression makes
-/// shorter: 6 KB of what a reader downloads before a lab wakes.
+/// Whether wasm-bindgen itself chose this name of an export, for its own script. Ours, the memory, and what `worker.js` calls
+/// keep theirs.
+fn is_glue(export: &str) -> bool {
+    ["__wbindgen", "__wbg", "__externref", "__wasm_bindgen", "wasm_bindgen__"]
+        .iter()
+        .any(|start| export.starts_with(start))
+}
+
+/// The script with other names for what it gives to the module and takes from it. wasm-bindgen's carry a hash each, which no
+/// compression makes shorter: 7 KB of what a reader downloads before a lab wakes.
 fn renamed(script: &str, names: &HashMap<String, String>) -> String {
     let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
     let mut out = String::with_capacity(script.len());
@@ -193,6 +204,14 @@ mod tests {
         let names = HashMap::from([("__wbg_now_1f".to_owned(), "i0".to_owned())]);
         let script = "const a = {\n__wbg_now_1f: function(x) { return x.__wbg_now_1f2 + '__wbg_now_1f'; },\n};\n";
         assert_eq!(renamed(script, &names), "const a = {\ni0: function(x) { return x.__wbg_now_1f2 + 'i0'; },\n};\n");
+    }
+
+    #[test]
+    fn what_others_call_keeps_its_name() {
+        let glue =
+            ["__wbindgen_malloc", "__externref_table_alloc", "wasm_bindgen__convert__closures_____invoke__h1f_2"];
+        assert!(glue.into_iter().all(is_glue));
+        assert!(!["memory", "start", "mount", "time_hot_path", "__wasm_call_ctors"].into_iter().any(is_glue));
     }
 
     #[test]
