@@ -35,9 +35,13 @@ impl Budgets {
     /// # Errors
     /// There is no such budget.
     pub fn limit(&self, name: &str) -> anyhow::Result<f64> {
-        let limit = self.0.get(name).and_then(|budget| budget.get("limit"));
-        let number = limit.and_then(|value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64)));
-        number.with_context(|| format!("budgets.toml has no [{name}] with a limit"))
+        self.number(name, "limit")
+    }
+
+    fn number(&self, name: &str, key: &str) -> anyhow::Result<f64> {
+        let value = self.0.get(name).and_then(|budget| budget.get(key));
+        let number = value.and_then(|value| value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64)));
+        number.with_context(|| format!("budgets.toml has no [{name}] with a number {key}"))
     }
 
     /// A sentence if `value` is above the limit of `name`.
@@ -52,6 +56,26 @@ impl Budgets {
             )
         };
         Ok((value > limit).then(sentence))
+    }
+
+    /// A sentence if the labs that are newer than the record in `[one_more_lab]` cost more each than it allows, or if the record
+    /// knows of more labs than there are. `engine_kb` is what the engine for the CPU weighs with all `labs`.
+    ///
+    /// # Errors
+    /// There is no such record.
+    pub fn dear_labs(&self, labs: usize, engine_kb: f64) -> anyhow::Result<Option<String>> {
+        const NAME: &str = "one_more_lab";
+        let newer = labs as f64 - self.number(NAME, "labs")?;
+        if newer < 0.0 {
+            return Ok(Some(format!(
+                "[{NAME}] in budgets.toml records more than the {labs} labs that there are; record this engine ({engine_kb:.1} KB)."
+            )));
+        }
+        if newer == 0.0 {
+            return Ok(None);
+        }
+        let each = (engine_kb - self.number(NAME, "engine_cpu")?) / newer;
+        self.exceeded(NAME, &format!("each of the {newer} newest labs in the engine"), each, "KB")
     }
 }
 
@@ -123,6 +147,17 @@ mod tests {
         let sentence = budgets.exceeded("page", "index.html", 150.1, "KB").expect("known").expect("exceeded");
         assert!(sentence.contains("index.html is 150.1 KB, above the limit of 150 KB"), "{sentence}");
         assert!(budgets.limit("pgae").is_err());
+    }
+
+    #[test]
+    fn labs_newer_than_the_record_are_counted_one_by_one() {
+        let budgets = Budgets::parse("[one_more_lab]\nlimit = 25\nlabs = 6\nengine_cpu = 1000.0").expect("valid");
+        let dear = |labs, kb| budgets.dear_labs(labs, kb).expect("a record");
+        assert_eq!(dear(6, 1100.0), None, "no lab is newer");
+        assert_eq!((dear(7, 1025.0), dear(8, 1050.0)), (None, None));
+        let sentence = dear(8, 1051.0).expect("too dear");
+        assert!(sentence.contains("2 newest labs in the engine is 25.5 KB, above the limit of 25 KB"), "{sentence}");
+        assert!(dear(5, 900.0).expect("a stale record").contains("record this engine (900.0 KB)"));
     }
 
     #[test]

@@ -62,6 +62,9 @@ fn bundles_are_within_budget() {
         let files = files.filter(|file| file.ends_with(".wasm") || file.ends_with(".js")).cloned().collect();
         let weight = budgets::weight_kb(&site, &files).expect("readable");
         exceeded.extend(budgets.exceeded(budget, entry, weight, "KB").expect("a budget"));
+        if budget == "engine_cpu" {
+            exceeded.extend(budgets.dear_labs(registered_labs().len(), weight).expect("a record"));
+        }
     }
     assert!(exceeded.is_empty(), "{}", exceeded.join("\n"));
 }
@@ -70,16 +73,21 @@ fn bundles_are_within_budget() {
 fn every_registered_lab_stands_in_a_page() {
     let site = site();
     let shown: Vec<String> = browser_tests::lab::labs_of(&site).expect("labs").into_iter().map(|lab| lab.id).collect();
-    let registry = std::fs::read_to_string(env::workspace().join("labs/src/registry.rs")).expect("the registry");
-    // After the module's paths (`#[path = "..."]`), the macro names each lab's folder: `module::Type = "folder",`.
-    let list = registry.split("registry!").nth(1).unwrap_or_default();
-    let folders = list.split("= \"").skip(1).filter_map(|rest| rest.split('"').next());
-    let ids: Vec<String> = folders.map(|folder| folder.replace('_', "-")).collect();
-    assert!(!ids.is_empty(), "labs/src/registry.rs is not written as this test reads it");
-    let missing: Vec<String> = ids.into_iter().filter(|id| !shown.contains(id)).collect();
+    let missing: Vec<String> = registered_labs().into_iter().filter(|id| !shown.contains(id)).collect();
     assert!(missing.is_empty(), "no page holds {}; put {{{{#lab ID}}}} into a chapter", missing.join(", "));
     let mut once = shown.clone();
     once.sort();
     once.dedup();
     assert_eq!(once.len(), shown.len(), "a lab stands in two pages, so a link to it is ambiguous: {shown:?}");
+}
+
+/// The ids of all labs of the engines.
+fn registered_labs() -> Vec<String> {
+    let registry = std::fs::read_to_string(env::workspace().join("labs/src/registry.rs")).expect("the registry");
+    // After the module's paths (`#[path = "..."]`), the macro names each lab's folder: `module::Type = "folder",`.
+    let list = registry.split("registry!").nth(1).unwrap_or_default();
+    let folders = list.split("= \"").skip(1).filter_map(|rest| rest.split('"').next());
+    let ids: Vec<String> = folders.map(|folder| folder.replace('_', "-")).collect();
+    assert!(!ids.is_empty(), "labs/src/registry.rs is not written as these tests read it");
+    ids
 }

@@ -10,16 +10,6 @@ use lab_api::Interval;
 use serde::Deserialize;
 use serde_json::json;
 
-const PATHS: [&str; 8] = [
-    "matmul-256",
-    "matmul-512",
-    "matmul-1024",
-    "training-step",
-    "language-training-step",
-    "prefill-128",
-    "decode",
-    "decode-packed",
-];
 /// Milliseconds for each path on each device, about.
 const BUDGET_MS: f64 = 3000.0;
 /// The figures stand between these lines.
@@ -46,15 +36,19 @@ struct Column {
 #[tokio::test]
 #[ignore = "takes minutes and writes docs/benchmarks.md"]
 async fn figures_of_the_hot_paths() -> anyhow::Result<()> {
-    let mut columns = vec![Column { name: "CPU, native", timings: native()? }];
+    let native = native()?;
+    // The command line times every path there is, so it also says which they are.
+    let all: Vec<String> = native.iter().map(|timing| timing.path.clone()).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let mut columns = vec![Column { name: "CPU, native", timings: native }];
     let mut counts = Vec::new();
     let mut machine = String::new();
     with_browser(Gpu::Software, async |tab| {
-        columns.push(Column { name: "CPU, Chromium", timings: timed(tab, "cpu", false, &PATHS).await? });
+        columns.push(Column { name: "CPU, Chromium", timings: timed(tab, "cpu", false, &all).await? });
         // On a software adapter the largest product with Burn's kernels would take longer than all the rest.
-        let not_the_largest = PATHS.into_iter().filter(|path| *path != "matmul-1024").collect::<Vec<_>>();
+        let not_the_largest: Vec<&str> = all.iter().copied().filter(|path| *path != "matmul-1024").collect();
         for (name, own, paths) in
-            [("WebGPU, Chromium", true, &PATHS[..]), ("WebGPU, Chromium, Burn's kernels", false, &not_the_largest)]
+            [("WebGPU, Chromium", true, &all), ("WebGPU, Chromium, Burn's kernels", false, &not_the_largest)]
         {
             columns.push(Column { name, timings: timed(tab, "gpu", own, paths).await? });
             let engine = Engine::start(tab, "gpu").await?;
@@ -66,7 +60,7 @@ async fn figures_of_the_hot_paths() -> anyhow::Result<()> {
         Ok(())
     })
     .await?;
-    let figures = format!("{machine}\n\n{}\n{}", times(&columns), asked(&counts));
+    let figures = format!("{machine}\n\n{}\n{}", times(&all, &columns), asked(&counts));
     println!("{figures}");
     let file = env::workspace().join("docs/benchmarks.md");
     let text = std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
@@ -113,12 +107,12 @@ async fn described(tab: &Tab) -> anyhow::Result<String> {
     Ok(format!("Machine: {model}, {cores} logical cores; {browser}; adapter {vendor} {architecture}, {kind}."))
 }
 
-fn times(columns: &[Column]) -> String {
+fn times(paths: &[&str], columns: &[Column]) -> String {
     let mut text =
         "| path | where | first step (ms) | step (ms), median and 95 % interval | rate | samples | off the CPU by |\n\
                     |---|---|---|---|---|---|---|\n"
             .to_owned();
-    for path in PATHS {
+    for path in paths.iter().copied() {
         let of_path = columns.iter().filter_map(|Column { name, timings }| {
             timings.iter().find(|timing| timing.path == path).map(|timing| (name, timing))
         });

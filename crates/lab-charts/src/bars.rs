@@ -5,8 +5,8 @@ use plotters::prelude::DrawingBackend;
 
 use crate::Ink;
 use crate::axis::{Map, within};
-use crate::frame::{Labels, Legend, Plot, axes};
-use crate::lines::whisker;
+use crate::frame::{EDGE, FOOT, Labels, Legend, Plot, axes, have_room, lanes};
+use crate::lines::whisker_along;
 use crate::mark::{self, Sign};
 use crate::pen::{Hang, Pen, Point, SMALL, fit, text_width};
 
@@ -33,33 +33,54 @@ fn foot(y: &Map, scale: Scale) -> f64 {
     }
 }
 
-/// Bars side by side in each category.
+/// Height of a lying bar, and of what is free around those of one category.
+const LYING: f64 = 11.0;
+const AROUND: f64 = 9.0;
+
+/// Height that upright bars leave to the plot, or that lying ones need.
+pub(crate) fn height(categories: &[String], series: &[BarSeries], width: f64, upright: f64) -> f64 {
+    let plot = if !have_room(categories, width) {
+        2.0 * EDGE + FOOT + categories.len() as f64 * (LYING * series.len() as f64 + AROUND)
+    } else {
+        upright
+    };
+    plot + legend(series, width).height()
+}
+
+/// Bars side by side in each category: upright over its name, or lying beside it where names have no room under the bars.
 pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, categories: &[String], series: &[BarSeries]) {
     let legend = legend(series, pen.size().0);
-    let mut x = Map::slots(categories.len());
-    let mut y = Map::fit(&chart.y, &heights(series), true, 5.0);
+    let lying = !have_room(categories, pen.size().0);
+    let mut values = Map::fit(&chart.y, &heights(series), true, 5.0);
     legend.draw(pen);
-    let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories, room: 0.0 };
-    let Some(plot) = axes(pen, &mut x, &mut y, &labels, legend.height()) else { return };
-    let foot = foot(&y, chart.y.scale);
-    let slot = (plot.right - plot.left) / categories.len().max(1) as f64;
+    let plot = if lying {
+        lanes(pen, &mut values, categories, (&chart.x.label, &chart.y.label), EDGE + legend.height())
+    } else {
+        let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories, room: 0.0 };
+        axes(pen, &mut Map::slots(categories.len()), &mut values, &labels, legend.height())
+    };
+    let Some(plot) = plot else { return };
+    let place = |across: f64, along: f64| if lying { (along, across) } else { (across, along) };
+    let (from, to) = if lying { (plot.top, plot.bottom) } else { (plot.left, plot.right) };
+    let foot = foot(&values, chart.y.scale);
+    let slot = (to - from) / categories.len().max(1) as f64;
     let count = series.len().max(1) as f64;
     // A gap of a third of the slot between categories; bars never wider than 46.
     let width = (slot * 0.68 / count).min(46.0);
     for (i, one) in series.iter().enumerate() {
         for (k, value) in one.values.iter().enumerate() {
-            let Some(top) = y.at(*value) else { continue };
-            let centre = plot.left + (k as f64 + 0.5) * slot + (i as f64 - (count - 1.0) / 2.0) * width;
+            let Some(end) = values.at(*value) else { continue };
+            let centre = from + (k as f64 + 0.5) * slot + (i as f64 - (count - 1.0) / 2.0) * width;
             let half = (width / 2.0 - if width > 6.0 { 1.0 } else { 0.0 }).max(0.5);
-            mark::bar(pen, (centre - half, top), (centre + half, foot), i, series.len());
+            mark::bar(pen, place(centre - half, end), place(centre + half, foot), i, series.len());
             if let Some([low, high]) = one.intervals.get(k)
-                && let (Some(low), Some(high)) = (y.at(*low), y.at(*high))
+                && let (Some(low), Some(high)) = (values.at(*low), values.at(*high))
             {
-                whisker(pen, centre, low, high, Ink::Text);
+                whisker_along(pen, &place, centre, low, high, Ink::Text);
             }
         }
     }
-    pen.path(&[(plot.left, foot), (plot.right, foot)], Ink::Muted, 1.0)
+    pen.path(&[place(from, foot), place(to, foot)], Ink::Muted, 1.0)
 }
 
 /// Counts between edges: the first series as an area, others as outlines over it.
@@ -134,5 +155,66 @@ fn marked<DB: DrawingBackend>(pen: &mut Pen<DB>, markers: &[Marker], x: &Map, pl
             pen.text((centre, plot.top - 9.0), &words, Ink::Text, SMALL, Hang::Middle);
             taken.push((from, to));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lab_api::{Axis, ChartBody};
+
+    use crate::{natural_height, svg};
+
+    use super::*;
+
+    fn chart(names: &[&str], series: usize) -> Chart {
+        let one = |i: usize| BarSeries {
+            name: format!("series {i}"),
+            values: names.iter().map(|name| name.len() as f64).collect(),
+            intervals: vec![],
+        };
+        Chart {
+            id: "bars".into(),
+            title: "T".into(),
+            caption: "C".into(),
+            x: Axis::linear("Matrix"),
+            y: Axis::linear("SQNR (dB)"),
+            body: ChartBody::Bar {
+                categories: names.iter().map(|name| (*name).to_owned()).collect(),
+                series: (0..series).map(one).collect(),
+            },
+        }
+    }
+
+    fn drawn(chart: &Chart, width: u32) -> String {
+        svg(chart, width, natural_height(chart, f64::from(width)).round() as u32).expect("the sample is sound")
+    }
+
+    /// The words of a picture, each on a line of its own.
+    fn words(svg: &str) -> Vec<&str> {
+        svg.lines().filter(|line| !line.starts_with('<')).collect()
+    }
+
+    #[test]
+    fn names_stay_whole_on_a_phone() {
+        let names = ["layers.0.mlp.down_proj", "down projection", "embedding", "lm head", "k"];
+        for series in 1..=3 {
+            let svg = drawn(&chart(&names, series), 330);
+            for name in names.into_iter().chain(["Matrix", "SQNR (dB)"]) {
+                assert!(words(&svg).contains(&name), "{name} is missing in {svg}");
+            }
+        }
+        let long = drawn(&chart(&["model.layers.10.self_attn.k_proj", "b"], 1), 330);
+        let cut = words(&long).into_iter().find(|word| word.contains('…')).expect("cut");
+        assert!(cut.starts_with("model.") && cut.ends_with("k_proj"), "{cut}");
+    }
+
+    #[test]
+    fn bars_lie_only_where_names_need_it() {
+        let height = |names: &[&str], width: f64| natural_height(&chart(names, 1), width);
+        let long = ["down projection"; 9];
+        assert_eq!(height(&["1", "2", "3"], 330.0), height(&["1", "2", "3"], 700.0));
+        assert_eq!(height(&long, 1100.0), height(&["1"], 1100.0));
+        // Each lane as high as its bars, so that more of them make a higher picture.
+        assert!(height(&long, 330.0) > height(&long[..5], 330.0));
     }
 }

@@ -75,9 +75,8 @@ pub fn natural_height(chart: &Chart, width: f64) -> f64 {
     match &chart.body {
         ChartBody::Line { series } => plot + lines::legend(series, Sign::Line, width).height(),
         ChartBody::Scatter { series } => plot + lines::legend(series, Sign::Point, width).height(),
-        ChartBody::Bar { series, .. } | ChartBody::Histogram { series, .. } => {
-            plot + bars::legend(series, width).height()
-        }
+        ChartBody::Bar { categories, series } => bars::height(categories, series, width, plot),
+        ChartBody::Histogram { series, .. } => plot + bars::legend(series, width).height(),
         ChartBody::StackedArea { series, .. } => plot + lines::stack_legend(series, width).height(),
         ChartBody::Heatmap { rows, .. } => heatmap::height(rows.len()),
         ChartBody::Gantt { lanes, .. } => gantt::height(lanes.len()),

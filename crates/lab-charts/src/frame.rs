@@ -90,8 +90,8 @@ pub(crate) fn axes<DB: DrawingBackend>(
     let y_label_height = if labels.y.is_empty() { 8.0 } else { ROW + 4.0 };
     let top = EDGE + legend_height + y_label_height + labels.room;
     let slot = (right - left) / labels.categories.len().max(1) as f64;
-    let wrapped: Vec<Vec<String>> = labels.categories.iter().map(|c| wrap(c, slot - 6.0)).collect();
-    let lines = wrapped.iter().map(Vec::len).max().unwrap_or(1).max(1) as f64;
+    let wrapped: Vec<[&str; 2]> = labels.categories.iter().map(|name| wrap(name, slot - 6.0)).collect();
+    let lines = if wrapped.iter().all(|lines| lines[1].is_empty()) { 1.0 } else { 2.0 };
     let x_label_height = if labels.x.is_empty() { 0.0 } else { ROW - 2.0 };
     let bottom = height - EDGE - x_label_height - lines * 14.0 - 6.0;
     if bottom - top < 30.0 || right - left < 60.0 {
@@ -114,14 +114,11 @@ pub(crate) fn axes<DB: DrawingBackend>(
     if labels.categories.is_empty() {
         x_ticks(pen, x, &plot);
     } else {
-        let every = category_stride(labels.categories, slot);
-        for (i, lines) in wrapped.iter().enumerate().step_by(every) {
+        for (i, lines) in wrapped.iter().enumerate() {
             let centre = left + (i as f64 + 0.5) * slot;
-            let single = [fit(&labels.categories[i], SMALL, slot * every as f64)];
-            let lines = if every > 1 { &single[..] } else { lines };
-            for (row, line) in lines.iter().enumerate() {
+            for (row, line) in lines.iter().enumerate().filter(|(_, line)| !line.is_empty()) {
                 let at = (centre, bottom + 12.0 + row as f64 * 14.0);
-                pen.text(at, line, Ink::Muted, SMALL, Hang::Middle);
+                pen.text(at, &fit(line, SMALL, slot), Ink::Muted, SMALL, Hang::Middle);
             }
         }
     }
@@ -129,6 +126,57 @@ pub(crate) fn axes<DB: DrawingBackend>(
         let at = ((left + right) / 2.0, height - EDGE - 6.0);
         pen.text(at, &fit(labels.x, TEXT, width - 2.0 * EDGE), Ink::Muted, TEXT, Hang::Middle);
     }
+    Some(plot)
+}
+
+/// Left end of the data beside a column of names, which takes what they need and never most of the width.
+pub(crate) fn beside(names: &[String], width: f64) -> f64 {
+    EDGE + pen::widest(names, SMALL).min(width * 0.42) + 8.0
+}
+
+/// Names to the left of the data, one in the middle of each lane; where lanes are narrow, every so many of them.
+pub(crate) fn lane_names<DB: DrawingBackend>(pen: &mut Pen<DB>, names: &[String], plot: &Plot) {
+    let lane = (plot.bottom - plot.top) / names.len().max(1) as f64;
+    for (i, name) in names.iter().enumerate().step_by(every(lane, 14.0)) {
+        let at = (plot.left - 8.0, plot.top + (i as f64 + 0.5) * lane);
+        pen.text(at, &fit(name, SMALL, plot.left - 8.0 - EDGE), Ink::Muted, SMALL, Hang::Right);
+    }
+}
+
+/// How many steps share one label that needs this room.
+pub(crate) fn every(step: f64, needed: f64) -> usize {
+    ((needed / step).ceil() as usize).max(1)
+}
+
+/// Height of ticks and axis label below lanes.
+pub(crate) const FOOT: f64 = 42.0;
+
+/// Names on the left, a lane for each, and the axis of their values below; sets the range of its map. Under the names and under
+/// the axis stands what they are. The first lane begins at `top`.
+pub(crate) fn lanes<DB: DrawingBackend>(
+    pen: &mut Pen<DB>,
+    x: &mut Map,
+    names: &[String],
+    (head, label): (&str, &str),
+    top: f64,
+) -> Option<Plot> {
+    let (width, height) = pen.size();
+    let plot = Plot { left: beside(names, width), top, right: width - EDGE - 12.0, bottom: height - EDGE - FOOT };
+    if plot.bottom - plot.top < 12.0 || plot.right - plot.left < 40.0 {
+        pen.too_small();
+        return None;
+    }
+    x.range = (plot.left, plot.right);
+    for tick in &x.ticks {
+        if let Some(at) = x.at(*tick) {
+            pen.path(&[(at, plot.top), (at, plot.bottom)], Ink::Line, 1.0);
+        }
+    }
+    lane_names(pen, names, &plot);
+    x_ticks(pen, x, &plot);
+    let y = height - EDGE - 7.0;
+    pen.text(((plot.left + plot.right) / 2.0, y), label, Ink::Muted, TEXT, Hang::Middle);
+    pen.text((EDGE, y), &fit(head, TEXT, plot.left - EDGE), Ink::Muted, TEXT, Hang::Left);
     Some(plot)
 }
 
@@ -146,29 +194,21 @@ pub(crate) fn x_ticks<DB: DrawingBackend>(pen: &mut Pen<DB>, x: &Map, plot: &Plo
     }
 }
 
-/// How many categories share one label, where not all fit even when wrapped.
-fn category_stride(categories: &[String], slot: f64) -> usize {
-    if slot >= 26.0 {
-        return 1;
-    }
-    let widest = pen::widest(categories, SMALL).max(1.0);
-    ((widest.min(60.0) + 6.0) / slot).ceil().max(1.0) as usize
+/// Whether each of these names has room under its slot of a plot, in two lines at most.
+pub(crate) fn have_room(categories: &[String], width: f64) -> bool {
+    // Beside the plot stand the labels of its ticks.
+    let slot = (width - 64.0) / categories.len() as f64;
+    categories.iter().all(|name| wrap(name, slot - 6.0).iter().all(|line| text_width(line, SMALL) <= slot - 6.0))
 }
 
-/// At most two lines within the room.
-fn wrap(words: &str, room: f64) -> Vec<String> {
+/// Two lines, the first within the room; the second is empty where one will do, or where nothing can be broken.
+fn wrap(words: &str, room: f64) -> [&str; 2] {
     if text_width(words, SMALL) <= room {
-        return vec![words.to_owned()];
+        return [words, ""];
     }
-    let break_at = words
-        .match_indices([' ', '-', '_', ','])
-        .map(|(i, found)| i + found.len())
-        .filter(|i| text_width(words[..*i].trim_end(), SMALL) <= room)
-        .max();
-    match break_at {
-        Some(i) => vec![words[..i].trim_end().to_owned(), fit(words[i..].trim_start(), SMALL, room)],
-        None => vec![fit(words, SMALL, room)],
-    }
+    let mut ends = words.match_indices([' ', '-', '_', ',']).map(|(i, found)| i + found.len());
+    let end = ends.rfind(|end| text_width(words[..*end].trim_end(), SMALL) <= room).unwrap_or(words.len());
+    [words[..end].trim_end(), words[end..].trim_start()]
 }
 
 #[cfg(test)]
@@ -177,9 +217,11 @@ mod tests {
 
     #[test]
     fn long_names_take_two_lines_at_most() {
-        assert_eq!(wrap("INT8", 60.0), ["INT8"]);
+        assert_eq!(wrap("INT8", 60.0), ["INT8", ""]);
         assert_eq!(wrap("per channel", 50.0), ["per", "channel"]);
-        assert_eq!(wrap("per channel symmetric", 50.0).len(), 2);
+        assert_eq!(wrap("per channel symmetric", 50.0), ["per", "channel symmetric"]);
+        let names = |name: &str| vec![name.to_owned(); 3];
+        assert!(have_room(&names("per channel"), 220.0) && !have_room(&names("per channel symmetric"), 220.0));
     }
 
     #[test]

@@ -3,13 +3,12 @@
 use lab_api::{Chart, Span};
 use plotters::prelude::DrawingBackend;
 
+use crate::Ink;
 use crate::axis::Map;
-use crate::frame::{EDGE, Plot, x_ticks};
-use crate::pen::{Hang, Pen, SMALL, TEXT, fit};
-use crate::{Ink, pen};
+use crate::frame::{self, EDGE, FOOT};
+use crate::pen::{Hang, Pen, SMALL, fit};
 
 const LANE: f64 = 30.0;
-const FOOT: f64 = 42.0;
 
 pub(crate) fn height(lanes: usize) -> f64 {
     2.0 * EDGE + FOOT + LANE * lanes.max(1) as f64
@@ -17,28 +16,13 @@ pub(crate) fn height(lanes: usize) -> f64 {
 
 /// Spans are pale with a full edge on the left, and named, so that neighbours of one colour stay apart.
 pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, lanes: &[String], spans: &[Span]) {
-    let (width, height) = pen.size();
-    let widest = pen::widest(lanes, SMALL).min(width * 0.3);
-    let plot = Plot { left: EDGE + widest + 8.0, top: EDGE, right: width - EDGE - 12.0, bottom: height - EDGE - FOOT };
-    if plot.bottom - plot.top < 12.0 || plot.right - plot.left < 40.0 {
-        return pen.too_small();
-    }
     let mut ends = Vec::with_capacity(2 * spans.len());
     for span in spans {
         ends.extend_from_slice(&[span.start, span.end]);
     }
     let mut x = Map::fit(&chart.x, &ends, true, 6.0);
-    x.range = (plot.left, plot.right);
+    let Some(plot) = frame::lanes(pen, &mut x, lanes, ("", &chart.x.label), EDGE) else { return };
     let lane_height = (plot.bottom - plot.top) / lanes.len().max(1) as f64;
-    for tick in &x.ticks {
-        if let Some(at) = x.at(*tick) {
-            pen.path(&[(at, plot.top), (at, plot.bottom)], Ink::Line, 1.0);
-        }
-    }
-    for (i, lane) in lanes.iter().enumerate() {
-        let at = (plot.left - 8.0, plot.top + (i as f64 + 0.5) * lane_height);
-        pen.text(at, &fit(lane, SMALL, widest + 2.0), Ink::Muted, SMALL, Hang::Right);
-    }
     for span in spans {
         let (Some(from), Some(to)) = (x.at(span.start), x.at(span.end)) else { continue };
         let top = plot.top + span.lane as f64 * lane_height + 4.0;
@@ -52,7 +36,4 @@ pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, lanes: 
             pen.text((from + 6.0, (top + bottom) / 2.0), &words, Ink::Text, SMALL, Hang::Left);
         }
     }
-    x_ticks(pen, &x, &plot);
-    let centre = (plot.left + plot.right) / 2.0;
-    pen.text((centre, height - EDGE - 7.0), &chart.x.label, Ink::Muted, TEXT, Hang::Middle)
 }

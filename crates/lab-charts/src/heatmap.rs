@@ -4,14 +4,13 @@ use lab_api::Chart;
 use plotters::prelude::DrawingBackend;
 
 use crate::axis::labels;
-use crate::frame::EDGE;
+use crate::frame::{EDGE, FOOT, Plot, beside, every, lane_names};
 use crate::number::{format_number, grouped};
 use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
 use crate::{Ink, pen};
 
 /// Height of the scale above the cells.
 const KEY: f64 = 30.0;
-const FOOT: f64 = 40.0;
 
 /// Height that gives each row a readable height.
 pub(crate) fn height(rows: usize) -> f64 {
@@ -30,9 +29,8 @@ pub(crate) fn draw<DB: DrawingBackend>(
     let (width, height) = pen.size();
     let all = values.iter().flatten();
     let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-    let widest = pen::widest(rows, SMALL).min(width * 0.3);
-    let (left, right) = (EDGE + widest + 8.0, width - EDGE);
-    let (top, bottom) = (EDGE + KEY, height - EDGE - FOOT);
+    let plot = Plot { left: beside(rows, width), top: EDGE + KEY, right: width - EDGE, bottom: height - EDGE - FOOT };
+    let Plot { left, top, right, bottom } = plot;
     if bottom - top < 20.0 || right - left < 40.0 {
         return pen.too_small();
     }
@@ -60,11 +58,7 @@ pub(crate) fn draw<DB: DrawingBackend>(
             }
         }
     }
-    let every = |cell: f64, needed: f64| ((needed / cell).ceil() as usize).max(1);
-    for (r, name) in rows.iter().enumerate().step_by(every(cell.1, 14.0)) {
-        let at = (left - 8.0, top + (r as f64 + 0.5) * cell.1);
-        pen.text(at, &fit(name, SMALL, widest + 2.0), Ink::Muted, SMALL, Hang::Right);
-    }
+    lane_names(pen, rows, &plot);
     let name_width = pen::widest(columns, SMALL).min(70.0);
     let stride = every(cell.0, name_width + 4.0);
     for (c, name) in columns.iter().enumerate().step_by(stride) {

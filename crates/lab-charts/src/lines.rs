@@ -88,10 +88,23 @@ fn intervals<DB: DrawingBackend>(pen: &mut Pen<DB>, series: &Series, x: &Map, y:
 }
 
 /// An upright interval with short caps.
-pub(crate) fn whisker<DB: DrawingBackend>(pen: &mut Pen<DB>, x: f64, low: f64, high: f64, ink: Ink) {
-    pen.path(&[(x, low), (x, high)], ink, 1.25);
-    pen.path(&[(x - 3.0, low), (x + 3.0, low)], ink, 1.25);
-    pen.path(&[(x - 3.0, high), (x + 3.0, high)], ink, 1.25)
+fn whisker<DB: DrawingBackend>(pen: &mut Pen<DB>, x: f64, low: f64, high: f64, ink: Ink) {
+    whisker_along(pen, &|across, along| (across, along), x, low, high, ink);
+}
+
+/// An interval with short caps; `place` makes a point of the position across it and the one along it.
+pub(crate) fn whisker_along<DB: DrawingBackend>(
+    pen: &mut Pen<DB>,
+    place: &dyn Fn(f64, f64) -> Point,
+    at: f64,
+    low: f64,
+    high: f64,
+    ink: Ink,
+) {
+    pen.path(&[place(at, low), place(at, high)], ink, 1.25);
+    for end in [low, high] {
+        pen.path(&[place(at - 3.0, end), place(at + 3.0, end)], ink, 1.25);
+    }
 }
 
 /// Layers over each other, named inside where there is room.

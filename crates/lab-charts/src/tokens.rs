@@ -66,3 +66,22 @@ pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, tokens: &[Token]) {
         pen.text((x + 4.0, top + LINE / 2.0 - 1.0), &shown, Ink::Text, TEXT, Hang::Left);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_glyphs_get_wide_boxes_and_neighbours_stay_apart() {
+        let tokens =
+            ["#####", "ooooo", "iiiii", " @@@", "%%\n", "x"].map(|text| Token { text: text.into(), colour: 0 });
+        let places = places(400.0, &tokens);
+        let wide: Vec<f64> = places.iter().map(|place| place.2).collect();
+        // Five signs of 0.84 times the size.
+        assert!(wide[0] >= 5.0 * 0.84 * TEXT && wide[0] > wide[1] && wide[1] > wide[2], "{wide:?}");
+        for (place, next) in places.iter().zip(&places[1..]) {
+            assert!(next.1 > place.1 || next.0 >= place.0 + place.2, "{places:?}");
+        }
+        assert_eq!(places[5].1, 1, "a line end begins a row");
+    }
+}

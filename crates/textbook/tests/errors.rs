@@ -45,6 +45,7 @@ const SLIPS: &[Slip] = &[
     slip("$$\n\\frac{a}\n$$\n", 1, "does not parse", "\\frac{a}", None),
     slip("$$\nx\n", 1, "not closed", "x", None),
     slip("Text $$x$$ in a line.\n", 1, "lines of its own", "x", None),
+    slip("\n| | |\n|-|-|\n| a | b |\n", 2, "the head of a table needs words", "| | |", None),
     slip("![c](../figures/line.svg){#fig-other}\n", 1, "needs fig-alt", "../figures/line.svg", None),
     slip(
         "![c](../figures/lin.svg){#fig-other fig-alt=\"a\"}\n",

@@ -70,14 +70,25 @@ pub fn bundle(job: &Job) -> Result<Bundle> {
         .generate_output()
         .with_context(|| format!("wasm-bindgen refuses {}", input.display()))?;
     let mut short_names = HashMap::new();
-    for import in output.wasm_mut().imports.iter_mut() {
+    let mut shorten = |name: &mut String| {
         let short = format!("i{}", short_names.len());
-        let short = short_names.entry(std::mem::take(&mut import.name)).or_insert(short);
-        import.name.clone_from(short);
-    }
+        let short = short_names.entry(std::mem::take(name)).or_insert(short);
+        name.clone_from(short);
+    };
+    let dead = dead_classes(output.js());
+    let wasm = output.wasm_mut();
+    let dead_exports: Vec<_> =
+        wasm.exports.iter().filter(|export| of_class(&export.name, &dead)).map(|export| export.id()).collect();
+    dead_exports.into_iter().for_each(|export| wasm.exports.delete(export));
+    walrus::passes::gc::run(wasm);
+    wasm.imports.iter_mut().for_each(|import| shorten(&mut import.name));
+    wasm.exports.iter_mut().filter(|export| is_glue(&export.name)).for_each(|export| shorten(&mut export.name));
     output.emit(&draft).with_context(|| format!("cannot write to {}", draft.display()))?;
     let script = draft.join(format!("{name}.js"));
-    fs::write(&script, renamed(&without_comments(&fs::read_to_string(&script)?), &short_names))?;
+    fs::write(
+        &script,
+        renamed(&without_comments(&without_classes(&fs::read_to_string(&script)?, &dead)), &short_names),
+    )?;
     if *worker {
         fs::write(draft.join("worker.js"), WORKER.replace("{name}", name))?;
     }
@@ -123,6 +134,38 @@ pub fn bundle(job: &Job) -> Result<Bundle> {
     Ok(bundle)
 }
 
+/// The classes of a script that nobody can have an instance of: the module hands none out, and they have neither constructor nor
+/// static functions. Such are those that a crate exports for a feature we do not use; they were 2 KB of the page's WASM.
+fn dead_classes(script: &str) -> Vec<String> {
+    let classes = script.split("\nexport class ").skip(1);
+    let body = |class: &&str| class.split_once("\n}").map_or("", |(body, _)| body).to_owned();
+    let dead = classes.filter(|class| !["constructor(", "static "].iter().any(|word| body(class).contains(word)));
+    dead.filter_map(|class| class.split_once(' ')).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// Whether wasm-bindgen gave an export this name for a function of one of these classes.
+fn of_class(export: &str, classes: &[String]) -> bool {
+    let export = export.strip_prefix("__wbg_").unwrap_or(export);
+    let class = export.split('_').next().unwrap_or_default();
+    classes.iter().any(|name| name.eq_ignore_ascii_case(class))
+}
+
+/// The script without these classes, their finalizers, and what else it says of them at its outermost level.
+fn without_classes(script: &str, classes: &[String]) -> String {
+    let mut out = String::with_capacity(script.len());
+    let mut inside = false;
+    for line in script.split_inclusive('\n') {
+        let outermost = !line.starts_with([' ', '}', '\n']);
+        if outermost {
+            inside = classes.iter().any(|class| line.contains(class.as_str()));
+        }
+        if !inside {
+            out.push_str(line);
+        }
+    }
+    out
+}
+
 /// The script without lines of comment and without indentation, which are a tenth of what a reader downloads of it. The
 /// generator writes no literal that goes over several lines.
 fn without_comments(script: &str) -> String {
@@ -131,8 +174,16 @@ fn without_comments(script: &str) -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }
 
-/// The script with other names for what it gives to the module. wasm-bindgen's carry a hash each, which no compression makes
-/// shorter: 6 KB of what a reader downloads before a lab wakes.
+/// Whether wasm-bindgen itself chose this name of an export, for its own script. Ours, the memory, and what `worker.js` calls
+/// keep theirs.
+fn is_glue(export: &str) -> bool {
+    ["__wbindgen", "__wbg", "__externref", "__wasm_bindgen", "wasm_bindgen__"]
+        .iter()
+        .any(|start| export.starts_with(start))
+}
+
+/// The script with other names for what it gives to the module and takes from it. wasm-bindgen's carry a hash each, which no
+/// compression makes shorter: 7 KB of what a reader downloads before a lab wakes.
 fn renamed(script: &str, names: &HashMap<String, String>) -> String {
     let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
     let mut out = String::with_capacity(script.len());
@@ -189,10 +240,39 @@ mod tests {
     }
 
     #[test]
+    fn a_class_without_instances_goes_with_all_it_exports() {
+        let dead = "\nexport class IntoSink {\n    free() {\n        wasm.__wbg_intosink_free(0);\n    }\n\n    close() {\n    }\n}\n\
+                    if (Symbol.dispose) IntoSink.prototype[Symbol.dispose] = IntoSink.prototype.free;\n";
+        let finalizer =
+            "const IntoSinkFinalization = (typeof FinalizationRegistry === 'undefined')\n    ? { }\n    : new R();\n";
+        let made = "\nexport class Made {\n    constructor() {\n    }\n}\n";
+        let given = "\nexport class Given {\n    static __wrap(ptr) {\n    }\n}\n";
+        let rest = "\nexport function mount(section) {\n    wasm.mount(section);\n}\n";
+        let script = [given, dead, made, rest, finalizer].concat();
+        let classes = dead_classes(&script);
+        assert_eq!(classes, ["IntoSink"]);
+        let lean = without_classes(&script, &classes);
+        assert!(!lean.contains("IntoSink") && !lean.contains("close"), "{lean}");
+        assert_eq!(lean.replace('\n', ""), [given, made, rest].concat().replace('\n', ""));
+        assert!(of_class("intosink_close", &classes) && of_class("__wbg_intosink_free", &classes));
+        assert!(
+            !["mount", "memory", "__wbg_made_free", "__wbindgen_malloc"].iter().any(|name| of_class(name, &classes))
+        );
+    }
+
+    #[test]
     fn only_whole_names_are_replaced() {
         let names = HashMap::from([("__wbg_now_1f".to_owned(), "i0".to_owned())]);
         let script = "const a = {\n__wbg_now_1f: function(x) { return x.__wbg_now_1f2 + '__wbg_now_1f'; },\n};\n";
         assert_eq!(renamed(script, &names), "const a = {\ni0: function(x) { return x.__wbg_now_1f2 + 'i0'; },\n};\n");
+    }
+
+    #[test]
+    fn what_others_call_keeps_its_name() {
+        let glue =
+            ["__wbindgen_malloc", "__externref_table_alloc", "wasm_bindgen__convert__closures_____invoke__h1f_2"];
+        assert!(glue.into_iter().all(is_glue));
+        assert!(!["memory", "start", "mount", "time_hot_path", "__wasm_call_ctors"].into_iter().any(is_glue));
     }
 
     #[test]
