@@ -6,8 +6,8 @@ use lab_api::{Better, Metric};
 pub(crate) const THIN: char = '\u{202f}';
 const MINUS: char = '\u{2212}';
 
-/// A number as a reader sees it, without its unit: counts and bytes grouped (`106,496`), percentages with one or two
-/// decimals (`97.3`, `97.27`), everything else with three significant digits, where digits before the point are never
+/// A number as a reader sees it, without its unit: counts and bytes grouped (`106,496`), percentages with two decimals below ten
+/// (`2.50`) and else with one or two (`97.3`, `97.27`), everything else with three significant digits, where digits before the point are never
 /// rounded away.
 #[must_use]
 pub fn format_number(value: f64, unit: &str) -> String {
@@ -19,9 +19,9 @@ pub fn format_number(value: f64, unit: &str) -> String {
     match unit {
         "bytes" | "B" => grouped(value, 0),
         "%" | "points" => {
-            // One decimal, unless the second one says something.
+            // Small ones stand in columns, changes mostly. Above, one decimal, unless the second one says something.
             let tenths = (size * 10.0).round() / 10.0;
-            grouped(value, if (size - tenths).abs() < 0.005 { 1 } else { 2 })
+            grouped(value, if size >= 9.995 && (size - tenths).abs() < 0.005 { 1 } else { 2 })
         }
         _ if whole && size < 1e15 && !is_measure(unit) => grouped(value, 0),
         _ if size >= 1e15 || (size > 0.0 && size < 1e-4) => scientific(value),
@@ -200,7 +200,9 @@ mod tests {
             (1.005, "ms", "1.00"),
             (0.05, "%", "0.05"),
             (0.0, "", "0"),
-            (-0.000_000_1, "%", "0.0"),
+            (-0.000_000_1, "%", "0.00"),
+            (2.5, "%", "2.50"),
+            (9.996, "points", "10.0"),
         ];
         for (value, unit, text) in cases {
             assert_eq!(format_number(value, unit), text, "{value} {unit}");
@@ -232,7 +234,7 @@ mod tests {
         let bytes = difference(&metric(25.0, 100.0, "bytes", Better::Lower)).expect("has a baseline");
         assert_eq!((bytes.text.as_str(), bytes.verdict), ("−75.0\u{202f}%", Verdict::Better));
         let accuracy = difference(&metric(97.0, 97.5, "%", Better::Higher)).expect("has a baseline");
-        assert_eq!((accuracy.text.as_str(), accuracy.verdict), ("−0.5\u{202f}points", Verdict::Worse));
+        assert_eq!((accuracy.text.as_str(), accuracy.verdict), ("−0.50\u{202f}points", Verdict::Worse));
         let same = difference(&metric(5.0, 5.0, "", Better::Higher)).expect("has a baseline");
         assert_eq!(same.verdict, Verdict::Same);
         let from_zero = difference(&metric(4.0, 0.0, "", Better::Lower)).expect("has a baseline");
