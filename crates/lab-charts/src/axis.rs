@@ -37,7 +37,7 @@ impl Map {
             let pad = if low == 0.0 { 1.0 } else { low.abs() * 0.5 };
             (low, high) = if log { (low / 2.0, low * 2.0) } else { (low - pad, low + pad) };
         }
-        let ticks = if log { log_ticks(low, high) } else { linear_ticks(low, high, count) };
+        let ticks = if log { log_ticks(low, high) } else { linear_ticks(low, high, count, values) };
         if log || ticks.len() < 2 {
             return Self { scale: axis.scale, domain: (low, high), range: (0.0, 1.0), ticks };
         }
@@ -92,10 +92,14 @@ pub(crate) fn within(value: f64, low: f64, high: f64) -> f64 {
     value.min(high).max(low)
 }
 
-fn linear_ticks(low: f64, high: f64, count: f64) -> Vec<f64> {
+fn linear_ticks(low: f64, high: f64, count: f64, values: &[f64]) -> Vec<f64> {
     let raw = (high - low) / count.max(1.0);
     let power = 10f64.powi(raw.log10().floor() as i32);
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= raw * 0.999).unwrap_or(raw);
+    let mut step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= raw * 0.999).unwrap_or(raw);
+    // What is counted in wholes, bits or epochs, has no 2.5.
+    if step < 3.0 && values.iter().all(|value| value.fract() == 0.0) {
+        step = step.floor().max(1.0);
+    }
     let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
     let count = within(last - first, 0.0, 50.0) as i32;
     // 0.1 + 0.2 shows as 0.30000000000000004 otherwise; adding 0 turns -0 into 0.
@@ -156,6 +160,15 @@ mod tests {
         assert_eq!(bytes.domain.0, 0.0);
         let fixed = Axis { min: Some(0.0), max: Some(100.0), ..Axis::linear("") };
         assert_eq!(Map::fit(&fixed, &[97.0], false, 4.0).domain, (0.0, 100.0));
+    }
+
+    #[test]
+    fn whole_values_have_whole_ticks() {
+        for (count, ticks) in [(2.6, vec![2.0, 4.0, 6.0, 8.0]), (20.0, (2..=8).map(f64::from).collect())] {
+            assert_eq!(Map::fit(&Axis::linear("Bits"), &[8.0, 4.0, 3.0, 2.0], false, count).ticks, ticks);
+        }
+        let share = Map::fit(&Axis::linear(""), &[0.5, 8.0], false, 3.0);
+        assert!(share.ticks.contains(&2.5), "{:?}", share.ticks);
     }
 
     #[test]

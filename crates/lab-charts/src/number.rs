@@ -6,9 +6,9 @@ use lab_api::{Better, Metric};
 pub(crate) const THIN: char = '\u{202f}';
 const MINUS: char = '\u{2212}';
 
-/// A number as a reader sees it, without its unit: counts and bytes grouped (`106,496`), percentages with two decimals below ten
-/// (`2.50`) and else with one or two (`97.3`, `97.27`), everything else with three significant digits, where digits before the point are never
-/// rounded away.
+/// A number as a reader sees it, without its unit: counts and bytes grouped (`106,496`), percentages with two decimals
+/// (`97.30`), so that columns of them align, everything else with three significant digits, where digits before the point are
+/// never rounded away.
 #[must_use]
 pub fn format_number(value: f64, unit: &str) -> String {
     if !value.is_finite() {
@@ -18,11 +18,7 @@ pub fn format_number(value: f64, unit: &str) -> String {
     let whole = value.fract() == 0.0;
     match unit {
         "bytes" | "B" => grouped(value, 0),
-        "%" | "points" => {
-            // Small ones stand in columns, changes mostly. Above, one decimal, unless the second one says something.
-            let tenths = (size * 10.0).round() / 10.0;
-            grouped(value, if size >= 9.995 && (size - tenths).abs() < 0.005 { 1 } else { 2 })
-        }
+        "%" | "points" => grouped(value, 2),
         _ if whole && size < 1e15 && !is_measure(unit) => grouped(value, 0),
         _ if size >= 1e15 || (size > 0.0 && size < 1e-4) => scientific(value),
         _ => grouped(value, decimals_for_three(size)),
@@ -42,7 +38,7 @@ pub fn format_value(value: f64, unit: &str) -> String {
 
 /// Units of things measured on a continuous scale: a whole value there is chance, and keeps its digits.
 fn is_measure(unit: &str) -> bool {
-    matches!(unit, "ns" | "µs" | "us" | "ms" | "s" | "dB" | "×" | "x" | "nats")
+    matches!(unit, "ns" | "µs" | "us" | "ms" | "s" | "dB" | "x" | "nats") || unit.starts_with('×')
 }
 
 /// Decimals that show three significant digits.
@@ -183,15 +179,16 @@ mod tests {
         let cases = [
             (106_496.0, "bytes", "106,496"),
             (27_148.5, "bytes", "27,149"),
-            (97.3, "%", "97.3"),
+            (97.3, "%", "97.30"),
             (97.272, "%", "97.27"),
-            (100.0, "%", "100.0"),
+            (100.0, "%", "100.00"),
             (0.41234, "ms", "0.412"),
             (9.996, "ms", "10.0"),
             (3.0, "ms", "3.00"),
             (754.3, "ms", "754"),
             (12_345.6, "ms", "12,346"),
             (3.9412, "×", "3.94"),
+            (1.0, "× FP32", "1.00"),
             (1797.0, "", "1,797"),
             (-12.5, "dB", "−12.5"),
             (0.000_012, "", "1.2×10⁻⁵"),
@@ -202,12 +199,12 @@ mod tests {
             (0.0, "", "0"),
             (-0.000_000_1, "%", "0.00"),
             (2.5, "%", "2.50"),
-            (9.996, "points", "10.0"),
+            (9.996, "points", "10.00"),
         ];
         for (value, unit, text) in cases {
             assert_eq!(format_number(value, unit), text, "{value} {unit}");
         }
-        assert_eq!(format_value(97.3, "%"), "97.3\u{202f}%");
+        assert_eq!(format_value(97.3, "%"), "97.30\u{202f}%");
         assert_eq!(format_value(3.9412, "×"), "3.94×");
         assert_eq!(format_value(f64::NAN, ""), "–");
     }

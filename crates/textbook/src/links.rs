@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use lab_api::Link;
+
 use crate::{html::escape, labels::normal, page::Page, problem::near};
 
 /// What is wrong, and the nearest valid name.
@@ -61,6 +63,36 @@ impl Page<'_> {
         }
         let near = near(anchor, target.anchors.iter().map(String::as_str)).map(|near| format!("#{near}"));
         Err((format!("{} has no such anchor", target.path), near))
+    }
+
+    /// The address of a setting, `?lab=quantization&bits=4`: on the page that holds the lab, wherever the link stands. `None`
+    /// for every other link; refused where the lab is in no page or would refuse the setting.
+    pub(crate) fn setting(&self, to: &str) -> Option<Result<String, Refused>> {
+        let query = to.strip_prefix('?')?;
+        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let lab = pairs.clone().find(|(name, _)| *name == "lab")?.1;
+        Some(self.allows(lab, pairs).and_then(|()| {
+            let label = format!("lab-{lab}");
+            let Some(target) = self.book.register.labels.get(&label) else {
+                return Err((format!("no page holds the lab {lab}"), None));
+            };
+            let address = self.book.register.address(self.chapter, target.chapter, &target.anchor);
+            let (page, anchor) = address.split_once('#').unwrap_or((&address, ""));
+            Ok(format!("{page}{to}#{anchor}"))
+        }))
+    }
+
+    /// Whether the lab takes what a link asks of it.
+    fn allows<'a>(&self, lab: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), Refused> {
+        self.known_lab(lab)?;
+        let reference = self.book.reference(lab).map_err(|message| (message, None))?;
+        match Link::read(&reference.params, pairs).problems.first() {
+            None => Ok(()),
+            Some(refused) => {
+                let near = near(&refused.name, reference.params.iter().map(|spec| spec.name.as_str()));
+                Err((format!("the lab {lab} refuses {}: {}", refused.name, refused.why), near))
+            }
+        }
     }
 
     /// What the catalogue says exists must exist.

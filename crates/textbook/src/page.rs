@@ -203,8 +203,20 @@ impl<'a> Page<'a> {
             }
             BlockKind::Callout { kind, title, head_end } => self.callout(source, block, kind, title, *head_end, edits),
             BlockKind::Link { to } => {
-                if let Err((message, nearest)) = self.check_link(to) {
-                    report(&message, to, nearest);
+                match self.setting(to).map(|address| (address, source.text[at..block.range.end].rfind(to))) {
+                    None => {
+                        if let Err((message, nearest)) = self.check_link(to) {
+                            report(&message, to, nearest);
+                        }
+                    }
+                    Some((Err((message, nearest)), _)) => report(&message, to, nearest),
+                    Some((Ok(address), Some(offset))) => {
+                        let start = at + offset;
+                        edits.push(Edit { range: start..start + to.len(), text: address });
+                    }
+                    Some((Ok(_), None)) => {
+                        report("a setting of a lab stands in the link itself: [words](?lab=...)", to, None)
+                    }
                 }
             }
             BlockKind::Picture { path } => {

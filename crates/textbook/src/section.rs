@@ -24,7 +24,7 @@ impl Labs {
 }
 
 impl Page<'_> {
-    fn known_lab(&self, id: &str) -> Result<(), Refused> {
+    pub(super) fn known_lab(&self, id: &str) -> Result<(), Refused> {
         if self.book.lab_ids.iter().any(|known| known == id) {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use lab_kit::{
     Context,
     measure::{Pair, peak_gflops, side_by_side},
     mlp::{Mlp, read},
-    report::{MetricExt, metric},
+    report::{MetricExt, metric, thousands},
     stats::{median, median_interval, ratio_interval},
     subject::Subject,
     train::Training,
@@ -98,7 +98,7 @@ impl Timing {
         let ratios = |pair: &Pair| {
             pair.first.iter().zip(&pair.second).map(|(a, b)| a / b.max(f64::MIN_POSITIVE)).collect::<Vec<f64>>()
         };
-        let images = subject.training(0).1.len();
+        let images = thousands(subject.training(0).1.len());
         vec![
             metric(Family::Time, "step_time", "One training step, 64 images", median(first), "ms")
                 .lower()
@@ -122,7 +122,7 @@ impl Timing {
                 .baseline(1.0)
                 .interval(wide_interval)
                 .measured(ratios(&self.pairs[largest]))
-                .help(&format!("Weights are rounded once a step however many of the {images} images it holds.")),
+                .help(&format!("Weights are rounded once in a step, however many of the {images} training images it holds.")),
             metric(Family::Utilization, "utilization", "Utilization in training", self.share(median(first)), "%")
                 .higher()
                 .baseline(self.share(median(second)))

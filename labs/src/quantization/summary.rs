@@ -167,7 +167,7 @@ pub(super) fn notes(settings: &Settings, subject: &Subject, baseline: &Baseline,
             let neither = flips - gained - lost;
             format!(
                 "{} changed {} answer: {lost} from right to wrong, {gained} from wrong to right, {neither} from one wrong answer to another.",
-                if flips == 1 { "1 image".to_owned() } else { format!("{flips} images") },
+                if flips == 1 { "1 image".to_owned() } else { format!("{} images", thousands(flips)) },
                 if flips == 1 { "its" } else { "their" },
             )
         }
