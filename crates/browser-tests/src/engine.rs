@@ -24,11 +24,14 @@ pub struct Counts {
     pub buffers: f64,
     /// Shaders compiled that multiply four bytes at once.
     pub integer_shaders: f64,
+    /// Bytes of the largest part of a buffer that a kernel was handed.
+    pub largest_binding: f64,
 }
 
 /// Stands before `worker.js`: counts, and lets the page call exports of the engine.
 const LISTEN: &str =
-    "{ const counts = { dispatches: 0, pipelines: 0, readbacks: 0, submits: 0, writes: 0, buffers: 0, integer_shaders: 0 };
+    "{ const counts = { dispatches: 0, pipelines: 0, readbacks: 0, submits: 0, writes: 0, buffers: 0, integer_shaders: 0,
+        largest_binding: 0 };
     const watch = (name, method, key, counted = () => true) => {
         const owner = self[name]?.prototype, original = owner?.[method];
         if (original) owner[method] = function (...all) {
@@ -45,9 +48,14 @@ const LISTEN: &str =
     watch('GPUQueue', 'writeBuffer', 'writes');
     watch('GPUDevice', 'createBuffer', 'buffers');
     watch('GPUDevice', 'createShaderModule', 'integer_shaders', ({ code }) => code.includes('dot4U8Packed'));
+    const bound = ({ resource: { buffer, offset = 0, size } }) => buffer ? size ?? buffer.size - offset : 0;
+    watch('GPUDevice', 'createBindGroup', 'bind_groups', ({ entries }) => {
+        counts.largest_binding = Math.max(counts.largest_binding, ...entries.map(bound));
+    });
     self.addEventListener('message', async (event) => {
         if (typeof event.data === 'string') return;
         event.stopImmediatePropagation();
+        counts.largest_binding = 0;
         const { name, words } = event.data, before = { ...counts };
         let answer;
         try { answer = { value: await (await import('./{engine}.js'))[name](...words) }; }

@@ -35,11 +35,12 @@ fn record(lab: &str, more: &[String]) -> anyhow::Result<RunRecord> {
     serde_json::from_slice(&output.stdout).context("the labs' command line printed no record")
 }
 
-/// Exact metrics of `expected` that the page does not show, or shows with another value: each as a sentence.
+/// Exact and trained metrics of `expected` that the page does not show, or shows with a value further off than their
+/// tolerance: each as a sentence.
 #[must_use]
 pub fn disagreements(expected: &RunRecord, shown: &[(String, f64)]) -> Vec<String> {
     let mut found = Vec::new();
-    for metric in expected.report.metrics.iter().filter(|metric| metric.kind == Kind::Exact) {
+    for metric in expected.report.metrics.iter().filter(|metric| metric.kind != Kind::Measured) {
         let allowed = metric.tolerance.as_ref().map_or(0.0, |tolerance| tolerance.absolute);
         // A number goes through text twice on its way into the page.
         let allowed = allowed + metric.value.abs() * 1e-9;
@@ -69,13 +70,17 @@ mod tests {
                 {"id": "bytes", "label": "b", "value": 10.0, "unit": "bytes", "better": "lower", "kind": "exact", "family": "memory"},
                 {"id": "accuracy", "label": "a", "value": 97.0, "unit": "%", "better": "higher", "kind": "exact", "family": "quality",
                  "tolerance": {"absolute": 0.1, "why": "one image"}},
+                {"id": "loss", "label": "l", "value": 0.5, "unit": "nats", "better": "lower", "kind": "trained", "family": "quality",
+                 "tolerance": {"absolute": 0.05, "why": "seeds"}},
                 {"id": "latency", "label": "l", "value": 1.0, "unit": "ms", "better": "lower", "kind": "measured", "family": "time"}
             ]
         }))
         .expect("a record");
-        let shown = |bytes: f64, accuracy: f64| vec![("bytes".to_owned(), bytes), ("accuracy".to_owned(), accuracy)];
-        assert_eq!(disagreements(&record, &shown(10.0, 97.09)), [""; 0]);
-        assert_eq!(disagreements(&record, &shown(11.0, 97.2)).len(), 2);
-        assert_eq!(disagreements(&record, &[]).len(), 2);
+        let shown = |bytes, accuracy, loss| {
+            [("bytes", bytes), ("accuracy", accuracy), ("loss", loss)].map(|(id, value)| (id.to_owned(), value))
+        };
+        assert_eq!(disagreements(&record, &shown(10.0, 97.09, 0.54)), [""; 0]);
+        assert_eq!(disagreements(&record, &shown(11.0, 97.2, 0.56)).len(), 3);
+        assert_eq!(disagreements(&record, &[]).len(), 3);
     }
 }

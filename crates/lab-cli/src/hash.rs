@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use crate::{Manifest, folder};
 
 /// Crates whose version may change a number.
-const NUMERICS: [&str; 8] = ["burn", "cubecl", "cubek", "rand", "statrs", "safetensors", "gemm", "macerator"];
+const NUMERICS: [&str; 10] =
+    ["burn", "cubecl", "cubek", "gemm", "half", "macerator", "rand", "safetensors", "statrs", "wide"];
 
 /// Modules of `lab-api` that shape a reference; links and messages cannot change one.
 const CONTRACT: [&str; 6] = ["chart.rs", "drawing.rs", "param.rs", "reference.rs", "report.rs", "schema.rs"];
@@ -54,13 +55,20 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A source without what cannot change a number. A test module stands at the end of its file.
+/// A source, as rustfmt writes it, without what cannot change a number: comments and items that only tests see.
 fn code_of(text: &str) -> String {
-    let text = text.replace('\r', "");
-    let code = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
-    let lines = code.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
-    // Line breaks do not count either: rustfmt moves them.
-    lines.flat_map(str::split_whitespace).collect()
+    let mut lines = text.lines();
+    let mut code = String::new();
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" {
+            // A declaration ends on its line, a module or function with a brace at the left margin.
+            lines.by_ref().find(|line| *line == "}" || (!line.starts_with(' ') && line.ends_with(';')));
+        } else if !line.trim_start().starts_with("//") {
+            // Line breaks do not count: rustfmt moves them.
+            code.extend(line.split_whitespace());
+        }
+    }
+    code
 }
 
 /// Name and version of every numeric crate in the lock file.
@@ -89,6 +97,9 @@ mod tests {
         let other_words = "//! Others.\n\nfn a() {\n  1 + 1 // same line\n}\n";
         assert_eq!(code_of(one), code_of(other_words));
         assert_ne!(code_of(one), code_of(&one.replace("1 + 1", "1 + 2")));
+        // What follows a test module counts.
+        let first = "#[cfg(test)]\nmod against;\n#[cfg(test)]\npub mod tests {\n    fn t() {\n    }\n}\nfn a() {}\n";
+        assert_eq!(code_of(first), "fna(){}");
     }
 
     #[test]

@@ -44,6 +44,17 @@ pub async fn kernel_agreement(seed: u32, cases: usize) -> Result<String, JsValue
     serde_json::to_string(&found).map_err(|error| JsValue::from_str(&error.to_string()))
 }
 
+/// A product of packed weights, or all of them as floats ([`lab_kit::gpu::wide_product`]), for a caller that watches buffers.
+///
+/// # Errors
+/// As [`time_hot_path`].
+#[cfg(feature = "webgpu")]
+#[wasm_bindgen]
+pub async fn wide_product(width: usize, expand: bool) -> Result<(), JsValue> {
+    let cx = context(true).await?;
+    trusted(lab_kit::gpu::wide_product(&cx.device, width, expand).await)
+}
+
 async fn context(own_kernels: bool) -> Result<Context, JsValue> {
     trouble::clear();
     let scope: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;

@@ -15,7 +15,7 @@ mod trouble;
 mod worker;
 
 #[cfg(all(target_family = "wasm", feature = "webgpu"))]
-pub use hot_paths::kernel_agreement;
+pub use hot_paths::{kernel_agreement, wide_product};
 #[cfg(target_family = "wasm")]
 pub use hot_paths::{repeat_hot_path, time_hot_path};
 #[cfg(target_family = "wasm")]

@@ -1,4 +1,4 @@
-//! A safetensors file read tensor by tensor, a block of rows at a time: never more of it in memory than a few megabytes.
+//! A safetensors file read tensor by tensor, a block of rows at a time: never more of it in memory than a block or the longest row, 16 MiB.
 
 use burn::tensor::{bf16, f16};
 use lab_api::LabError;
@@ -12,6 +12,8 @@ const PREFIX: u64 = 8;
 const HEADER: u64 = 100_000_000;
 /// Numbers read at once, about.
 const BLOCK: usize = 1 << 18;
+/// Numbers of a row at most: rows are never parted.
+const LONGEST_ROW: usize = 1 << 22;
 
 /// One tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,6 +168,14 @@ impl TensorFile {
             let why = format!("tensor “{}” holds {}; F32, F16 and BF16 can be read", tensor.name, tensor.dtype);
             return Err(self.fail(why));
         };
+        if tensor.columns() > LONGEST_ROW {
+            let why = format!(
+                "tensor “{}” has rows of {} numbers; rows of {LONGEST_ROW} at most can be read",
+                tensor.name,
+                tensor.columns()
+            );
+            return Err(self.fail(why));
+        }
         let row = tensor.columns() * float.bytes();
         let rows = (BLOCK / tensor.columns().max(1)).max(1);
         let (mut at, end) = (tensor.start, tensor.start + tensor.bytes);

@@ -69,7 +69,7 @@ pub(super) fn picture(picture: &Picture) -> Chart {
 pub(super) fn confidence(seen: &[Seen; 3]) -> Chart {
     let row = |network: &Seen| {
         let answer = network.answer(0);
-        network.probabilities.iter().map(|arm| (1000.0 * arm[answer]).round() / 10.0).collect()
+        network.probabilities.iter().map(|arm| (10_000.0 * arm[answer]).round() / 100.0).collect()
     };
     Chart {
         id: "confidence".into(),

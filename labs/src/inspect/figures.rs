@@ -33,7 +33,7 @@ pub(super) fn heatmap(survey: &Survey) -> Chart {
         id: "sqnr".into(),
         title: "Which tensor loses most?".into(),
         caption: format!(
-            "{which}: SQNR above or below the median of its width, in dB. The paler, the greater the loss. The medians are {} bits.",
+            "{which}: SQNR above or below the median of its width, in dB. The fainter, the greater the loss. The medians are {} bits.",
             words.join(", ")
         ),
         x: Axis::linear("Bits per weight"),

@@ -19,6 +19,8 @@ use survey::{Survey, WIDTHS};
 
 /// A file beyond this is refused: it would take minutes.
 const LARGEST_BYTES: u64 = 512 << 20;
+/// Milliseconds between two reports on the way.
+const SHOW_EVERY_MS: f64 = 300.0;
 
 /// What a reader may change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,10 +77,14 @@ impl Lab for Inspect {
         }
         let file = TensorFile::open(input).await?;
         let mut survey = Survey::new(&file, params.scheme.into(), params.granularity.granularity(params.group_size))?;
+        // A report grows with the tensors that it holds: a file of thousands must not send thousands of reports.
+        let mut shown_ms = f64::NEG_INFINITY;
         while let Some((name, share)) = survey.next_tensor() {
             cx.progress(&name, share);
-            if survey.measure(&file, cx).await? {
+            survey.measure(&file, cx).await?;
+            if cx.now_ms() - shown_ms >= SHOW_EVERY_MS {
                 cx.publish(&report(&survey, &file))?;
+                shown_ms = cx.now_ms();
             }
         }
         cx.progress("Done", 1.0);

@@ -113,9 +113,9 @@ impl Survey {
     }
 
     /// Measures the next matrix: first its extremes and moments, then the error of each width. Twice through the file, so
-    /// that no more of it is held than a block. Says whether enough was done since for showing it.
-    pub(super) async fn measure(&mut self, file: &TensorFile, cx: &Context) -> Result<bool, LabError> {
-        let Some(tensor) = self.waiting.pop() else { return Ok(false) };
+    /// that no more of it is held than a block.
+    pub(super) async fn measure(&mut self, file: &TensorFile, cx: &Context) -> Result<(), LabError> {
+        let Some(tensor) = self.waiting.pop() else { return Ok(()) };
         let columns = tensor.columns();
         let mut moments = Moments::default();
         file.rows(&tensor, cx, |block| {
@@ -154,7 +154,7 @@ impl Survey {
             shape: tensor.shape,
             dtype: tensor.dtype,
         });
-        Ok(self.tensors.len() == 1 || self.tensors.len().is_multiple_of(8))
+        Ok(())
     }
 
     /// The measured matrix that loses most at a width.

@@ -12,9 +12,14 @@ use lab_kit::{
 
 use super::{
     figures::Curves,
-    fit::{Aware, Plain, Trainable, fit},
+    fit::{Aware, Plain, Trainable, first_loss, fit},
     model::{Parameters, Quantizers, Range, post_training},
 };
+
+/// Which of the run's streams of random numbers orders the images of a fold: the same for both arms.
+fn order(fold: usize) -> String {
+    format!("order {fold}")
+}
 
 /// How the weights are quantized.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +109,12 @@ impl Arm {
         Aware { parameters, quantizers }
     }
 
+    /// The loss before any update, of the first images that the first network will see.
+    pub(super) async fn first_loss(&self, subject: &Subject, how: &Training, cx: &Context) -> Result<f64, LabError> {
+        let (images, seen) = subject.training(0);
+        first_loss(self.start(subject, 0, cx), (images, &seen), how, &mut cx.rng(&order(0)), cx).await
+    }
+
     /// Trains the network of a fold through the rounding and packs it.
     pub(super) async fn train(
         &self,
@@ -114,7 +125,7 @@ impl Arm {
         mut shown: Option<(&mut Curves, &Report)>,
     ) -> Result<Trained, LabError> {
         let (start_ms, held_out) = (cx.now_ms(), subject.models.held_out(fold));
-        let mut rng = cx.rng(&format!("order {fold}"));
+        let mut rng = cx.rng(&order(fold));
         let (images, seen) = subject.training(fold);
         let data = (images, seen.as_slice());
         let trained = fit(self.start(subject, fold, cx), data, how, &mut rng, cx, async |epoch, loss, network| {
@@ -170,7 +181,7 @@ pub(super) async fn train_plain(
 ) -> Result<Plain, LabError> {
     let ((images, seen), held_out) = (subject.training(fold), subject.models.held_out(fold));
     let start = Plain(Mlp::new(subject.network(fold), &cx.device.clone().autodiff()));
-    let mut rng = cx.rng(&format!("order {fold}"));
+    let mut rng = cx.rng(&order(fold));
     fit(start, (images, &seen), how, &mut rng, cx, async |epoch, loss, network| {
         let answers = answers(network, subject, &held_out, cx).await?;
         curves.plain(epoch, loss, right(subject, &held_out, &answers), held_out.len());

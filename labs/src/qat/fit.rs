@@ -107,6 +107,24 @@ pub fn batch(all: &Images, images: &[usize], cx: &Context) -> (Tensor<2>, Tensor
     (Tensor::from_data(pixels, &device), Tensor::from_data(TensorData::new(labels, [images.len()]), &device))
 }
 
+/// The loss of the first step of [`fit`]: of the network as training finds it, so that devices that start alike agree in it.
+///
+/// # Errors
+/// [`LabError::Device`] when the device fails.
+pub async fn first_loss<T: Trainable>(
+    network: T,
+    (all, images): (&Images, &[usize]),
+    how: &Training,
+    rng: &mut impl Rng,
+    cx: &Context,
+) -> Result<f64, LabError> {
+    let mut order = images.to_vec();
+    order.shuffle(rng);
+    order.truncate(how.batch.max(1));
+    let (_, loss) = step(network, &mut optimizer(how), batch(all, &order, cx), 0.0);
+    Ok(read(loss).await?.first().copied().map_or(f64::NAN, f64::from))
+}
+
 /// Steps between two readings of the loss: a reading waits for the device, so not at every step; but a GPU in a browser
 /// takes any number of steps without ever saying that it is behind, so not never.
 const READ_EVERY: usize = 8;
@@ -307,6 +325,27 @@ mod tests {
             assert!(losses[7] < 0.9 * losses[0], "{range:?} {losses:?}");
             assert_eq!(losses, run(range));
         }
+    }
+
+    #[test]
+    fn the_first_loss_is_that_of_the_first_step() {
+        let (cx, digits) = (context(), digits());
+        let images: Vec<usize> = (0..200).collect();
+        let network = MlpWeights::init(&[64, 10], &mut rng(0, "weights"));
+        let plain = || Plain(Mlp::new(&network, &cx.device.clone().autodiff()));
+        // One step an epoch: what the first epoch reports is the loss of its only step.
+        let how = Training { epochs: 1, batch: images.len(), ..Training::default() };
+        let mut reported = 0.0;
+        let watch = async |_, loss, _: &Plain| {
+            reported = loss;
+            Ok(())
+        };
+        now(fit(plain(), (&digits, &images), &how, &mut rng(0, "order"), &cx, watch)).expect("trains");
+        let first = now(first_loss(plain(), (&digits, &images), &how, &mut rng(0, "order"), &cx)).expect("runs");
+        assert!(first > 0.0 && (first - reported).abs() < 1e-6, "{first} {reported}");
+        let part = Training { batch: 16, ..how };
+        let other = now(first_loss(plain(), (&digits, &images), &part, &mut rng(0, "order"), &cx)).expect("runs");
+        assert!((other - first).abs() > 1e-6, "sixteen images have another loss than all");
     }
 
     #[test]

@@ -169,8 +169,8 @@ impl Lab for Qat {
 
         cx.progress("Judging the FP32 and the rounded networks", 0.05);
         let fp32 = subject.baseline(cx).await?.answers;
-        let memory = report.metrics.clone();
-        report.metrics.extend(summary::before(&subject, &fp32, &ptq));
+        report.metrics.extend(summary::before(&subject, &fp32, &ptq, arm.first_loss(&subject, &how, cx).await?));
+        let before = report.metrics.clone();
         cx.publish(&report)?;
 
         let mut curves = Curves::new(&subject, &fp32, &ptq);
@@ -186,7 +186,7 @@ impl Lab for Qat {
         let control = arms::control_answers(&subject, &control, cx).await?;
         let aware = arms::Outcome::of_trained(&subject, aware, cx).await?;
         report.metrics = summary::quality(&subject, &fp32, &control, &ptq, &aware);
-        report.metrics.extend(memory);
+        report.metrics.extend(before);
         report.tables = vec![figures::networks(&subject, &fp32, &control, &ptq, &aware)];
         report.charts = curves.charts();
         report.charts.push(figures::positions(&ptq, &aware));

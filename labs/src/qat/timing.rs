@@ -1,12 +1,12 @@
 //! What a step through the rounding costs, against one in FP32.
 
-use lab_api::{Axis, Chart, ChartBody, Family, Interval, LabError, Metric, Series};
+use lab_api::{Axis, Chart, ChartBody, DeviceKind, Family, Interval, LabError, Metric, Series};
 use lab_kit::{
     Context,
-    measure::{Pair, peak_gflops, side_by_side},
+    measure::{Pair, peak_bytes, peak_gflops, side_by_side},
     mlp::{Mlp, read},
     report::{MetricExt, metric, thousands},
-    stats::{median, median_interval, ratio_interval},
+    stats::{median, median_interval},
     subject::Subject,
     train::Training,
 };
@@ -31,12 +31,15 @@ pub(super) struct Timing {
     operations: f64,
     /// Best FP32 matrix multiplication of the device, 10⁹ operations per second.
     peak: f64,
+    /// The most that a step of the trained batch holds of the engine's memory, quantization-aware and FP32, where tensors
+    /// are in it and the host counts.
+    held_bytes: Option<[usize; 2]>,
 }
 
 /// Times both on the same images.
 pub(super) async fn measure(subject: &Subject, arm: &Arm, how: &Training, cx: &Context) -> Result<Timing, LabError> {
     let (all, images) = subject.training(0);
-    let mut pairs = Vec::new();
+    let (mut pairs, mut held_bytes) = (Vec::new(), None);
     for size in BATCHES {
         let data = batch(all, &images[..size.min(images.len())], cx);
         let mut aware = Stepper::new(arm.start(subject, 0, cx), how);
@@ -45,11 +48,16 @@ pub(super) async fn measure(subject: &Subject, arm: &Arm, how: &Training, cx: &C
         pairs.push(
             side_by_side(cx, budget_ms, async || aware.step(&data).await, async || plain.step(&data).await).await?,
         );
+        if size == BATCHES[TRAINED_WITH] && cx.device_info.kind == DeviceKind::Cpu {
+            let ((), first) = peak_bytes(cx, async || aware.step(&data).await).await?;
+            let ((), second) = peak_bytes(cx, async || plain.step(&data).await).await?;
+            held_bytes = first.zip(second).map(|(first, second)| [first, second]);
+        }
     }
     let peak = peak_gflops(cx, 150.0).await?;
     // Forward one product, backward two: by the weights and by the inputs.
     let operations = 3.0 * subject.network(0).flops() as f64;
-    Ok(Timing { pairs, operations, peak })
+    Ok(Timing { pairs, operations, peak, held_bytes })
 }
 
 /// A network that can be stepped again and again.
@@ -78,9 +86,7 @@ impl<T: Trainable> Stepper<T> {
 impl Timing {
     /// Median ratio of a batch, with its interval.
     fn ratio(&self, i: usize, cx: &Context) -> (f64, Interval) {
-        let Pair { first, second } = &self.pairs[i];
-        let ratio = median(first) / median(second).max(f64::MIN_POSITIVE);
-        (ratio, ratio_interval(first, second, LEVEL, &mut cx.rng("step ratio")))
+        self.pairs[i].ratio(LEVEL, &mut cx.rng("step ratio"))
     }
 
     /// Share of the roof that a step of the trained batch reaches, per cent.
@@ -95,11 +101,8 @@ impl Timing {
         let (ratio, interval) = self.ratio(TRAINED_WITH, cx);
         let largest = BATCHES.len() - 1;
         let (wide_ratio, wide_interval) = self.ratio(largest, cx);
-        let ratios = |pair: &Pair| {
-            pair.first.iter().zip(&pair.second).map(|(a, b)| a / b.max(f64::MIN_POSITIVE)).collect::<Vec<f64>>()
-        };
         let images = thousands(subject.training(0).1.len());
-        vec![
+        let mut metrics = vec![
             metric(Family::Time, "step_time", "One training step, 64 images", median(first), "ms")
                 .lower()
                 .baseline(median(second))
@@ -110,7 +113,7 @@ impl Timing {
                 .lower()
                 .baseline(1.0)
                 .interval(interval)
-                .measured(ratios(&self.pairs[TRAINED_WITH]))
+                .measured(self.pairs[TRAINED_WITH].ratios())
                 .help("Time of a quantization-aware step over one in FP32, measured turn by turn."),
             metric(Family::Time, "training_time", "Training one network", median(&aware.seconds), "s")
                 .lower()
@@ -121,8 +124,10 @@ impl Timing {
                 .lower()
                 .baseline(1.0)
                 .interval(wide_interval)
-                .measured(ratios(&self.pairs[largest]))
-                .help(&format!("Weights are rounded once in a step, however many of the {images} training images it holds.")),
+                .measured(self.pairs[largest].ratios())
+                .help(&format!(
+                    "Weights are rounded once in a step, however many of the {images} training images it holds."
+                )),
             metric(Family::Utilization, "utilization", "Utilization in training", self.share(median(first)), "%")
                 .higher()
                 .baseline(self.share(median(second)))
@@ -130,7 +135,19 @@ impl Timing {
                 .help(
                     "Operations of the matrix products per second, against this device's best matrix multiplication.",
                 ),
-        ]
+        ];
+        metrics.extend(self.held_bytes.map(|[aware, plain]| {
+            metric(Family::Memory, "held_bytes", "Held by a training step", aware as f64, "bytes")
+                .lower()
+                .baseline(plain as f64)
+                .measured(vec![aware as f64])
+                .help(
+                    "The most that one step held at once beyond the network, its moments and 64 images, counted by the engine's \
+                     allocator. Training for few bits takes more than training in FP32: it saves memory when the network is \
+                     used, not when it is made.",
+                )
+        }));
+        metrics
     }
 
     /// Ratio against batch.
@@ -165,6 +182,9 @@ impl Timing {
     /// What the times of this very run call for.
     pub(super) fn notes(&self, cx: &Context) -> Vec<String> {
         let (ratio, interval) = self.ratio(TRAINED_WITH, cx);
+        if interval.high < 1.0 {
+            return vec![format!("A step through the rounding takes {ratio:.2} of the time of one in FP32 here.")];
+        }
         if interval.low <= 1.0 {
             return vec!["A step through the rounding and one in FP32 cannot be told apart in time here.".into()];
         }

@@ -2,7 +2,7 @@
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Image, Marker, Series, Table};
 use lab_kit::{
-    quant::QuantizedLayer,
+    quant::{Activations, Calibration, Grid, InputGrid, QuantizedLayer, Settings, calibrate, min_max, naive},
     report::thousands,
     subject::{Baseline, Subject},
 };
@@ -127,6 +127,71 @@ pub(super) fn histogram(subject: &Subject, outcome: &Outcome) -> Chart {
     }
 }
 
+/// What flows into the largest layer while the network looks at the calibration images, and how far the range reaches.
+pub(super) fn activations(subject: &Subject, settings: &Settings, outcome: &Outcome) -> Chart {
+    let layers = &subject.network(0).layers;
+    let largest = (0..layers.len()).max_by_key(|i| layers[*i].weight.len()).unwrap_or(0);
+    let inputs: Vec<f32> = match largest.checked_sub(1) {
+        None => subject.examples[0].clone(),
+        Some(before) => {
+            let outputs = naive::layer_outputs(&layers[..largest], &subject.examples[0]);
+            outputs[before].iter().map(|y| y.max(0.0)).collect()
+        }
+    };
+    let (min, max) = min_max(&inputs);
+    let (low, high) = (f64::from(min), f64::from(max).max(f64::from(min) + f64::from(f32::MIN_POSITIVE)));
+    let edges: Vec<f64> = (0..=BINS).map(|i| low + (high - low) * i as f64 / BINS as f64).collect();
+    let ends = |grid: &Grid| (grid.value(grid.lowest), grid.value(grid.highest));
+    let chosen = match &outcome.networks[0].layers[largest].input {
+        InputGrid::Static(grid) => Some(ends(grid)),
+        InputGrid::Fp32 | InputGrid::Dynamic => None,
+    };
+    let (mut kept, mut clipped) = (vec![0.0; BINS], vec![0.0; BINS]);
+    // Half of what a rectified layer gives is zero, and would dwarf the rest.
+    for value in inputs.iter().filter(|value| **value != 0.0) {
+        let bin = ((f64::from(*value) - low) / (high - low) * BINS as f64).max(0.0) as usize;
+        let beyond = chosen.is_some_and(|(from, to)| *value < from || *value > to);
+        let counts = if beyond { &mut clipped } else { &mut kept };
+        counts[bin.min(BINS - 1)] += 1.0;
+    }
+    let percent = match settings.activations {
+        Activations::Static(Calibration::Percentile { percent }) => percent,
+        _ => 99.9,
+    };
+    let rules = [
+        ("min-max".to_owned(), Calibration::MinMax),
+        (format!("{percent} %"), Calibration::Percentile { percent }),
+        ("least squared error".to_owned(), Calibration::Mse),
+        ("entropy".to_owned(), Calibration::Entropy),
+    ];
+    let reach = rules.map(|(name, rule)| {
+        let (from, to) = ends(&calibrate(rule, 8, &inputs));
+        if from < 0.0 { format!("{name} from {from:.2} to {to:.2}") } else { format!("{name} {to:.2}") }
+    });
+    let bars = |name: &str, values: Vec<f64>| BarSeries { name: name.into(), values, intervals: vec![] };
+    let mut series = vec![bars(if chosen.is_some() { "Within the range" } else { "Activations" }, kept)];
+    series.extend(chosen.map(|_| bars("Clipped", clipped)));
+    let marker = |at: f32| Marker { at: f64::from(at), label: "range".into() };
+    Chart {
+        id: "activations".into(),
+        title: "How far must the range reach?".into(),
+        caption: format!(
+            "What flows into layer {} of the first network from {} training images; zeros are left out. Each rule would let \
+             the range reach: {}.",
+            layer_names(outcome)[largest],
+            subject.examples[0].len() / subject.images.pixels_each(),
+            reach.join(", ")
+        ),
+        x: Axis::linear("Activation"),
+        y: Axis::log("Activations"),
+        body: ChartBody::Histogram {
+            edges,
+            series,
+            markers: chosen.iter().flat_map(|(from, to)| [*from, *to]).filter(|end| *end != 0.0).map(marker).collect(),
+        },
+    }
+}
+
 /// Error of every layer.
 pub(super) fn sqnr(errors: &[LayerError]) -> Chart {
     let bars = |name: &str, value: fn(&LayerError) -> f64| BarSeries {
@@ -173,7 +238,7 @@ pub(super) fn images(subject: &Subject, baseline: &Baseline, outcome: &Outcome) 
         let (fp32, quantized) = (baseline.answers[i], outcome.answers[i]);
         let name = |class: u8| subject.images.character(class);
         let answer = if fp32 == quantized {
-            format!("{}, nearly {}", name(quantized), name(u8::try_from(second(i)).unwrap_or(u8::MAX)))
+            format!("{} ({})", name(quantized), name(u8::try_from(second(i)).unwrap_or(u8::MAX)))
         } else {
             format!("{} → {}", name(fp32), name(quantized))
         };
@@ -184,9 +249,9 @@ pub(super) fn images(subject: &Subject, baseline: &Baseline, outcome: &Outcome) 
         }
     };
     let caption = match flips {
-        0 => "No image flipped: these are the ones nearest to it.".to_owned(),
-        n if n > PICTURES.1 => format!("{} of the {n} images that flipped.", PICTURES.1),
-        n if n < PICTURES.0 => format!("Marked: all {n} that flipped; then the ones nearest to it."),
+        0 => "No image flipped: these came nearest to it, in brackets the class they nearly became.".to_owned(),
+        n if n > PICTURES.1 => format!("{} of the {} images that flipped.", PICTURES.1, thousands(n)),
+        n if n < PICTURES.0 => format!("Marked: all {n} that flipped; then those that came nearest to it, in brackets the class they nearly became."),
         n => format!("All {n} images that flipped."),
     };
     Chart {

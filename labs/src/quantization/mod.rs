@@ -170,6 +170,7 @@ impl Lab for Quantization {
         report.tables.push(figures::layers(&outcome, &errors));
         report.charts.push(figures::images(&subject, &baseline, &outcome));
         report.charts.push(figures::histogram(&subject, &outcome));
+        report.charts.push(figures::activations(&subject, &settings, &outcome));
         report.charts.push(figures::sqnr(&errors));
         report.notes = summary::notes(&settings, &subject, &baseline, &outcome);
         cx.publish(&report)?;

@@ -6,6 +6,7 @@ use lab_kit::{
     burn::tensor::{Tensor, TensorData},
     measure::{Pair, Work, peak_bytes, peak_gflops, side_by_side},
     mlp::{Mlp, read},
+    quant::InputGrid,
     report::{MetricExt, metric},
     stats::{median, median_interval},
     subject::Subject,
@@ -28,6 +29,8 @@ pub(super) struct Speed {
     held_bytes: [Option<usize>; 2],
     /// Best FP32 matrix multiplication of the device, 10⁹ operations per second.
     peak: f64,
+    /// Whether the packed network multiplies integers.
+    integers: bool,
 }
 
 /// Times both on the same images.
@@ -59,7 +62,9 @@ pub(super) async fn measure(subject: &Subject, outcome: &Outcome, cx: &Context) 
     let held_fp32 = held_fp32.filter(|_| cx.device_info.kind == DeviceKind::Cpu);
     cx.progress("Measuring the roof of this device", 0.9);
     let peak = peak_gflops(cx, 150.0).await?;
-    Ok(Speed { pair, work: work(subject, outcome, images.len()), held_bytes: [held_fp32, held_packed], peak })
+    let integers = packed.layers.iter().all(|layer| layer.input != InputGrid::Fp32);
+    let work = work(subject, outcome, images.len());
+    Ok(Speed { pair, work, held_bytes: [held_fp32, held_packed], peak, integers })
 }
 
 /// Operations and bytes of one call: FP32 and packed. Both read and write FP32 activations, and add FP32 biases.
@@ -104,7 +109,7 @@ impl Speed {
                 .higher()
                 .baseline(1.0)
                 .interval(interval)
-                .measured(first.iter().zip(second).map(|(a, b)| a / b.max(f64::MIN_POSITIVE)).collect())
+                .measured(self.pair.ratios())
                 .help("FP32 time over packed time, measured turn by turn; below 1 the packed network is slower."),
             metric(Family::Utilization, "utilization", "Utilization", share(packed), "%")
                 .higher()
@@ -117,7 +122,6 @@ impl Speed {
                 .measured(second.iter().map(|ms| self.rate(*ms)).collect())
                 .help("Multiplications and additions per second at the median latency."),
             metric(Family::Utilization, "intensity", "Arithmetic intensity", intensity, "FLOP/byte")
-                .higher()
                 .baseline(intensity_fp32)
                 .exact(1e-9, "operations and bytes are counted")
                 .help("Operations for each byte of weights, biases and activations that a batch of 64 has to move."),
@@ -140,24 +144,23 @@ impl Speed {
     /// What the times of this very run call for.
     pub(super) fn notes(&self, cx: &Context) -> Vec<String> {
         let (_, interval) = self.speedup(cx);
-        let mut notes = Vec::new();
-        if interval.high < 1.0 {
-            notes.push(
-                "The packed network is slower here: FP32 runs on a matrix multiplication tuned for this device, the \
-                 packed kernel is a plain loop that unpacks every row first. And a network this small stays in the \
-                 cache, so that having fewer bytes to read saves no time."
-                    .to_owned(),
-            );
-        } else if interval.low > 1.0 {
-            notes.push(
-                "The packed network is faster here, as reading and multiplying 16-bit integers takes less than FP32."
-                    .to_owned(),
-            );
-        } else {
-            notes.push(
-                "The two latencies cannot be told apart here: the interval of the speed-up contains 1.".to_owned(),
-            );
-        }
+        let cpu = cx.device_info.kind == DeviceKind::Cpu;
+        let mut notes = vec![
+            match (interval.high < 1.0, interval.low > 1.0) {
+                (true, _) if cpu => {
+                    "The packed network is slower here. Reasons at hand: unpacking is work added, the FP32 product is a \
+                     tuned one, and a network this small stays in the cache, where fewer bytes save no time."
+                }
+                (true, _) => "The packed network is slower here.",
+                (_, true) if cpu && self.integers => {
+                    "The packed network is faster here. A reason at hand: its products are of integers, of which an \
+                     instruction takes more at a time than of FP32."
+                }
+                (_, true) => "The packed network is faster here.",
+                _ => "The two latencies cannot be told apart here: the interval of the speed-up contains 1.",
+            }
+            .to_owned(),
+        ];
         if cx.device_info.kind == DeviceKind::Webgpu {
             notes.push("FP32 ran on the GPU, the packed network on the processor: the speed-up compares the two devices as well.".to_owned());
         }

@@ -12,6 +12,8 @@ mod prepared;
 mod remedies;
 mod speed;
 #[cfg(feature = "schema")]
+mod speeds;
+#[cfg(feature = "schema")]
 mod study;
 mod width;
 
@@ -236,7 +238,7 @@ impl Lab for QuantizedLm {
 
         cx.progress("Timing wider matrices", 0.75);
         let widths = width::measure(&settings, cx).await?;
-        report.metrics.extend(width::metric(&widths, cx));
+        report.metrics.extend(width::metrics(&widths, cx));
         report.charts.insert(0, width::chart(&widths));
         cx.progress("Done", 1.0);
         Ok(report)

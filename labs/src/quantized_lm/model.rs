@@ -36,6 +36,10 @@ impl Source {
         let corpus = Corpus::read(Part::Test, &cx.asset(Part::Test.asset()).await?)?;
         cx.checkpoint().await?;
         let tokens = tokenizer.encode(&corpus.text);
+        if tokens.len() <= WINDOW {
+            let why = format!("it has {} tokens, and a window takes {}", tokens.len(), WINDOW + 1);
+            return Err(LabError::Asset { name: Part::Test.asset().into(), why });
+        }
         Ok(Self { which, weights, tokenizer, tokens })
     }
 

@@ -149,7 +149,6 @@ impl Speed {
                 self.work[1].intensity(),
                 "FLOP/byte",
             )
-            .higher()
             .baseline(self.work[0].intensity())
             .exact(1e-9, "operations and bytes are counted")
             .help("Operations for each byte of weights and cache that one token must read."),
@@ -169,20 +168,20 @@ impl Speed {
         let what = |name: &str, pair: &Pair| {
             let (ratio, Interval { low, high, .. }) = pair.ratio(LEVEL, &mut cx.rng(name));
             if low > 1.0 {
-                format!("{name} is {ratio:.2} times as fast packed")
+                format!("{name} is {ratio:.2} times as fast packed as in FP32")
             } else if high < 1.0 {
-                format!("{name} takes {:.2} times as long packed", 1.0 / ratio)
+                format!("{name} takes {:.2} times as long packed as in FP32", 1.0 / ratio)
             } else {
-                format!("{name} cannot be told apart")
+                format!("the times of {name} cannot be told apart")
             }
         };
         let ridge = self.roof.ridge();
         let [fp32, packed] = self.work.map(Work::intensity);
         vec![
-            format!("{}; {}.", what("Decode", &self.decode), what("prefill", &self.prefill)),
+            format!("On this device {}; {}.", what("decode", &self.decode), what("prefill", &self.prefill)),
             format!(
-                "This device's memory feeds its arithmetic from {ridge:.1} operations per byte on; a decode step has {fp32:.2} \
-                 in FP32 and {packed:.2} packed. Below the ridge bytes decide, unless a cache holds the model: this one \
+                "The ridge of this device is at {ridge:.1} operations per byte; a decode step has {fp32:.2} in FP32 and \
+                 {packed:.2} packed. Below the ridge bytes decide, unless a cache holds the model: this one \
                  has {:.1} MB in FP32.",
                 self.work[0].bytes as f64 * 1e-6
             ),
@@ -204,7 +203,7 @@ fn timed(id: &str, label: &str, pair: &Pair, cx: &Context) -> Vec<Metric> {
             .higher()
             .baseline(1.0)
             .interval(interval)
-            .measured(pair.first.iter().zip(&pair.second).map(|(a, b)| a / b.max(f64::MIN_POSITIVE)).collect())
+            .measured(pair.ratios())
             .help("FP32 time over packed time, measured turn by turn; below 1 packed is slower."),
     ]
 }

@@ -12,7 +12,7 @@ use super::{
     model::Source,
     outliers,
     prepared::Prepared,
-    remedies,
+    remedies, speeds,
 };
 
 /// Windows of text.
@@ -88,6 +88,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     planted.plant_outliers()?;
     outliers::run(&planted, (&windows, &before), "planted_", cx, &mut report).await?;
     remedies::run(&planted, (&windows, &before), "planted", cx, &mut report).await?;
+    speeds::run(&source, cx, &mut report).await?;
     Ok(report)
 }
 

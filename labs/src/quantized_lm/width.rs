@@ -11,7 +11,7 @@ use lab_kit::{
     measure::{Pair, side_by_side},
     mlp::read,
     quant::{Activations, Grid, Inputs, PackedMatrix, PackedWeight, Scheme, Settings},
-    report::{MetricExt, metric as number},
+    report::{MetricExt, metric as number, thousands},
     stats::median,
 };
 use rand::Rng;
@@ -26,8 +26,8 @@ pub(super) struct Width {
     width: usize,
     /// Milliseconds, FP32 and packed.
     pair: Pair,
-    /// Milliseconds of Burn's own 8-bit tensors, where they were tried.
-    burn_ms: Option<f64>,
+    /// Milliseconds, FP32 and Burn's own 8-bit tensors, where they were tried.
+    burn: Option<Pair>,
 }
 
 pub(super) async fn measure(settings: &Settings, cx: &Context) -> Result<Vec<Width>, LabError> {
@@ -57,32 +57,44 @@ pub(super) async fn measure(settings: &Settings, cx: &Context) -> Result<Vec<Wid
         )
         .await?;
         // On WebGPU a kernel of Burn's for them has not been seen to work everywhere.
-        let burn_ms = if cx.device_info.kind == DeviceKind::Cpu {
+        let burn = if cx.device_info.kind == DeviceKind::Cpu {
             let scheme = QuantScheme::default().with_value(QuantValue::Q8S).per_block([BLOCK], ScaleDtype::F32);
             let quantized = fp32.clone().quantize_dynamic(&scheme);
-            let times =
-                lab_kit::measure::samples(cx, 60.0, async || settle(matmul(x.clone(), quantized.clone())).await);
-            Some(median(&times.await?))
+            let pair = side_by_side(
+                cx,
+                80.0,
+                async || settle(matmul(x.clone(), fp32.clone())).await,
+                async || settle(matmul(x.clone(), quantized.clone())).await,
+            );
+            Some(pair.await?)
         } else {
             None
         };
-        found.push(Width { width, pair, burn_ms });
+        found.push(Width { width, pair, burn });
     }
     Ok(found)
 }
 
-/// The speed-up of the widest.
-pub(super) fn metric(widths: &[Width], cx: &Context) -> Option<Metric> {
-    let Width { width, pair, .. } = widths.last()?;
-    let (ratio, interval) = pair.ratio(LEVEL, &mut cx.rng("widest"));
-    Some(
-        number(Family::Scale, "speedup_wide", &format!("Speed-up at width {width}"), ratio, "×")
+/// The speed-up of the widest, and that of Burn's own quantized tensors.
+pub(super) fn metrics(widths: &[Width], cx: &Context) -> Vec<Metric> {
+    let Some(Width { width, pair, burn }) = widths.last() else { return Vec::new() };
+    let speedup = |id: &str, label: &str, pair: &Pair| {
+        let (ratio, interval) = pair.ratio(LEVEL, &mut cx.rng("widest"));
+        number(Family::Scale, id, &format!("{label} at width {}", thousands(*width)), ratio, "×")
             .higher()
             .baseline(1.0)
             .interval(interval)
-            .measured(pair.first.iter().zip(&pair.second).map(|(a, b)| a / b.max(f64::MIN_POSITIVE)).collect())
-            .help("One vector times one square matrix, FP32 time over packed time: what a larger model's decode would see."),
-    )
+            .measured(pair.ratios())
+    };
+    let mut metrics = vec![speedup("speedup_wide", "Speed-up", pair).help(
+        "One vector times one square matrix, FP32 time over packed time: what a larger model's decode would see.",
+    )];
+    metrics.extend(burn.as_ref().map(|pair| {
+        speedup("burn_speedup_wide", "Speed-up of Burn's 8-bit tensors", pair).help(
+            "The same product, FP32 time over that of Burn's own quantized tensors, one scale for every 32 weights.",
+        )
+    }));
+    metrics
 }
 
 /// Time against width.
@@ -94,8 +106,8 @@ pub(super) fn chart(widths: &[Width]) -> Chart {
     };
     let mut series =
         vec![line("FP32", &|w| Some(median(&w.pair.first))), line("Packed", &|w| Some(median(&w.pair.second)))];
-    if widths.iter().any(|w| w.burn_ms.is_some()) {
-        series.push(line("Burn's 8-bit tensors", &|w| w.burn_ms));
+    if widths.iter().any(|w| w.burn.is_some()) {
+        series.push(line("Burn's 8-bit tensors", &|w| w.burn.as_ref().map(|pair| median(&pair.second))));
     }
     Chart {
         id: "widths".into(),

@@ -222,6 +222,25 @@ async fn our_kernels_agree_with_the_cpu() -> anyhow::Result<()> {
     .await
 }
 
+#[tokio::test]
+async fn packed_weights_are_never_expanded_on_the_gpu() -> anyhow::Result<()> {
+    with_browser(Gpu::Software, async |tab| {
+        if !has_gpu_engine(tab)? {
+            return Ok(());
+        }
+        let engine = Engine::start(tab, "gpu").await?;
+        let (width, floats) = (1024_u32, 4.0 * 1024.0 * 1024.0);
+        let (_, product) = engine.call("wide_product", serde_json::json!([width, false]), 120.0).await?;
+        let (_, expanded) = engine.call("wide_product", serde_json::json!([width, true]), 120.0).await?;
+        let [product, expanded] = [product, expanded].map(|counts| counts.largest_binding);
+        anyhow::ensure!(product >= floats / 8.0, "the kernel was handed {product} bytes: not the matrix");
+        anyhow::ensure!(product < floats / 6.0, "the kernel was handed {product} bytes; as floats it is {floats}");
+        anyhow::ensure!(expanded >= floats, "an expanded matrix would not be noticed: {expanded} bytes");
+        Ok(())
+    })
+    .await
+}
+
 /// A training step of three layers: three forward, one for the loss and one for the gradient it starts from, two of ReLU,
 /// five products backward, six of AdamW: 19. With Burn's kernels it takes 138. A token of the packed language model with 8-bit
 /// activations: 212 as in FP32, and one that rounds for each of the 29 matrices; with Burn's operations for that it took 792.

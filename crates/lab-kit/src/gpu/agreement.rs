@@ -45,6 +45,24 @@ pub async fn agreement(device: &Device, seed: u64, cases: usize) -> Result<Vec<A
     found
 }
 
+/// One row of inputs times a matrix of `width` by `width` packed weights of 4 bits; or, to compare with, all of its rows as
+/// floats. For a caller that watches how large the buffers are that the GPU is handed.
+///
+/// # Errors
+/// [`LabError::Device`] when the device fails.
+pub async fn wide_product(device: &Device, width: usize, expand: bool) -> Result<(), LabError> {
+    let mut rng = rng(0, "wide product");
+    let weight: Vec<f32> = (0..width * width).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let settings = Settings::weight_only(4, Scheme::Symmetric, Granularity::Channel);
+    let packed = PackedWeight::new(PackedMatrix::quantize(&weight, width, &settings), Inputs::Float, device);
+    let y = if expand {
+        packed.rows(Tensor::<1, Int>::arange(0..i64::try_from(width).unwrap_or(0), device))
+    } else {
+        packed.linear(random([1, width], &mut rng, device))
+    };
+    read(y.narrow(0, 0, 1)).await.map(drop)
+}
+
 async fn compare(device: &Device, rng: &mut ChaCha8Rng, cases: usize) -> Result<Vec<Agreement>, LabError> {
     let mut found = Vec::new();
     for _ in 0..cases {
@@ -65,10 +83,10 @@ async fn compare(device: &Device, rng: &mut ChaCha8Rng, cases: usize) -> Result<
     Ok(found)
 }
 
-/// Infinite where a number is not finite or a shape differs.
+/// Infinite where a number, here or there, is not finite or a shape differs.
 fn deviation(here: &[Vec<f32>], there: &[Vec<f32>]) -> f64 {
     let of = |(a, b): (&Vec<f32>, &Vec<f32>)| {
-        if a.len() != b.len() || a.iter().any(|value| !value.is_finite()) {
+        if a.len() != b.len() || a.iter().chain(b).any(|value| !value.is_finite()) {
             return f64::INFINITY;
         }
         // Numbers that cancel to about zero have no share worth speaking of.
@@ -285,6 +303,8 @@ mod tests {
         assert_eq!(deviation(&[vec![1.0, -1.0]], &one), 0.5);
         assert_eq!(deviation(&[vec![1.0]], &one), f64::INFINITY);
         assert_eq!(deviation(&[vec![f32::NAN, -2.0]], &one), f64::INFINITY);
+        assert_eq!(deviation(&one, &[vec![1.0, f32::INFINITY]]), f64::INFINITY);
+        assert_eq!(deviation(&one, &[vec![f32::NAN, -2.0]]), f64::INFINITY);
         assert_eq!(deviation(&[], &one), f64::INFINITY);
     }
 }

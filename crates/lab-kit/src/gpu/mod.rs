@@ -22,7 +22,7 @@ use burn::{
     tensor::{DType, Device, Int, Tensor},
 };
 
-pub use agreement::{Agreement, agreement};
+pub use agreement::{Agreement, agreement, wide_product};
 pub use kernels::AdamWStep;
 use kernels::Kernels;
 pub use packed::{InputCodes, PackedBuffers, PackedForm};

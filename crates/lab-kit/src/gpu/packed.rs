@@ -68,10 +68,12 @@ pub(super) struct Weights<B: Backend> {
 }
 
 impl PackedBuffers {
-    /// Copies a matrix to the GPU.
+    /// Copies a matrix to the GPU. A thread takes eight weights on one scale: groups that end within a row are of a multiple
+    /// of eight, as every control of the labs steps.
     #[must_use]
     pub fn new(matrix: &PackedMatrix, device: &Device) -> Self {
         let PackedMatrix { rows, columns, bits, group_size, .. } = *matrix;
+        debug_assert!(group_size >= columns || group_size.is_multiple_of(8), "groups of {group_size}");
         let row_bytes = if bits == HALF { 2 * columns } else { packed_len(columns, bits) };
         let (chunks, width) = (columns.div_ceil(CHUNK), bits as usize);
         let mut words = vec![0_i32; chunks * width * rows];

@@ -24,13 +24,19 @@ impl Pair {
         let ratio = median(&self.first) / median(&self.second).max(f64::MIN_POSITIVE);
         (ratio, ratio_interval(&self.first, &self.second, level, rng))
     }
+
+    /// The ratio turn by turn: what [`ratio`](Self::ratio) is the middle of.
+    #[must_use]
+    pub fn ratios(&self) -> Vec<f64> {
+        self.first.iter().zip(&self.second).map(|(first, second)| first / second.max(f64::MIN_POSITIVE)).collect()
+    }
 }
 
 /// Fewest and most samples of each variant.
 const SAMPLES: std::ops::RangeInclusive<usize> = 5..=41;
-/// Steps of the clock that a sample spans at least, so that a step more or less is 5 % of one sample, and less of the
-/// median of several.
-const CLOCK_STEPS: f64 = 20.0;
+/// Steps of the clock that a sample spans at least, so that a step more or less is 1 % of it: with fewer, all samples snap to
+/// the same two or three values, and their interval shrinks to a point that is not the truth.
+const CLOCK_STEPS: f64 = 100.0;
 
 /// How long a sample lasts at least, in milliseconds.
 pub(super) fn span_ms(cx: &Context) -> f64 {
@@ -38,7 +44,7 @@ pub(super) fn span_ms(cx: &Context) -> f64 {
 }
 
 /// Times one variant: milliseconds per call, 5 to 41 samples in about `budget_ms`. The first call warms up and does not
-/// count; a sample repeats its call until it spans at least 20 steps of the clock, and 0.2 ms. Take the
+/// count; a sample repeats its call until it spans at least 100 steps of the clock, and 0.2 ms. Take the
 /// [`median`] of the samples, and [`median_interval`](crate::stats::median_interval) for its interval.
 ///
 /// # Errors

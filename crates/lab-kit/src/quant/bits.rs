@@ -29,8 +29,8 @@ pub fn pack(codes: &[u8], bits: u32) -> Vec<u8> {
 }
 
 /// The first `count` codes of a packed buffer.
-#[must_use]
-pub fn unpack(bytes: &[u8], bits: u32, count: usize) -> Vec<u8> {
+#[cfg(test)]
+fn unpack(bytes: &[u8], bits: u32, count: usize) -> Vec<u8> {
     let mut codes = vec![0; count];
     unpack_into(bytes, bits, 0, &mut codes);
     codes

@@ -74,12 +74,13 @@ pub fn mse_range(scheme: Scheme, bits: u32, values: &[f32]) -> (f32, f32) {
 /// Sum of squared differences between values and what the grid makes of them.
 #[must_use]
 pub fn squared_error(grid: &Grid, values: &[f32]) -> f64 {
-    // Single precision inside a block, so that vector units can do it; double between blocks, so that nothing is lost.
+    // In steps of the grid, where neither tiny nor huge values leave what FP32 can square. Single precision inside a block,
+    // so that vector units can do it; double between blocks, so that nothing is lost.
     let block = |block: &[f32]| {
-        let error = |value: &f32| grid.scale * f32::from(grid.centred(*value)) - value;
+        let error = |value: &f32| f32::from(grid.centred(*value)) - value / grid.scale;
         f64::from(block.iter().map(error).map(|error| error * error).sum::<f32>())
     };
-    values.chunks(256).map(block).sum()
+    f64::from(grid.scale).powi(2) * values.chunks(256).map(block).sum::<f64>()
 }
 // ANCHOR_END: mse_range
 
@@ -139,6 +140,21 @@ mod tests {
             for nothing in [&[][..], &[0.0; 5], &[f32::NAN]] {
                 assert!(calibrate(how, 8, nothing).scale.is_normal(), "{how:?} {nothing:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_error_scales_with_the_values_however_small_or_large() {
+        let values = long_tailed(3, 1000);
+        let of = |values: &[f32]| {
+            let grid = fit_range(Calibration::MinMax, Scheme::Affine, 8, values);
+            let (signal, noise) = (values.iter().map(|x| f64::from(*x).powi(2)).sum(), squared_error(&grid, values));
+            crate::quant::sqnr_db(signal, noise)
+        };
+        let plain = of(&values);
+        for factor in [1e-30, 1e-21, 1e21, 4e37] {
+            let scaled: Vec<f32> = values.iter().map(|x| x * factor).collect();
+            assert!((of(&scaled) - plain).abs() < 0.01, "{factor}: {} {plain}", of(&scaled));
         }
     }
 

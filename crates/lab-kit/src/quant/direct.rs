@@ -8,7 +8,7 @@
 use bytemuck::must_cast;
 use wide::{f32x4, i16x8, i32x4};
 
-use super::PackedMatrix;
+use super::{PackedMatrix, kernel::MOST_IN_32_BITS};
 
 /// Bytes of a vector, and of the half that a group may end with.
 const VECTOR: usize = 16;
@@ -51,15 +51,21 @@ fn unused(group: &[u8]) -> usize {
     group.len().next_multiple_of(VECTOR) - group.len()
 }
 
+fn group_columns(weight: &PackedMatrix) -> usize {
+    if weight.scales.len() == 1 { weight.columns } else { weight.group_size.min(weight.columns) }
+}
+
 /// The columns of a group as bytes of its row.
 fn group_bytes(weight: &PackedMatrix) -> usize {
-    let columns = if weight.scales.len() == 1 { weight.columns } else { weight.group_size.min(weight.columns) };
-    columns * weight.bits as usize / 8
+    group_columns(weight) * weight.bits as usize / 8
 }
 
 impl Phases<i16> {
-    /// For products of integers.
+    /// For products of integers. Groups whose sum might not fit into 32 bits take the other way.
     pub(super) fn of_integers(inputs: &[i16], weight: &PackedMatrix) -> Option<Self> {
+        if group_columns(weight) > MOST_IN_32_BITS {
+            return None;
+        }
         Self::deal(inputs, weight, size_of::<i16>())
     }
 
@@ -72,8 +78,7 @@ impl Phases<i16> {
         }
     }
 
-    /// With `N` codes in a word. Each product is below 2^16 and a lane adds two of them for every word, so that groups of up to
-    /// 2^16 columns do not wrap.
+    /// With `N` codes in a word. Each product is below 2^16 and a lane adds a quarter of a group's.
     fn dot_of<const N: usize>(&self, weight: &PackedMatrix, row: usize) -> f32 {
         let keep = i16x8::splat(((1_u32 << (16 / N)) - 1) as i16);
         let (mut sum, mut at) = (f32x4::ZERO, 0);

@@ -2,7 +2,7 @@
 
 /// Bins of the histogram, as in TensorRT.
 const BINS: usize = 2048;
-/// Bins between two thresholds that are tried. TensorRT tries every bin; every 16th finds the same range within 1 %.
+/// Bins between two thresholds that are tried. TensorRT tries every bin; every 16th comes within 2 % of the least divergence.
 const STRIDE: usize = 16;
 /// Count of a candidate's empty bin where the original has mass: without it the divergence would be infinite.
 const HALF_AN_EXAMPLE: f64 = 0.5;
@@ -24,24 +24,26 @@ pub fn entropy_range(bits: u32, values: &[f32]) -> (f32, f32) {
     for value in values.iter().filter(|value| value.is_finite()) {
         counts[((value.abs() / width) as usize).min(BINS - 1)] += 1.0;
     }
-    let threshold = best_bins(&counts, levels) as f32 * width;
+    let threshold = best_bins(&counts, levels, STRIDE) as f32 * width;
     (min.max(-threshold), max.min(threshold))
 }
 
-/// How many bins of `counts` to keep so that `levels` levels describe them best.
-fn best_bins(counts: &[f64], levels: usize) -> usize {
+/// How many bins of `counts` to keep so that `levels` levels describe them best: of every `stride`-th number of bins.
+fn best_bins(counts: &[f64], levels: usize, stride: usize) -> usize {
     let all = counts.len();
-    let tries = (levels.min(all)..=all).step_by(STRIDE).chain([all]);
-    let divergence = |kept: usize| {
-        let inside = &counts[..kept];
-        // What is clipped lands in the last bin of the original, and is missing in the candidate.
-        let mut original = inside.to_vec();
-        original[kept - 1] += counts[kept..].iter().sum::<f64>();
-        relative_entropy(&original, &merged(inside, levels))
-    };
+    let tries = (levels.min(all)..=all).step_by(stride).chain([all]);
     // Among equals the widest range, which clips least.
     let better = |best: (usize, f64), next: (usize, f64)| if next.1 <= best.1 { next } else { best };
-    tries.map(|kept| (kept, divergence(kept))).fold((all, f64::INFINITY), better).0
+    tries.map(|kept| (kept, divergence(counts, kept, levels))).fold((all, f64::INFINITY), better).0
+}
+
+/// How far `levels` levels over the first `kept` bins are from the whole histogram.
+fn divergence(counts: &[f64], kept: usize, levels: usize) -> f64 {
+    let inside = &counts[..kept];
+    // What is clipped lands in the last bin of the original, and is missing in the candidate.
+    let mut original = inside.to_vec();
+    original[kept - 1] += counts[kept..].iter().sum::<f64>();
+    relative_entropy(&original, &merged(inside, levels))
 }
 
 /// Bins merged into `levels` levels and spread again over those that were not empty: what quantization leaves of them.
@@ -94,11 +96,26 @@ mod tests {
     #[test]
     fn a_flat_histogram_keeps_its_whole_range() {
         // Every number of levels describes equal bins without loss, and only the whole range clips nothing.
-        assert_eq!(best_bins(&vec![5.0; BINS], 128), BINS);
+        assert_eq!(best_bins(&vec![5.0; BINS], 128, STRIDE), BINS);
         let flat: Vec<f32> = (0..BINS * 4).map(|i| i as f32 / (BINS * 4) as f32).collect();
         let (min, max) = entropy_range(8, &flat);
         assert_eq!(min, 0.0);
         assert!(max > 0.99);
+    }
+
+    #[test]
+    fn every_sixteenth_bin_is_enough() {
+        for (seed, power) in [(0, 1), (1, 3), (2, 5)] {
+            let mut rng = rng(seed, "values");
+            let mut counts = vec![0.0; BINS];
+            for _ in 0..20_000 {
+                let magnitude = (0..4).map(|_| rng.random_range(0.0_f64..0.25)).sum::<f64>().powi(power);
+                counts[((magnitude * BINS as f64) as usize).min(BINS - 1)] += 1.0;
+            }
+            let (some, all) = (best_bins(&counts, 128, STRIDE), best_bins(&counts, 128, 1));
+            let [some, all] = [some, all].map(|kept| divergence(&counts, kept, 128));
+            assert!(some <= 1.02 * all, "{power}: {some} {all}");
+        }
     }
 
     #[test]

@@ -36,7 +36,10 @@ impl Grid {
                 Self { scale, zero_point: middle, lowest: 1, highest }
             }
             Scheme::Affine => {
-                let scale = safe((max - min) / f32::from(highest));
+                // The span of a range may be more than FP32 reaches, where its ends are not.
+                let span = max - min;
+                let halved = || 2.0 * ((0.5 * max - 0.5 * min) / f32::from(highest));
+                let scale = safe(if span.is_finite() { span / f32::from(highest) } else { halved() });
                 let zero_point = (-min / scale).round_ties_even().clamp(0.0, f32::from(highest)) as u8;
                 Self { scale, zero_point, lowest: 0, highest }
             }

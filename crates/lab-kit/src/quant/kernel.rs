@@ -5,6 +5,9 @@ use wide::{i16x8, i32x4};
 
 use super::{Grid, PackedMatrix, calibrate::min_max, direct::Phases, grid::Scheme};
 
+/// Products of a code of weights and one of inputs, 255 times 255 at most, whose sum cannot wrap.
+pub(super) const MOST_IN_32_BITS: usize = 1 << 15;
+
 // ANCHOR: integer_linear
 /// One layer with 8-bit activations: outputs `[batch, rows]` of centred input codes `[batch, columns]`. `input_scales`
 /// holds one scale for all inputs (static ranges) or one for each row of the batch (dynamic ones). A layer without bias
@@ -38,8 +41,13 @@ pub fn integer_linear(weight: &PackedMatrix, bias: &[f32], inputs: &[i16], input
     outputs
 }
 
-/// Sum of products, eight at a time. Each is below 2^16, so 2^15 of them fit and nothing wraps.
-fn integer_dot(w: &[i16], x: &[i16]) -> i32 {
+/// Sum of products. Each is below 2^16, so 2^15 of them fit into 32 bits.
+fn integer_dot(w: &[i16], x: &[i16]) -> i64 {
+    w.chunks(MOST_IN_32_BITS).zip(x.chunks(MOST_IN_32_BITS)).map(|(w, x)| i64::from(short_dot(w, x))).sum()
+}
+
+/// The same, eight products at a time.
+fn short_dot(w: &[i16], x: &[i16]) -> i32 {
     let (w, w_rest) = w.as_chunks::<8>();
     let (x, x_rest) = x.as_chunks::<8>();
     let lanes = w.iter().zip(x).fold(i32x4::ZERO, |lanes, (w, x)| lanes + i16x8::new(*w).dot(i16x8::new(*x)));

@@ -103,13 +103,15 @@ impl PackedWeight {
             Place::Memory(matrix) => {
                 let device = x.device();
                 let values = numbers(x);
+                // Half-precision weights have no integers to multiply, and what is no number has no code: a product of
+                // floats passes it on, so that somebody notices.
+                let codes = matrix.bits <= 8 && values.iter().all(|value| value.is_finite());
                 let y = match self.inputs {
-                    // Half-precision weights have no integers to multiply.
-                    Inputs::Int8 if matrix.bits <= 8 => {
+                    Inputs::Int8 if codes => {
                         let (codes, scales) = quantize_rows(&values, matrix.columns, 8);
                         integer_linear(matrix, &[], &codes, &scales)
                     }
-                    Inputs::Static(grid) if matrix.bits <= 8 => {
+                    Inputs::Static(grid) if codes => {
                         integer_linear(matrix, &[], &quantize_activations(&grid, &values), &[grid.scale])
                     }
                     _ => mixed_linear(matrix, &[], &values),
@@ -165,6 +167,20 @@ mod tests {
         rng,
         testing::ready,
     };
+
+    #[test]
+    fn what_is_no_number_is_not_rounded_to_one() {
+        let device = Device::flex();
+        let settings = Settings::weight_only(4, Scheme::Symmetric, Granularity::Channel);
+        let matrix = PackedMatrix::quantize(&[0.5, -0.25, 0.75, 1.0], 2, &settings);
+        for inputs in [Inputs::Float, Inputs::Int8, Inputs::Static(Grid::fit(Scheme::Affine, 8, -1.0, 1.0))] {
+            for stranger in [f32::NAN, f32::INFINITY] {
+                let x = Tensor::<2>::from_data(TensorData::new(vec![stranger, 0.5], [1, 2]), &device);
+                let y = ready(read(PackedWeight::new(matrix.clone(), inputs, &device).linear(x))).expect("runs");
+                assert!(y.iter().all(|y| !y.is_finite()), "{inputs:?} {y:?}");
+            }
+        }
+    }
 
     #[test]
     fn kept_channels_pass_unrounded_and_the_rest_as_without_them() {
