@@ -33,6 +33,13 @@ impl Default for Training {
     }
 }
 
+/// From 1 to 0 along half a cosine, `done` being the share (0 to 1) of the steps that are behind (Loshchilov and Hutter,
+/// arXiv:1608.03983).
+#[must_use]
+pub fn half_cosine(done: f64) -> f64 {
+    0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+}
+
 /// Trains on `pixels` (`[labels.len(), inputs]`, row-major), starting from `start`. The order of the data comes from
 /// `rng`. `between` is called after each step with the steps done and the steps in all: a place for progress and
 /// checkpoints.
@@ -63,7 +70,7 @@ pub async fn train(
             let y = Tensor::<1, Int>::from_data(TensorData::new(y, [batch.len()]), &device);
             let gradients = cross_entropy(model.forward(x), y).backward();
             let gradients = GradientsParams::from_grads(gradients, &model);
-            let rate = how.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * done as f64 / total as f64).cos());
+            let rate = how.learning_rate * half_cosine(done as f64 / total as f64);
             model = optimizer.step(rate, model, gradients);
             done += 1;
             between(done, total).await?;

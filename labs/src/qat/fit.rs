@@ -5,13 +5,13 @@ use lab_kit::{
     Context,
     burn::{
         module::Module,
-        nn::loss::CrossEntropyLossConfig,
-        optim::{AdamWConfig, GradientsParams, ModuleOptimizer},
+        optim::{GradientsParams, ModuleOptimizer},
         tensor::{Int, Tensor, TensorData},
     },
     data::Images,
     mlp::{Mlp, read},
-    train::Training,
+    ops::{adamw, cross_entropy},
+    train::{Training, half_cosine},
 };
 use rand::{Rng, seq::SliceRandom};
 
@@ -80,7 +80,7 @@ impl Trainable for Aware {
 /// The optimizer of both arms: AdamW as in the training that shipped the weights.
 #[must_use]
 pub fn optimizer(how: &Training) -> ModuleOptimizer {
-    AdamWConfig::new().with_weight_decay(how.weight_decay).init()
+    adamw(how.weight_decay)
 }
 
 // ANCHOR: step
@@ -92,7 +92,7 @@ pub fn step<T: Trainable>(
     learning_rate: f64,
 ) -> (T, Tensor<1>) {
     let logits = network.forward(pixels);
-    let loss = CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels);
+    let loss = cross_entropy(logits, labels);
     let gradients = GradientsParams::from_grads(loss.backward(), network.parameters());
     (network.map(|parameters| optimizer.step(learning_rate, parameters, gradients)), loss.inner())
 }
@@ -153,7 +153,7 @@ pub async fn fit<T: Trainable>(
         let (mut sum, mut unread) = (0.0, Vec::new());
         for (i, images) in order.chunks(how.batch.max(1)).enumerate() {
             let part = done as f64 / (how.epochs * steps) as f64;
-            let rate = how.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
+            let rate = how.learning_rate * half_cosine(part);
             let (stepped, loss) = step(network, &mut optimizer, batch(digits, images, cx), rate);
             network = stepped;
             unread.push(loss);

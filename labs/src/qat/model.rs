@@ -8,6 +8,7 @@ use lab_kit::{
         module::{Module, Param},
         tensor::{Device, Tensor, activation::relu},
     },
+    matmul,
     mlp::{Mlp, MlpWeights},
     quant::{
         Activations, Calibration, InputGrid, PackedMatrix, QuantizedLayer, QuantizedMlp, Settings,
@@ -121,7 +122,7 @@ impl Parameters {
             }
             let x_hat = fake_quantize(x, &quantizers.inputs[i].grid(ACTIVATION_BITS)); // [batch, inputs]
             let w_hat = fake_quantize(layer.weight.val(), &self.weight_grid(i, quantizers)); // [inputs, outputs]
-            let mut y = x_hat.matmul(w_hat); // [batch, outputs]
+            let mut y = matmul(x_hat, w_hat); // [batch, outputs]
             if let Some(bias) = &layer.bias {
                 y = y + bias.val().unsqueeze();
             }

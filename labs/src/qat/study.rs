@@ -350,3 +350,24 @@ fn lengths(studied: &[Studied], results: &[Seeds], cx: &Context) -> Chart {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lab_api::Reference;
+
+    /// The default run is the first seed of one of the study's arms: a training that went elsewhere shows in one of them.
+    #[test]
+    fn the_default_run_lies_among_the_seeds_of_the_study() {
+        let reference: Reference = serde_json::from_str(include_str!("reference.json")).expect("a reference");
+        let study = reference.study.expect("a study");
+        for (shown, studied) in
+            [("accuracy", "qat_2_min_max"), ("gain", "gain_2_min_max"), ("weight_sqnr", "sqnr_2_min_max")]
+        {
+            let value = reference.default_run.report.metric(shown).expect("reported").value;
+            let seeds = &study.report.metric(studied).expect("studied").samples;
+            let (low, high) =
+                seeds.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), s| (low.min(*s), high.max(*s)));
+            assert!((low - 1e-9..=high + 1e-9).contains(&value), "{shown} {value}, seeds {low} to {high}");
+        }
+    }
+}

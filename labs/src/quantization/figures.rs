@@ -251,7 +251,9 @@ pub(super) fn images(subject: &Subject, baseline: &Baseline, outcome: &Outcome) 
     let caption = match flips {
         0 => "No image flipped: these came nearest to it, in brackets the class they nearly became.".to_owned(),
         n if n > PICTURES.1 => format!("{} of the {} images that flipped.", PICTURES.1, thousands(n)),
-        n if n < PICTURES.0 => format!("Marked: all {n} that flipped; then those that came nearest to it, in brackets the class they nearly became."),
+        n if n < PICTURES.0 => format!(
+            "Marked: all {n} that flipped; then those that came nearest to it, in brackets the class they nearly became."
+        ),
         n => format!("All {n} images that flipped."),
     };
     Chart {

@@ -49,7 +49,8 @@ impl Method {
 /// What makes a channel count as important.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Salience {
-    /// Large inputs on average, as in LLM.int8() (arXiv:2208.07339) and AWQ (arXiv:2306.00978).
+    /// Large inputs on average, as in AWQ (arXiv:2306.00978). LLM.int8() (arXiv:2208.07339) takes the channels that hold any
+    /// magnitude of 6 or more, however many.
     Activation,
     /// Large weights on average.
     Weight,

@@ -10,8 +10,8 @@ use super::outlier::{Salience, salient_channels};
 pub enum Remedy {
     /// Nothing.
     Nothing,
-    /// This share (0 to 1) of the channels, those with the largest inputs, skip the rounding, and so do their weights (LLM.int8(),
-    /// Dettmers et al., 2022, arXiv:2208.07339).
+    /// This share (0 to 1) of the channels, those with the largest inputs on average, skip the rounding, and so do their weights:
+    /// LLM.int8() (Dettmers et al., 2022, arXiv:2208.07339) with a fixed share in place of its threshold.
     Keep {
         /// 0 to 1.
         share: f64,

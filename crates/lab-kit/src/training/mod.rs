@@ -1,4 +1,4 @@
-//! One training loop for every model, native and in a browser: AdamW, warm-up and cosine, clipping, checkpoints.
+//! The training loop of models that take long, native and in a browser: AdamW, warm-up and cosine, clipping, checkpoints.
 
 mod checkpoint;
 mod clip;

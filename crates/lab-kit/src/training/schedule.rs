@@ -2,6 +2,8 @@
 
 use lab_api::LabError;
 
+use crate::train::half_cosine;
+
 /// How to train: AdamW (Loshchilov and Hutter, arXiv:1711.05101) under a learning rate that warms up linearly and falls
 /// along a half cosine.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,8 +82,7 @@ impl Recipe {
         }
         let falling = (self.steps - self.warmup_steps).max(1) as f64;
         let done = ((step - self.warmup_steps) as f64 / falling).min(1.0);
-        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-        self.learning_rate * (self.final_share + (1.0 - self.final_share) * cosine)
+        self.learning_rate * (self.final_share + (1.0 - self.final_share) * half_cosine(done))
     }
 }
 
