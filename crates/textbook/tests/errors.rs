@@ -49,6 +49,7 @@ const SLIPS: &[Slip] = &[
     slip("## A {#same}\n\n## B {#same}\n", 3, "id stands twice on the page", "#same", None),
     slip("Known [@jacob2019].\n", 1, "bibliography has no such key", "@jacob2019", Some("@jacob2018")),
     slip("As @jakob2018 says.\n", 1, "bibliography has no such key", "@jakob2018", Some("@jacob2018")),
+    slip("As @Zoë1234 says.\n", 1, "bibliography has no such key", "@Zoë1234", None),
     slip("Both [@jacob2018; doe2020a].\n", 1, "names a key with @", "[@jacob2018; doe2020a]", None),
     slip("\n\n$\\nosuch x$\n", 3, "does not parse", "$\\nosuch x$", None),
     slip("$$\n\\frac{a\n$$\n", 1, "not closed, or its braces do not match", "\\frac{a", None),
@@ -94,6 +95,8 @@ const SLIPS: &[Slip] = &[
         None,
     ),
     slip("> [!NOTE] Title\n", 1, "empty", "[!NOTE]", None),
+    slip("> [!NOTE] Title  \n", 1, "empty", "[!NOTE]", None),
+    slip("> [!NOTE] \t\n>\n", 1, "empty", "[!NOTE]", None),
     slip("> > [!NOTE] Title\n> > words\n", 1, "cannot stand in a quotation", "[!NOTE]", None),
     slip("{{#cod sample_lab/steps.rs}}\n", 1, "no such directive", "{{#cod sample_lab/steps.rs}}", Some("code")),
     slip("In a line {{#lab sample-lab}} is wrong.\n", 1, "stands alone in a paragraph", "{{#lab sample-lab}}", None),
@@ -213,6 +216,11 @@ fn each_slip_is_named_with_its_place_and_its_remedy() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(problems_by(&textbook, project.path(), "# Right\n"), []);
+}
+
+#[test]
+fn a_name_in_any_script_is_no_citation() {
+    assert_eq!(problems(broken_project().path(), "Ask @Zoë123 or @nosuc日本.\n"), []);
 }
 
 #[test]
