@@ -10,8 +10,8 @@ use crate::{
     diagram,
     highlight::{is_language, languages},
     html::{escape, pre_lines},
-    labels::Kind,
-    labs::KIT_PREFIX,
+    labels::{Kind, slashes},
+    labs::{FOLDER, KIT, KIT_PREFIX, Labs},
     outline::Block,
     page::Page,
     problem::near,
@@ -188,10 +188,15 @@ impl Page<'_> {
     fn quoted(&self, address: &str) -> Result<String, Refused> {
         let (file, anchor) = address.split_once(':').map_or((address, None), |(file, anchor)| (file, Some(anchor)));
         let labs = &self.book.places.labs;
-        if file.split('/').any(|part| part == "..") {
-            return Err((format!("the address leaves labs/src ({address})"), None));
-        }
-        let Ok(text) = std::fs::read_to_string(labs.source(file)) else {
+        let Some(path) = Labs::quoted(file) else {
+            return Err((
+                format!(
+                    "the address leaves {FOLDER} ({address}): name a file below it, or {KIT_PREFIX}... for one of {KIT}"
+                ),
+                None,
+            ));
+        };
+        let Ok(text) = std::fs::read_to_string(labs.root.join(path)) else {
             return Err((
                 format!("there is no such file ({file})"),
                 near(file, labs.files().iter().map(String::as_str)),
@@ -212,10 +217,7 @@ impl Page<'_> {
 
 /// A quoted file from the project's root.
 fn shown(file: &str) -> String {
-    match file.strip_prefix(KIT_PREFIX) {
-        Some(rest) => format!("crates/lab-kit/src/{rest}"),
-        None => format!("labs/src/{file}"),
-    }
+    Labs::quoted(file).map_or_else(|| file.to_owned(), |path| slashes(&path))
 }
 
 fn language_of(address: &str) -> &'static str {

@@ -72,6 +72,11 @@ const SLIPS: &[Slip] = &[
         "https://example.org/x.png",
         None,
     ),
+    slip("![c](../../data/secret.png){fig-alt=\"a\"}\n", 1, "leaves book/src", "../../data/secret.png", None),
+    slip("![c](/figures/dots.png){fig-alt=\"a\"}\n", 1, "leaves book/src", "/figures/dots.png", None),
+    slip("In a line ![c](../../data/secret.png).\n", 1, "leaves book/src", "../../data/secret.png", None),
+    slip("[a](../../data/secret.png)\n", 1, "leaves book/src", "../../data/secret.png", None),
+    slip("[a](/preface.md)\n", 1, "leaves book/src", "/preface.md", None),
     slip(
         "![c](../figures/line.svg){#fig-other fig-atl=\"a\" fig-alt=\"b\"}\n",
         1,
@@ -118,6 +123,15 @@ const SLIPS: &[Slip] = &[
     slip("{{#code sample_lab/bad.rs:open}}\n", 1, "never closed", "sample_lab/bad.rs:open", None),
     slip("{{#code sample_lab/bad.rs:double}}\n", 1, "stands twice", "sample_lab/bad.rs:double", None),
     slip("{{#code ../../secret.rs}}\n", 1, "leaves labs/src", "../../secret.rs", None),
+    slip("{{#code /etc/hostname}}\n", 1, "leaves labs/src", "/etc/hostname", None),
+    slip("{{#code lab-kit//etc/hostname}}\n", 1, "leaves labs/src", "lab-kit//etc/hostname", None),
+    slip(
+        "{{#diff sample_lab/steps.rs:naive sample_lab/../../../secret.rs}}\n",
+        1,
+        "leaves labs/src",
+        "sample_lab/../../../secret.rs",
+        None,
+    ),
     slip("{{#diff sample_lab/steps.rs:naive}}\n", 1, "two addresses", "sample_lab/steps.rs:naive", None),
     slip(
         "{{#diff sample_lab/steps.rs:naive sample_lab/steps.rs:naive}}\n",
@@ -185,6 +199,10 @@ fn broken_project() -> tempfile::TempDir {
     let lab = folder.path().join("labs/src");
     let bad = "// ANCHOR: open\nfn f() {}\n// ANCHOR: double\nx\n// ANCHOR_END: double\n// ANCHOR: double\ny\n// ANCHOR_END: double\n";
     std::fs::write(lab.join("sample_lab/bad.rs"), bad).expect("writes");
+    // What lies outside of the folders that chapters take files from, and exists.
+    std::fs::write(folder.path().join("secret.rs"), "fn f() {}\n").expect("writes");
+    let picture = common::fixture().join("book/src/figures/dots.png");
+    std::fs::copy(picture, folder.path().join("book/data/secret.png")).expect("copies");
     std::fs::create_dir(lab.join("broken")).expect("a folder");
     std::fs::copy(lab.join("sample_lab/lab.md"), lab.join("broken/lab.md")).expect("copies");
     folder
