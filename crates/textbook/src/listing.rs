@@ -13,7 +13,7 @@ use crate::{
     labels::{Kind, slashes},
     labs::{FOLDER, KIT, KIT_PREFIX, Labs},
     outline::Block,
-    page::Page,
+    page::{Page, id_attr},
     problem::near,
     source::Source,
     svg,
@@ -61,7 +61,7 @@ impl Page<'_> {
 
     fn listing(&self, label: Option<&str>, language: &str, code: &str, caption: &str) -> String {
         let lines = self.book.caches.highlighter.lines(language, code);
-        let id = label.map_or_else(String::new, |label| format!(" id=\"{label}\""));
+        let id = id_attr(label);
         let language = if language.is_empty() { "text" } else { language };
         format!(
             "<figure class=\"listing\"{id}>{caption}<pre class=\"code\" data-lang=\"{language}\" tabindex=\"0\"><code>{}</code></pre></figure>",
@@ -102,7 +102,7 @@ impl Page<'_> {
         };
         let caption = attrs.pairs.get("cap").map_or("", String::as_str);
         let caption = self.caption(Kind::Figure, number, caption, source, at);
-        let id = block.label.as_ref().map_or_else(String::new, |label| format!(" id=\"{label}\""));
+        let id = id_attr(block.label.as_deref());
         let wide = if attrs.has_class("wide") { " wide" } else { "" };
         Some(format!(
             "<figure class=\"figure diagram{wide}\"{id}><div class=\"diagram-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Diagram\">{picture}</div>{caption}</figure>"
@@ -159,7 +159,7 @@ impl Page<'_> {
             );
         }
         let caption = self.quoted_caption(source, &block.range, caption, number, &[old, new]);
-        let id = block.label.as_ref().map_or_else(String::new, |label| format!(" id=\"{label}\""));
+        let id = id_attr(block.label.as_deref());
         let language = language_of(new);
         Ok(format!(
             "<figure class=\"listing diff\"{id}>{caption}<pre class=\"code diff\" data-lang=\"{language}\" tabindex=\"0\"><code>{body}</code></pre></figure>"
