@@ -9,6 +9,9 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
 
 pub use toml_edit;
 
+/// Where the list lies in a checkout.
+pub const PATH: &str = "assets/manifest.toml";
+
 /// The list of all assets.
 #[derive(Debug, Deserialize)]
 pub struct Manifest {
@@ -34,9 +37,8 @@ impl Manifest {
     /// # Errors
     /// The file is missing or is not such a list.
     pub fn read(root: &Path) -> anyhow::Result<Self> {
-        let path = root.join("assets/manifest.toml");
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is not a list of assets", path.display()))
+        let text = std::fs::read_to_string(root.join(PATH)).with_context(|| format!("{PATH} cannot be read"))?;
+        toml::from_str(&text).with_context(|| format!("{PATH} is not a list of assets"))
     }
 
     /// The entry of this name, if there is one.
@@ -53,7 +55,8 @@ impl Asset {
     /// The file is missing or was altered; names it and the remedy.
     pub fn load(&self, root: &Path) -> anyhow::Result<Vec<u8>> {
         let Self { name, sha256, size_bytes } = self;
-        let remedy = "restore it with `git checkout -- assets`";
+        let remedy = "restore it with `git checkout -- assets`, or, if the change is meant, run the command that its entry in \
+                      the manifest names";
         let content =
             std::fs::read(root.join("assets").join(name)).with_context(|| format!("assets/{name}; {remedy}"))?;
         let actual = checksum(&content);
@@ -85,13 +88,13 @@ pub fn record(root: &Path, name: &str, content: &[u8], about: &[(&str, Item)]) -
         std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     }
     std::fs::write(&file, content).with_context(|| format!("{} cannot be written", file.display()))?;
-    let path = root.join("assets/manifest.toml");
+    let path = root.join(PATH);
     let mut manifest: DocumentMut = std::fs::read_to_string(&path)?.parse()?;
     let assets = manifest
         .entry("asset")
         .or_insert(Item::ArrayOfTables(ArrayOfTables::new()))
         .as_array_of_tables_mut()
-        .context("`asset` in assets/manifest.toml is not a list of tables")?;
+        .with_context(|| format!("`asset` in {PATH} is not a list of tables"))?;
     let is_it = |table: &Table| table.get("name").and_then(Item::as_str) == Some(name);
     if !assets.iter().any(is_it) {
         let mut table = Table::new();

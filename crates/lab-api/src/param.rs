@@ -204,7 +204,7 @@ impl ParamSpec {
                 if number < *min || number > *max {
                     return Err(refused(text, ""));
                 }
-                if *step > 1 && (number - min) % step != 0 {
+                if *step > 1 && number.abs_diff(*min) % step.unsigned_abs() != 0 {
                     return Err(refused(text, &format!(" in steps of {step}")));
                 }
                 Ok(Value::from(number))
@@ -257,7 +257,8 @@ fn decimal(text: &str) -> Option<f64> {
         if fits {
             figures = figures * 10 + u64::from(digit - b'0');
         }
-        power += i32::from(!fits) - i32::from(place >= whole.len());
+        // The exponent is the reader's, and may be the smallest there is.
+        power = power.saturating_add(i32::from(!fits) - i32::from(place >= whole.len()));
     }
     let scale = 10f64.powi(power.saturating_abs());
     let number = if power < 0 { figures as f64 / scale } else { figures as f64 * scale };
@@ -344,6 +345,19 @@ mod tests {
         assert_eq!(checked.values["group_size"], 64);
         assert_eq!(checked.values["percentile"], 99.9);
         assert_eq!(checked.values["bias"], true);
+    }
+
+    #[test]
+    fn numbers_at_the_ends_of_what_fits_are_refused_and_not_overflown() {
+        let spec = |kind| ParamSpec { kind, ..specs()[0].clone() };
+        let rate = spec(ParamKind::Number { default: 0.1, min: 0.001, max: 1.0, step: 0.001 });
+        for text in ["0.1e-2147483648", "1e-2147483648", "1000000000000000000000e2147483647", "1e2147483648"] {
+            let why = rate.parse(text).expect_err("out of range");
+            assert!(why.ends_with("is not a number from 0.001 to 1"), "{text}: {why}");
+        }
+        let whole = spec(ParamKind::Integer { default: 0, min: i64::MIN, max: i64::MAX, step: 2 });
+        assert_eq!(whole.parse("9223372036854775806"), Ok(Value::from(i64::MAX - 1)));
+        assert!(whole.parse("9223372036854775807").is_err());
     }
 
     #[test]

@@ -46,8 +46,9 @@ pub fn build(paths: &Paths, job: &Build) -> Result<()> {
     }
     std::fs::create_dir_all(&draft).with_context(|| format!("cannot make {}", draft.display()))?;
 
-    render(paths, &Textbook::new(&paths.root), &draft, &root_path(base_url.as_deref()), Extent::Everything)?;
-    assets::install(paths, &draft)?;
+    let textbook = Textbook::new(&paths.root);
+    render(paths, &textbook, &draft, &root_path(base_url.as_deref()), Extent::Everything)?;
+    assets::install(paths, &textbook, &draft)?;
     pkg::install(job.pkg.as_deref(), &draft)?;
     extras::install(paths, &draft, base_url.as_deref())?;
     if job.precompress {

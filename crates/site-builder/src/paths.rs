@@ -15,8 +15,6 @@ pub struct Paths {
     pub site: PathBuf,
     /// Datasets, weights and their manifest.
     pub assets: PathBuf,
-    /// Words and reference results of the labs, and the code that prose quotes.
-    pub labs: PathBuf,
 }
 
 impl Paths {
@@ -30,8 +28,8 @@ impl Paths {
         if !book.join("book.toml").is_file() {
             bail!("{} holds no book/book.toml: name the workspace with --root", root.display());
         }
-        let (site, assets, labs) = (root.join("site"), root.join("assets"), root.join("labs/src"));
-        Ok(Self { root, book, site, assets, labs })
+        let (site, assets) = (root.join("site"), root.join("assets"));
+        Ok(Self { root, book, site, assets })
     }
 
     /// Looks for the workspace from `start` upwards.

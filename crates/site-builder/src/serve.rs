@@ -49,15 +49,15 @@ pub fn serve(paths: &Paths, job: &Serve) -> Result<ExitCode> {
     if let Some(pkg) = &pkg {
         std::fs::create_dir_all(pkg).with_context(|| format!("cannot make {}", pkg.display()))?;
     }
-    let watch = Watch::new(paths, pkg.as_deref())?;
+    let textbook = Textbook::new(&paths.root);
+    let watch = Watch::new(paths, &textbook, pkg.as_deref())?;
     let site = Arc::new(Site::new(&job.base, Content::default(), pkg.clone(), true, job.reload));
     let address = format!("http://{}{}", listener.local_addr()?, site.base);
     let server = site.clone();
     thread::spawn(move || run(listener, server));
 
     let out = std::path::absolute(&job.out)?;
-    let mut author =
-        Author { paths, site: &site, textbook: Textbook::new(&paths.root), out, generation: 0, announced: None };
+    let mut author = Author { paths, site: &site, textbook, out, generation: 0, announced: None };
     author.clear()?;
     author.chapters(Changes { book: true, assets: true, bundles: false });
     let mut complete = false;

@@ -18,6 +18,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
+use lab_charts::escape;
 use tokio::sync::broadcast;
 use tokio_stream::{StreamExt as _, wrappers::BroadcastStream};
 use tower::ServiceExt as _;
@@ -262,10 +263,6 @@ fn is_immutable(address: &str) -> bool {
         && name.split('.').next().and_then(|stem| stem.rsplit_once('-')).is_some_and(|(_, hash)| hex(hash, 8))
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,7 +329,7 @@ mod tests {
         site.content().problem = Some("a.md:3: <wrong>".into());
         let (status, page) = get(&site, "/some/path/").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(text(page).await.contains("a.md:3: &lt;wrong>"));
+        assert!(text(page).await.contains("a.md:3: &lt;wrong&gt;"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
+use textbook::Textbook;
+
 use crate::paths::Paths;
 
 /// Editors write a file in several steps; what follows within this time is the same edit.
@@ -56,13 +58,20 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(paths: &Paths, pkg: Option<&Path>) -> Result<Self> {
+    pub(crate) fn new(paths: &Paths, textbook: &Textbook, pkg: Option<&Path>) -> Result<Self> {
         let (sender, events) = channel();
         let mut watcher = RecommendedWatcher::new(sender, Config::default()).context("cannot watch files")?;
-        for folder in [Some(&*paths.book), Some(&*paths.labs), Some(&*paths.site), Some(&*paths.assets), pkg] {
-            let Some(folder) = folder.filter(|folder| folder.is_dir()) else { continue };
-            let watched = watcher.watch(folder, RecursiveMode::Recursive);
-            watched.with_context(|| format!("cannot watch {}", folder.display()))?;
+        let mut places = vec![paths.book.clone(), paths.site.clone(), paths.assets.clone()];
+        places.extend(pkg.map(Path::to_owned));
+        // A file by itself is lost to the watcher when an editor puts another in its place; its folder is not.
+        for place in textbook.watched() {
+            if !places.iter().any(|watched| place.starts_with(watched)) {
+                places.push(place);
+            }
+        }
+        for place in places.iter().filter(|place| place.exists()) {
+            let watched = watcher.watch(place, RecursiveMode::Recursive);
+            watched.with_context(|| format!("cannot watch {}", place.display()))?;
         }
         Ok(Self { events, _watcher: watcher })
     }
@@ -108,13 +117,16 @@ mod tests {
     fn an_edit_is_seen_once_and_what_does_not_matter_is_not() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let root = folder.path().canonicalize().expect("there");
-        for place in ["book/src", "site/ui/src", "assets", "labs/src", "pkg"] {
+        for place in ["book/src", "book/data", "site/ui/src", "assets", "labs/src", "crates/lab-kit/src", "pkg"] {
             std::fs::create_dir_all(root.join(place)).expect("made");
         }
         std::fs::write(root.join("book/book.toml"), "").expect("written");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(root.join("site"), root.join("book/site")).expect("linked");
         let paths = Paths::new(&root).expect("a workspace");
+        let textbook = Textbook::new(&root);
         let pkg = root.join("pkg");
-        let watch = Watch::new(&paths, Some(&pkg)).expect("watches");
+        let watch = Watch::new(&paths, &textbook, Some(&pkg)).expect("watches");
         let next = || watch.next(&paths, Some(&pkg), Some(Duration::from_millis(500)));
 
         std::fs::write(root.join("site/ui/src/lib.rs"), "x").expect("written");
@@ -127,5 +139,11 @@ mod tests {
         assert_eq!(next(), None);
         std::fs::write(root.join("pkg/ui.json"), "{}").expect("written");
         assert_eq!(next(), Some(Changes { bundles: true, ..Changes::default() }));
+        for place in textbook.watched() {
+            let file = if place.is_dir() { place.join("a") } else { place };
+            std::fs::write(&file, "x").expect("written");
+            let changes = next();
+            assert!(changes.is_some_and(|changes| changes.book != changes.assets), "{}: {changes:?}", file.display());
+        }
     }
 }

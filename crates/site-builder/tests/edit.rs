@@ -125,4 +125,12 @@ fn an_edit_is_shown_soon_and_a_mistake_loses_nothing() {
     assert!(served.get(page).contains("A new sentence, number 2."), "the last good page is gone");
     write("All is well again.");
     served.seconds_until(page, "All is well again.");
+
+    // Code of the kit is quoted too.
+    let source = root.join("crates/lab-kit/src/quant/naive.rs");
+    let text = std::fs::read_to_string(&source).expect("the naive kernels");
+    let mark = "// ANCHOR: fake_quantize\n";
+    assert!(text.contains(mark), "the chapter on rounding quotes another piece of code now");
+    std::fs::write(&source, text.replace(mark, &format!("{mark}// Words put in by a test.\n"))).expect("writes");
+    served.seconds_until("/tactics/quantization/rounding.html", "Words put in by a test.");
 }

@@ -8,6 +8,8 @@ use hayagriva::{
     citationberg::{IndependentStyle, Style},
 };
 
+use crate::problem::near;
+
 /// Used where book.toml names no `citation-style`: author and year say more in a text than a number. (Chicago and Turabian come out with
 /// “Special issue” before the proceedings of a conference.)
 pub(crate) const DEFAULT_STYLE: &str = "harvard-cite-them-right";
@@ -23,14 +25,14 @@ pub(crate) struct Work {
     pub(crate) position: usize,
 }
 
-/// The keys that were asked for, and their works.
-type Formatted = (Vec<String>, BTreeMap<String, Work>);
+/// The style and the keys that were asked for, and their works.
+type Formatted = (String, Vec<String>, BTreeMap<String, Work>);
 
 /// The data file, read.
 #[derive(Debug, Default)]
 pub(crate) struct Bibliography {
     library: Library,
-    /// Works of `library` formatted so far, for a set of keys.
+    /// Works of `library` as last formatted.
     formatted: Mutex<Option<Formatted>>,
 }
 
@@ -64,14 +66,15 @@ impl Bibliography {
     /// Formats the works of these keys (unknown ones are left out); the years of works that would look alike get letters.
     pub(crate) fn works(&self, keys: &[String], style: &str) -> Result<BTreeMap<String, Work>, String> {
         if let Ok(known) = self.formatted.lock()
-            && let Some((of, works)) = &*known
+            && let Some((in_style, of, works)) = &*known
+            && in_style == style
             && of == keys
         {
             return Ok(works.clone());
         }
         let works = self.format(keys, style)?;
         if let Ok(mut known) = self.formatted.lock() {
-            *known = Some((keys.to_vec(), works.clone()));
+            *known = Some((style.to_owned(), keys.to_vec(), works.clone()));
         }
         Ok(works)
     }
@@ -118,6 +121,11 @@ fn plain(children: &hayagriva::ElemChildren) -> String {
     // Writing to a String cannot fail.
     let _ = children.write_buf(&mut out, BufWriteFormat::Plain);
     out
+}
+
+/// The nearest name of a citation style.
+pub(crate) fn nearest_style(name: &str) -> Option<String> {
+    near(name, ArchivedStyle::all().iter().flat_map(|style| style.names()).copied())
 }
 
 fn style_of(name: &str) -> Result<IndependentStyle, String> {
@@ -168,6 +176,18 @@ mod tests {
         assert_eq!(works["b2020"].short, "Doe, 2020b");
         assert!(works["jacob2018"].full.contains("https://arxiv.org/abs/1712.05877"), "{}", works["jacob2018"].full);
         assert!(works["a2020"].full.contains("One"));
+    }
+
+    #[test]
+    fn another_style_is_another_form_at_once() {
+        let bibliography = Bibliography::parse(BIB).expect("parses");
+        let keys = ["jacob2018".to_owned()];
+        let full = |style: &str| bibliography.works(&keys, style).map(|works| works["jacob2018"].full.clone());
+        let harvard = full(DEFAULT_STYLE).expect("formats");
+        assert_ne!(full("ieee").expect("formats"), harvard);
+        assert_eq!(full(DEFAULT_STYLE).expect("formats"), harvard);
+        assert!(full("harvard-cite-them-rigth").is_err());
+        assert_eq!(nearest_style("harvard-cite-them-rigth").as_deref(), Some(DEFAULT_STYLE));
     }
 
     #[test]

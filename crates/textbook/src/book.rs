@@ -8,12 +8,12 @@ use std::{
 };
 
 use crate::{
-    bibliography::{Bibliography, Work},
+    bibliography::{Bibliography, Work, nearest_style},
     catalogue::Catalogue,
     diagram::Diagrams,
     glossary::Glossary,
     highlight::Highlighter,
-    labels::Register,
+    labels::{Register, normal},
     labs::Labs,
     math::Formulas,
     problem::{Problem, Reporter},
@@ -108,8 +108,9 @@ impl<'a> Book<'a> {
             });
         let keys = cited_keys(register, &bibliography);
         let works = bibliography.works(&keys, style).unwrap_or_else(|message| {
-            let file = format!("{}/../book.toml", places.data_name);
-            reporter.report(Problem { file, line: 1, message, text: style.to_owned(), nearest: None });
+            let file = normal(&format!("{}/../book.toml", places.data_name));
+            let nearest = nearest_style(style);
+            reporter.report(Problem { file, line: 1, message, text: style.to_owned(), nearest });
             BTreeMap::new()
         });
         let page_of = |directive: &str| register.chapters.iter().position(|c| c.source.text.contains(directive));

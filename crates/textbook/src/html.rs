@@ -2,20 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Escapes text for element content and for quoted attributes.
-pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            _ => out.push(c),
-        }
-    }
-    out
-}
+pub(crate) use lab_charts::escape;
 
 /// Code as the content of `<pre>`: a blank line would end the HTML block in Markdown, so line ends become entities.
 pub(crate) fn pre_lines(html: &str) -> String {
@@ -51,6 +38,8 @@ pub(crate) fn inline_safe(html: &str) -> String {
             }
             '\n' => out.push(' '),
             '|' => out.push_str("&#124;"),
+            // The number of a character, as `escape` writes some.
+            '#' if out.ends_with('&') => out.push(c),
             '*' | '_' | '[' | ']' | '\\' | '`' | '~' | '!' | '(' | ')' | '"' | '\'' | '.' | '-' | '+' | '#' | ':'
             | '{' | '}' | '$' | '@' | '=' | '^'
                 if !in_tag =>
@@ -136,6 +125,7 @@ mod tests {
     #[test]
     fn inline_text_holds_no_markdown() {
         assert_eq!(inline_safe("<i a=\"*\">x*_\n</i>"), "<i a=\"*\">x&#42;&#95; </i>");
+        assert_eq!(inline_safe(&escape("O'Brien & #1")), "O&#39;Brien &amp; &#35;1");
     }
 
     #[test]

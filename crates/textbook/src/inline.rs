@@ -191,7 +191,7 @@ fn bare(page: &Page<'_>, source: &Source, at: usize, key: &str, linked: bool) ->
     }
     // A word with a year at its end can only be a citation.
     let year = key.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    if year.len() > 4 && year[year.len() - 4..].chars().all(|c| c.is_ascii_digit()) {
+    if year.len() > 4 && year.as_bytes().last_chunk::<4>().is_some_and(|last| last.iter().all(u8::is_ascii_digit)) {
         page.unknown_key(source, at, key);
     }
     None

@@ -1,12 +1,9 @@
 //! The labs as the book sees them: words, parameters, reference results. Nothing is run here.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Component, Path, PathBuf};
 
+use asset_manifest::Manifest;
 use lab_api::{AssetRef, LabMeta, Reference};
-use serde::Deserialize;
 
 /// One lab, read from its folder.
 #[derive(Debug)]
@@ -19,37 +16,26 @@ pub(crate) struct Lab {
     pub(crate) reference: Reference,
 }
 
-/// The folder of all labs.
-#[derive(Debug, Clone)]
-pub(crate) struct Labs {
-    /// `labs/src`.
-    pub(crate) folder: PathBuf,
-    /// `crates/lab-kit/src`, whose code chapters quote under [`KIT_PREFIX`].
-    pub(crate) kit: PathBuf,
-    /// `assets/manifest.toml`.
-    pub(crate) manifest: PathBuf,
-}
+/// Where labs lie in a project.
+pub(crate) const FOLDER: &str = "labs/src";
+
+/// Where the code that labs share lies; chapters quote it under [`KIT_PREFIX`].
+pub(crate) const KIT: &str = "crates/lab-kit/src";
 
 /// What a quoted path of the kit begins with.
 pub(crate) const KIT_PREFIX: &str = "lab-kit/";
 
-#[derive(Deserialize)]
-struct Manifest {
-    #[serde(default)]
-    asset: Vec<ManifestEntry>,
-}
-
-#[derive(Deserialize)]
-struct ManifestEntry {
-    name: String,
-    sha256: String,
-    size_bytes: u64,
+/// All labs of a project.
+#[derive(Debug, Clone)]
+pub(crate) struct Labs {
+    /// The project: the folder that holds [`FOLDER`], [`KIT`] and the assets.
+    pub(crate) root: PathBuf,
 }
 
 impl Labs {
     /// Every lab id: folders that hold a `lab.md`.
     pub(crate) fn ids(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(self.root.join(FOLDER)).into_iter().flatten().flatten();
         let labs = entries.filter(|entry| entry.path().join("lab.md").is_file());
         let mut ids: Vec<String> = labs.map(|entry| entry.file_name().to_string_lossy().replace('_', "-")).collect();
         ids.sort();
@@ -57,7 +43,7 @@ impl Labs {
     }
 
     fn path(&self, id: &str, file: &str) -> PathBuf {
-        self.folder.join(id.replace('-', "_")).join(file)
+        self.root.join(FOLDER).join(id.replace('-', "_")).join(file)
     }
 
     /// Reads the reference of a lab.
@@ -103,19 +89,15 @@ impl Labs {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let text = std::fs::read_to_string(&self.manifest).map_err(|error| format!("the asset manifest: {error}"))?;
-        let manifest: Manifest =
-            toml::from_str(&text).map_err(|error| format!("the asset manifest: {}", error.message()))?;
-        let known: BTreeMap<&str, &ManifestEntry> =
-            manifest.asset.iter().map(|asset| (asset.name.as_str(), asset)).collect();
+        let manifest = Manifest::read(&self.root).map_err(|error| format!("{error:#}"))?;
         names
             .iter()
-            .map(|name| match known.get(name.as_str()) {
-                Some(entry) => Ok(AssetRef::new(name, &entry.sha256, entry.size_bytes)),
+            .map(|name| match manifest.get(name) {
+                Some(asset) => Ok(AssetRef::new(name, &asset.sha256, asset.size_bytes)),
                 None => {
-                    let near = lab_api::nearest(name, known.keys().copied());
+                    let near = lab_api::nearest(name, manifest.asset.iter().map(|asset| asset.name.as_str()));
                     let hint = near.map_or_else(String::new, |near| format!("; did you mean “{near}”?"));
-                    Err(format!("the asset “{name}” is not in assets/manifest.toml{hint}"))
+                    Err(format!("the asset “{name}” is not in {}{hint}", asset_manifest::PATH))
                 }
             })
             .collect()
@@ -124,17 +106,19 @@ impl Labs {
     /// Names of the source files of labs, for suggestions.
     pub(crate) fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
-        collect(&self.folder, "", &mut files);
-        collect(&self.kit, KIT_PREFIX, &mut files);
+        collect(&self.root.join(FOLDER), "", &mut files);
+        collect(&self.root.join(KIT), KIT_PREFIX, &mut files);
         files
     }
 
-    /// Where a quoted file lies.
-    pub(crate) fn source(&self, file: &str) -> PathBuf {
-        match file.strip_prefix(KIT_PREFIX) {
-            Some(rest) => self.kit.join(rest),
-            None => self.folder.join(file),
-        }
+    /// Where a quoted file lies, from the project's root; `None` for a path that leaves the labs or the kit.
+    pub(crate) fn quoted(file: &str) -> Option<PathBuf> {
+        let (folder, inside) = match file.strip_prefix(KIT_PREFIX) {
+            Some(inside) => (KIT, inside),
+            None => (FOLDER, file),
+        };
+        let stays = Path::new(inside).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        stays.then(|| Path::new(folder).join(inside))
     }
 }
 

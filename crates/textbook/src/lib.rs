@@ -32,7 +32,7 @@ mod source;
 mod svg;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -56,25 +56,17 @@ use outline::BlockKind;
 use page::Page;
 use problem::Reporter;
 
-/// `[preprocessor.textbook]` in `book.toml`. Paths are relative to the project's root.
+/// `[preprocessor.textbook]` in `book.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct Settings {
     /// A citation style by its CSL name.
     citation_style: String,
-    labs: PathBuf,
-    kit: PathBuf,
-    assets: PathBuf,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            citation_style: bibliography::DEFAULT_STYLE.to_owned(),
-            labs: "labs/src".into(),
-            kit: "crates/lab-kit/src".into(),
-            assets: "assets/manifest.toml".into(),
-        }
+        Self { citation_style: bibliography::DEFAULT_STYLE.to_owned() }
     }
 }
 
@@ -99,27 +91,33 @@ impl Textbook {
         Self { draws: false, ..self }
     }
 
-    /// Every file outside `book/src` that chapters are made from: a server watches them.
+    /// The files and folders outside `book/src` that chapters are made from: a server watches them.
     #[must_use]
     pub fn watched(&self) -> Vec<PathBuf> {
-        ["book/data", "labs/src", "crates/lab-kit/src", "assets/manifest.toml"]
-            .iter()
-            .map(|path| self.root.join(path))
-            .collect()
+        ["book/data", labs::FOLDER, labs::KIT, asset_manifest::PATH].iter().map(|path| self.root.join(path)).collect()
     }
 
-    fn places(&self, ctx: &PreprocessorContext, settings: &Settings) -> Places {
+    /// Names of the assets that labs read: those in the front matter of every `lab.md`.
+    ///
+    /// # Errors
+    /// A sentence that names the lab whose `lab.md` cannot be read.
+    pub fn assets_of_labs(&self) -> std::result::Result<BTreeSet<String>, String> {
+        let labs = Labs { root: self.root.clone() };
+        let mut names = BTreeSet::new();
+        for id in labs.ids() {
+            names.extend(labs.words(&id).map_err(|message| format!("the lab {id}: {message}"))?.0.assets);
+        }
+        Ok(names)
+    }
+
+    fn places(&self, ctx: &PreprocessorContext) -> Places {
         let src = ctx.root.join(&ctx.config.book.src);
         let data = ctx.root.join("data");
         let name = |path: &Path| slashes(path.strip_prefix(&self.root).unwrap_or(path));
         Places {
             src_name: name(&src),
             data_name: name(&data),
-            labs: Labs {
-                folder: self.root.join(&settings.labs),
-                kit: self.root.join(&settings.kit),
-                manifest: self.root.join(&settings.assets),
-            },
+            labs: Labs { root: self.root.clone() },
             diagrams: Diagrams { folder: data.join("diagrams"), workspace: self.draws.then(|| self.root.clone()) },
             src,
             data,
@@ -134,7 +132,7 @@ impl Preprocessor for Textbook {
 
     fn run(&self, ctx: &PreprocessorContext, mut book: MdBook) -> Result<MdBook> {
         let settings: Settings = ctx.config.get("preprocessor.textbook")?.unwrap_or_default();
-        let places = self.places(ctx, &settings);
+        let places = self.places(ctx);
         let reporter = Reporter::default();
         let mut register = Register::default();
         for chapter in book.chapters() {

@@ -15,8 +15,7 @@ impl Page<'_> {
         if path.contains("://") || path.starts_with("//") {
             return Err(("a page loads nothing from elsewhere: put the file into src/".into(), None));
         }
-        let folder = self.book.register.chapters[self.chapter].path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let inside = normal(&format!("{folder}/{path}"));
+        let inside = self.inside(path)?;
         let full = self.book.places.src.join(&inside);
         if full.is_file() {
             return Ok(full);
@@ -25,6 +24,17 @@ impl Page<'_> {
         let names: Vec<String> = beside.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         let wanted = inside.rsplit('/').next().unwrap_or(&inside);
         Err(("there is no such file".into(), near(wanted, names.iter().map(String::as_str))))
+    }
+
+    /// A path as this chapter names it, from `src` on.
+    fn inside(&self, path: &str) -> Result<String, Refused> {
+        let folder = self.book.register.chapters[self.chapter].path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let inside = normal(&format!("{folder}/{path}"));
+        if path.starts_with('/') || inside.split('/').next() == Some("..") {
+            let src = &self.book.places.src_name;
+            return Err((format!("this path leaves {src}: name a file below it, seen from this chapter"), None));
+        }
+        Ok(inside)
     }
 
     /// Checks the address of a link that the author wrote.
@@ -42,8 +52,7 @@ impl Page<'_> {
         let target = if path.is_empty() {
             own
         } else {
-            let folder = own.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let mut wanted = normal(&format!("{folder}/{path}"));
+            let mut wanted = self.inside(path)?;
             if let Some(stem) = wanted.strip_suffix(".html") {
                 wanted = format!("{stem}.md");
             }

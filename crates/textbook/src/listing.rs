@@ -10,10 +10,10 @@ use crate::{
     diagram,
     highlight::{is_language, languages},
     html::{escape, pre_lines},
-    labels::Kind,
-    labs::KIT_PREFIX,
+    labels::{Kind, slashes},
+    labs::{FOLDER, KIT, KIT_PREFIX, Labs},
     outline::Block,
-    page::Page,
+    page::{Page, id_attr},
     problem::near,
     source::Source,
     svg,
@@ -61,7 +61,7 @@ impl Page<'_> {
 
     fn listing(&self, label: Option<&str>, language: &str, code: &str, caption: &str) -> String {
         let lines = self.book.caches.highlighter.lines(language, code);
-        let id = label.map_or_else(String::new, |label| format!(" id=\"{label}\""));
+        let id = id_attr(label);
         let language = if language.is_empty() { "text" } else { language };
         format!(
             "<figure class=\"listing\"{id}>{caption}<pre class=\"code\" data-lang=\"{language}\" tabindex=\"0\"><code>{}</code></pre></figure>",
@@ -102,7 +102,7 @@ impl Page<'_> {
         };
         let caption = attrs.pairs.get("cap").map_or("", String::as_str);
         let caption = self.caption(Kind::Figure, number, caption, source, at);
-        let id = block.label.as_ref().map_or_else(String::new, |label| format!(" id=\"{label}\""));
+        let id = id_attr(block.label.as_deref());
         let wide = if attrs.has_class("wide") { " wide" } else { "" };
         Some(format!(
             "<figure class=\"figure diagram{wide}\"{id}><div class=\"diagram-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Diagram\">{picture}</div>{caption}</figure>"
@@ -159,7 +159,7 @@ impl Page<'_> {
             );
         }
         let caption = self.quoted_caption(source, &block.range, caption, number, &[old, new]);
-        let id = block.label.as_ref().map_or_else(String::new, |label| format!(" id=\"{label}\""));
+        let id = id_attr(block.label.as_deref());
         let language = language_of(new);
         Ok(format!(
             "<figure class=\"listing diff\"{id}>{caption}<pre class=\"code diff\" data-lang=\"{language}\" tabindex=\"0\"><code>{body}</code></pre></figure>"
@@ -188,10 +188,15 @@ impl Page<'_> {
     fn quoted(&self, address: &str) -> Result<String, Refused> {
         let (file, anchor) = address.split_once(':').map_or((address, None), |(file, anchor)| (file, Some(anchor)));
         let labs = &self.book.places.labs;
-        if file.split('/').any(|part| part == "..") {
-            return Err((format!("the address leaves labs/src ({address})"), None));
-        }
-        let Ok(text) = std::fs::read_to_string(labs.source(file)) else {
+        let Some(path) = Labs::quoted(file) else {
+            return Err((
+                format!(
+                    "the address leaves {FOLDER} ({address}): name a file below it, or {KIT_PREFIX}... for one of {KIT}"
+                ),
+                None,
+            ));
+        };
+        let Ok(text) = std::fs::read_to_string(labs.root.join(path)) else {
             return Err((
                 format!("there is no such file ({file})"),
                 near(file, labs.files().iter().map(String::as_str)),
@@ -212,10 +217,7 @@ impl Page<'_> {
 
 /// A quoted file from the project's root.
 fn shown(file: &str) -> String {
-    match file.strip_prefix(KIT_PREFIX) {
-        Some(rest) => format!("crates/lab-kit/src/{rest}"),
-        None => format!("labs/src/{file}"),
-    }
+    Labs::quoted(file).map_or_else(|| file.to_owned(), |path| slashes(&path))
 }
 
 fn language_of(address: &str) -> &'static str {

@@ -301,12 +301,13 @@ fn fence(source: &Source, i: usize, to: &Reporter) -> Block {
 }
 
 fn callout(source: &Source, range: &Range<usize>) -> Option<Block> {
+    let range = trimmed(source, range);
     let found = CALLOUT.captures(&source.text[range.clone()])?;
     let title = found.get(2).map_or(range.start..range.start, |m| range.start + m.start()..range.start + m.end());
     let head_end = title.end;
     let title = title.start..title.start + source.text[title.clone()].trim_end().len();
     let kind = BlockKind::Callout { kind: found[1].to_owned(), title, head_end };
-    Some(Block { range: trimmed(source, range), kind, label: None })
+    Some(Block { range, kind, label: None })
 }
 
 #[cfg(test)]

@@ -151,14 +151,17 @@ impl<'a> Page<'a> {
                     Ok(picture) => {
                         let caption = self.caption(Kind::Figure, number, words, source, caption.start);
                         let wide = if attrs.has_class("wide") { " wide" } else { "" };
-                        put(&format!("<figure class=\"figure{wide}\"{}>{picture}{caption}</figure>", id_attr(block)));
+                        put(&format!(
+                            "<figure class=\"figure{wide}\"{}>{picture}{caption}</figure>",
+                            id_attr(block.label.as_deref())
+                        ));
                     }
                     Err((message, nearest)) => report(&message, path, nearest),
                 }
             }
             BlockKind::Table { table, caption } => {
                 let words = self.caption(Kind::Table, number, &source.text[caption.clone()], source, caption.start);
-                let open = format!("<figure class=\"table\"{}>{words}\n\n", id_attr(block));
+                let open = format!("<figure class=\"table\"{}>{words}\n\n", id_attr(block.label.as_deref()));
                 edits.push(Edit { range: table.start..table.start, text: open });
                 edits.push(Edit { range: table.end..block.range.end, text: "\n\n</figure>\n".into() });
             }
@@ -341,8 +344,9 @@ impl<'a> Page<'a> {
     }
 }
 
-fn id_attr(block: &Block) -> String {
-    block.label.as_ref().map_or_else(String::new, |label| format!(" id=\"{label}\""))
+/// The id of what bears a label.
+pub(crate) fn id_attr(label: Option<&str>) -> String {
+    label.map_or_else(String::new, |label| format!(" id=\"{label}\""))
 }
 
 /// What a following line of the same container begins with.
@@ -380,7 +384,7 @@ fn equation(mathml: &str, block: &Block, number: Option<&str>) -> String {
     let shown = number.map_or_else(String::new, |number| format!("<span class=\"equation-number\">({number})</span>"));
     format!(
         "<div class=\"equation\"{}><div class=\"equation-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{name}\">{}</div>{shown}</div>",
-        id_attr(block),
+        id_attr(block.label.as_deref()),
         one_line(mathml)
     )
 }

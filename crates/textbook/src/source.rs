@@ -36,7 +36,7 @@ pub(crate) fn html_options() -> Options {
 impl Source {
     pub(crate) fn new(file: &str, first_line: usize, text: &str) -> Self {
         let events = parse(text);
-        let inert = inert(text, &events);
+        let inert = inert(&events);
         Self { file: file.to_owned(), first_line, text: text.to_owned(), events, inert }
     }
 
@@ -97,7 +97,7 @@ fn parse(text: &str) -> Vec<(Event<'static>, Range<usize>)> {
     }
 }
 
-fn inert(text: &str, events: &[(Event<'static>, Range<usize>)]) -> Vec<Range<usize>> {
+fn inert(events: &[(Event<'static>, Range<usize>)]) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     for (i, (event, range)) in events.iter().enumerate() {
         match event {
@@ -118,7 +118,6 @@ fn inert(text: &str, events: &[(Event<'static>, Range<usize>)]) -> Vec<Range<usi
             _ => {}
         }
     }
-    let _ = text;
     ranges.sort_by_key(|range| range.start);
     merge(ranges)
 }

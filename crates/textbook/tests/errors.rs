@@ -49,6 +49,7 @@ const SLIPS: &[Slip] = &[
     slip("## A {#same}\n\n## B {#same}\n", 3, "id stands twice on the page", "#same", None),
     slip("Known [@jacob2019].\n", 1, "bibliography has no such key", "@jacob2019", Some("@jacob2018")),
     slip("As @jakob2018 says.\n", 1, "bibliography has no such key", "@jakob2018", Some("@jacob2018")),
+    slip("As @Zoë1234 says.\n", 1, "bibliography has no such key", "@Zoë1234", None),
     slip("Both [@jacob2018; doe2020a].\n", 1, "names a key with @", "[@jacob2018; doe2020a]", None),
     slip("\n\n$\\nosuch x$\n", 3, "does not parse", "$\\nosuch x$", None),
     slip("$$\n\\frac{a\n$$\n", 1, "not closed, or its braces do not match", "\\frac{a", None),
@@ -71,6 +72,11 @@ const SLIPS: &[Slip] = &[
         "https://example.org/x.png",
         None,
     ),
+    slip("![c](../../data/secret.png){fig-alt=\"a\"}\n", 1, "leaves book/src", "../../data/secret.png", None),
+    slip("![c](/figures/dots.png){fig-alt=\"a\"}\n", 1, "leaves book/src", "/figures/dots.png", None),
+    slip("In a line ![c](../../data/secret.png).\n", 1, "leaves book/src", "../../data/secret.png", None),
+    slip("[a](../../data/secret.png)\n", 1, "leaves book/src", "../../data/secret.png", None),
+    slip("[a](/preface.md)\n", 1, "leaves book/src", "/preface.md", None),
     slip(
         "![c](../figures/line.svg){#fig-other fig-atl=\"a\" fig-alt=\"b\"}\n",
         1,
@@ -94,6 +100,8 @@ const SLIPS: &[Slip] = &[
         None,
     ),
     slip("> [!NOTE] Title\n", 1, "empty", "[!NOTE]", None),
+    slip("> [!NOTE] Title  \n", 1, "empty", "[!NOTE]", None),
+    slip("> [!NOTE] \t\n>\n", 1, "empty", "[!NOTE]", None),
     slip("> > [!NOTE] Title\n> > words\n", 1, "cannot stand in a quotation", "[!NOTE]", None),
     slip("{{#cod sample_lab/steps.rs}}\n", 1, "no such directive", "{{#cod sample_lab/steps.rs}}", Some("code")),
     slip("In a line {{#lab sample-lab}} is wrong.\n", 1, "stands alone in a paragraph", "{{#lab sample-lab}}", None),
@@ -115,6 +123,15 @@ const SLIPS: &[Slip] = &[
     slip("{{#code sample_lab/bad.rs:open}}\n", 1, "never closed", "sample_lab/bad.rs:open", None),
     slip("{{#code sample_lab/bad.rs:double}}\n", 1, "stands twice", "sample_lab/bad.rs:double", None),
     slip("{{#code ../../secret.rs}}\n", 1, "leaves labs/src", "../../secret.rs", None),
+    slip("{{#code /etc/hostname}}\n", 1, "leaves labs/src", "/etc/hostname", None),
+    slip("{{#code lab-kit//etc/hostname}}\n", 1, "leaves labs/src", "lab-kit//etc/hostname", None),
+    slip(
+        "{{#diff sample_lab/steps.rs:naive sample_lab/../../../secret.rs}}\n",
+        1,
+        "leaves labs/src",
+        "sample_lab/../../../secret.rs",
+        None,
+    ),
     slip("{{#diff sample_lab/steps.rs:naive}}\n", 1, "two addresses", "sample_lab/steps.rs:naive", None),
     slip(
         "{{#diff sample_lab/steps.rs:naive sample_lab/steps.rs:naive}}\n",
@@ -182,6 +199,10 @@ fn broken_project() -> tempfile::TempDir {
     let lab = folder.path().join("labs/src");
     let bad = "// ANCHOR: open\nfn f() {}\n// ANCHOR: double\nx\n// ANCHOR_END: double\n// ANCHOR: double\ny\n// ANCHOR_END: double\n";
     std::fs::write(lab.join("sample_lab/bad.rs"), bad).expect("writes");
+    // What lies outside of the folders that chapters take files from, and exists.
+    std::fs::write(folder.path().join("secret.rs"), "fn f() {}\n").expect("writes");
+    let picture = common::fixture().join("book/src/figures/dots.png");
+    std::fs::copy(picture, folder.path().join("book/data/secret.png")).expect("copies");
     std::fs::create_dir(lab.join("broken")).expect("a folder");
     std::fs::copy(lab.join("sample_lab/lab.md"), lab.join("broken/lab.md")).expect("copies");
     folder
@@ -213,6 +234,11 @@ fn each_slip_is_named_with_its_place_and_its_remedy() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(problems_by(&textbook, project.path(), "# Right\n"), []);
+}
+
+#[test]
+fn a_name_in_any_script_is_no_citation() {
+    assert_eq!(problems(broken_project().path(), "Ask @Zoë123 or @nosuc日本.\n"), []);
 }
 
 #[test]

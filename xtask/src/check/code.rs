@@ -1,9 +1,15 @@
 //! Invariants that only the sources show: no lab knows another, no experiment touches the page, no script stands inline.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
+use proc_macro2::{TokenStream, TokenTree};
+
+use super::paths;
 use crate::step::Steps;
 use crate::workspace::{Workspace, files_under, has_extension};
+
+/// The package of all labs, and the module of it in which each lab is a module.
+const LABS: (&str, &str) = ("labs", "registry");
 
 pub(super) fn check(workspace: &Workspace, _: &mut Steps) -> anyhow::Result<Vec<String>> {
     let labs = workspace.root.join("labs/src");
@@ -16,11 +22,16 @@ pub(super) fn check(workspace: &Workspace, _: &mut Steps) -> anyhow::Result<Vec<
     {
         for file in files_under(&folder).iter().filter(|file| has_extension(file, "rs")) {
             let name = workspace.name_of(file).display().to_string();
-            let text = std::fs::read_to_string(file)?;
-            failures.extend(touches_the_page(&name, &text));
-            let own = file.strip_prefix(&labs).ok().and_then(|rest| rest.iter().next()).and_then(|lab| lab.to_str());
-            if let Some(own) = own.filter(|own| lab_names.iter().any(|lab| lab == own)) {
-                failures.extend(knows_another_lab(&name, &text, own, &lab_names));
+            let code: TokenStream = match std::fs::read_to_string(file)?.parse() {
+                Ok(code) => code,
+                Err(error) => {
+                    failures.push(format!("{name} is not Rust ({error}); `cargo check` says more."));
+                    continue;
+                }
+            };
+            failures.extend(touches_the_page(&name, code.clone()));
+            if let Ok(inside) = file.strip_prefix(&labs) {
+                failures.extend(knows_another_lab(&name, inside, code, &lab_names));
             }
         }
     }
@@ -35,44 +46,88 @@ fn is_template(file: &Path) -> bool {
     has_extension(file, "html") || has_extension(file, "hbs")
 }
 
-/// Code lines with their numbers; comments say what they like.
-fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
-    lines.map(|(number, line)| (number, line.split("//").next().unwrap_or_default()))
-}
-
-/// Whether `word` stands in `line` as a whole path segment.
-fn has_word(line: &str, word: &str) -> bool {
-    let inside = |c: char| c.is_alphanumeric() || c == '_';
-    line.match_indices(word)
-        .any(|(at, _)| !line[..at].ends_with(inside) && !line[at + word.len()..].starts_with(inside))
-}
-
-fn touches_the_page(file: &str, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for (number, line) in code_lines(text) {
-        if let Some(word) = ["web_sys", "js_sys", "wasm_bindgen", "gloo"].iter().find(|word| has_word(line, word)) {
-            found.push(format!(
-                "{file}:{number} uses {word}, but an experiment touches no page and runs natively too; go through `Context` of lab-kit."
-            ));
+/// Names and literals with their lines; what comments say does not count.
+fn words(code: TokenStream) -> Vec<(usize, String)> {
+    let mut words = Vec::new();
+    for token in code {
+        match token {
+            TokenTree::Group(group) => words.extend(self::words(group.stream())),
+            TokenTree::Ident(word) => words.push((word.span().start().line, word.to_string())),
+            TokenTree::Literal(text) => words.push((text.span().start().line, text.to_string())),
+            TokenTree::Punct(_) => {}
         }
     }
-    found
+    words
 }
 
-fn knows_another_lab(file: &str, text: &str, own: &str, labs: &[String]) -> Vec<String> {
+fn touches_the_page(file: &str, code: TokenStream) -> Vec<String> {
+    let of_the_page = |word: &String| ["web_sys", "js_sys", "wasm_bindgen", "gloo"].contains(&word.as_str());
+    let found = words(code).into_iter().filter(|(_, word)| of_the_page(word));
+    found
+        .map(|(line, word)| {
+            format!(
+                "{file}:{line} uses {word}, but an experiment touches no page and runs natively too; go through `Context` of lab-kit."
+            )
+        })
+        .collect()
+}
+
+/// Paths of a lab's file (`inside` is its place in `labs/src`) that lead out of the lab's own module, and files of another
+/// lab that it takes in by their names. A file that is no lab's may do both.
+fn knows_another_lab(file: &str, inside: &Path, code: TokenStream, labs: &[String]) -> Vec<String> {
+    let module = module_of(inside);
+    let Some(own) = module.first().filter(|own| labs.iter().any(|lab| lab == *own)) else { return Vec::new() };
+    let is_other = |name: &str| name != own && labs.iter().any(|lab| lab == name);
+    let (package, registry) = LABS;
+    let module: Vec<&str> = [registry].into_iter().chain(module.iter().map(String::as_str)).collect();
     let mut found = Vec::new();
-    for (number, line) in code_lines(text) {
-        for other in labs.iter().filter(|lab| *lab != own) {
-            let paths = ["crate", "super", "labs"].map(|root| format!("{root}::{other}"));
-            if paths.iter().any(|path| has_word(line, path)) {
+    for paths::Named { line, path } in paths::named(code.clone(), package, &module) {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        match path.as_slice() {
+            [first, second, ..] if *first == registry && second == own => {}
+            [first, second, ..] if *first == registry && is_other(second) => found.push(format!(
+                "{file}:{line} uses the lab {second}, but no lab knows another; move what both need into lab-kit."
+            )),
+            _ => {
+                let path: String = path.iter().map(|name| format!("::{name}")).collect();
                 found.push(format!(
-                    "{file}:{number} uses the lab {other}, but no lab knows another; move what both need into lab-kit."
+                    "{file}:{line} reaches for crate{path}, through which other labs can be had, but no lab knows another; stay below crate::{registry}::{own}."
                 ));
             }
         }
     }
+    for (line, text) in words(code).into_iter().filter(|(_, word)| word.contains("../")) {
+        let place = resolved(inside.parent().unwrap_or(inside), text.trim_matches(['r', '#', '"']));
+        if let Some(other) = place.first().filter(|first| is_other(first)) {
+            found.push(format!(
+                "{file}:{line} takes a file of the lab {other} ({text}), but no lab knows another; move what both need into lab-kit."
+            ));
+        }
+    }
+    found.dedup();
     found
+}
+
+/// The module of a file below `labs/src`, as modules usually lie in files: `qat/mod.rs` is `qat`, `qat/arms.rs` is `qat::arms`.
+fn module_of(inside: &Path) -> Vec<String> {
+    let mut names = resolved(Path::new(""), &inside.with_extension("").to_string_lossy());
+    if names.last().is_some_and(|last| last == "mod") {
+        names.pop();
+    }
+    names
+}
+
+/// The parts of `path` as seen from `folder`, without detours.
+fn resolved(folder: &Path, path: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    for part in folder.join(path).components() {
+        match part {
+            Component::Normal(name) => parts.push(name.to_string_lossy().into_owned()),
+            Component::ParentDir => drop(parts.pop()),
+            _ => {}
+        }
+    }
+    parts
 }
 
 /// `<script>` with content; data blocks (`type="application/json"`) and `src` are fine.
@@ -96,23 +151,88 @@ fn inline_scripts(file: &str, text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_experiment_that_touches_the_page_is_found() {
-        let found = touches_the_page("a.rs", "// web_sys is mentioned\nlet w = web_sys::window();\n");
-        assert!(found.len() == 1 && found[0].starts_with("a.rs:2 uses web_sys"), "{found:?}");
-        assert!(touches_the_page("a.rs", "let my_web_sys_like = 1;").is_empty());
+    fn code(text: &str) -> TokenStream {
+        text.parse().expect("Rust")
     }
 
     #[test]
-    fn a_lab_that_knows_another_is_found() {
-        let labs = ["quantization".to_owned(), "pruning".to_owned()];
-        for line in ["use crate::pruning::mask;", "use super::pruning;", "labs::pruning::run()"] {
-            assert_eq!(knows_another_lab("a.rs", line, "quantization", &labs).len(), 1, "{line}");
+    fn an_experiment_that_touches_the_page_is_found() {
+        let found = touches_the_page("a.rs", code("// web_sys is mentioned\nfn f() { web_sys::window(); }\n"));
+        assert!(found.len() == 1 && found[0].starts_with("a.rs:2 uses web_sys"), "{found:?}");
+        assert!(touches_the_page("a.rs", code("let my_web_sys_like = \"gloo // js_sys\";")).is_empty());
+    }
+
+    /// What is found in a file of the lab `quantization`, where there are also `pruning` and `quantized_lm`.
+    fn found_in(inside: &str, text: &str) -> Vec<String> {
+        let labs = ["quantization", "pruning", "quantized_lm"].map(String::from);
+        knows_another_lab("a.rs", Path::new(inside), code(text), &labs)
+    }
+
+    #[test]
+    fn a_lab_that_knows_another_is_found_however_it_names_it() {
+        // Each of these compiles in the labs' package.
+        for (inside, text) in [
+            ("quantization/mod.rs", "use crate::registry::pruning::mask;"),
+            ("quantization/mod.rs", "use super::pruning;"),
+            ("quantization/mod.rs", "use super::{quantization::grid as own, pruning::{mask, Mask as Other}};"),
+            ("quantization/mod.rs", "mod tests { use super::super::pruning::*; }"),
+            ("quantization/mod.rs", "mod tests {\n mod deeper { type A = super::super::super::pruning::Mask; } }"),
+            ("quantization/grid.rs", "use super::super::{pruning};"),
+            ("quantization/grid.rs", "use crate::{registry::{pruning::mask}};"),
+            ("quantization/grid/fine.rs", "fn f() { super::super::super::pruning::mask(); }"),
+            ("quantization/grid.rs", "fn f() -> u8 { <crate::registry::pruning::Mask as Into<u8>>::into(todo!()) }"),
+            ("quantization/grid.rs", "fn f() { dbg!(self::super::super::pruning::mask()) }"),
+            ("quantization/grid.rs", "macro_rules! m { () => { $crate::registry::pruning::mask() }; }"),
+            ("quantization/grid.rs", "pub(crate) use crate :: /* here */ registry :: r#pruning as other;"),
+        ] {
+            let found = found_in(inside, text);
+            assert!(found.len() == 1 && found[0].contains("uses the lab pruning"), "{inside}: {text}: {found:?}");
         }
-        for line in
-            ["use crate::quantization::x;", "use lab_kit::pruning;", "let pruning = 1;", "crate::pruning_like()"]
+        let found =
+            found_in("quantization/grid.rs", "\n\nuse crate::{\n registry::quantization::x,\n registry::pruning,\n};");
+        assert!(found.len() == 1 && found[0].starts_with("a.rs:5 uses the lab pruning"), "{found:?}");
+    }
+
+    #[test]
+    fn what_leads_to_all_labs_is_found_too() {
+        for (inside, text) in [
+            ("quantization/mod.rs", "use super::*;"),
+            ("quantization/mod.rs", "use super as all; type A = all::pruning::Mask;"),
+            ("quantization/grid.rs", "use crate::registry; fn f() { registry::pruning::mask() }"),
+            ("quantization/grid.rs", "use crate::registry::{self as all};"),
+            ("quantization/grid.rs", "use {crate as whole};"),
+            ("quantization/grid.rs", "use crate::*;"),
+        ] {
+            let found = found_in(inside, text);
+            assert!(found.len() == 1 && found[0].contains("through which other labs"), "{inside}: {text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_lab_that_takes_a_file_of_another_is_found() {
+        for text in
+            ["#[path = \"../pruning/mask.rs\"] mod mask;", "const A: &str = include_str!(r\"../pruning/params.json\");"]
         {
-            assert!(knows_another_lab("a.rs", line, "quantization", &labs).is_empty(), "{line}");
+            let found = found_in("quantization/mod.rs", text);
+            assert!(found.len() == 1 && found[0].contains("a file of the lab pruning"), "{text}: {found:?}");
+        }
+        assert!(found_in("quantization/mod.rs", "include_str!(\"../../../assets/pruning/a\")").is_empty());
+        assert!(found_in("quantization/grid/fine.rs", "include_str!(\"../params.json\")").is_empty());
+    }
+
+    #[test]
+    fn a_lab_may_know_itself_and_what_others_are_called() {
+        for (inside, text) in [
+            ("quantization/mod.rs", "use crate::registry::quantization::x;"),
+            ("quantization/mod.rs", "use self::grid::Grid; mod tests { use super::*; }"),
+            ("quantization/grid.rs", "use super::{Params, pruning};"),
+            ("quantization/grid.rs", "pub(super) struct A(pub(crate) u8); pub(in crate::registry) fn f() {}"),
+            ("quantization/grid.rs", "fn f(&self) { self.pruning(); let pruning = 1; }"),
+            ("quantization/grid.rs", "use lab_kit::{pruning, registry::pruning as other}; use ::burn::pruning;"),
+            ("quantization/grid.rs", "// crate::registry::pruning\nconst A: &str = \"crate::registry::pruning\";"),
+            ("registry.rs", "pub mod pruning; use crate::registry::pruning::Pruning;"),
+        ] {
+            assert_eq!(found_in(inside, text), [""; 0], "{inside}: {text}");
         }
     }
 

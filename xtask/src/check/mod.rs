@@ -3,6 +3,7 @@
 mod code;
 mod lints;
 pub(crate) mod names;
+mod paths;
 mod trees;
 
 use std::process::ExitCode;

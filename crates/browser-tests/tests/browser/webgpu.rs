@@ -3,6 +3,7 @@
 
 use anyhow::Context as _;
 use browser_tests::browser::{Gpu, Tab, with_browser};
+use browser_tests::budgets::Budgets;
 use browser_tests::engine::Engine;
 use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of};
 use browser_tests::native;
@@ -17,6 +18,11 @@ fn has_gpu_engine(tab: &Tab) -> anyhow::Result<bool> {
     Ok(there)
 }
 
+/// How long a small run may take on the emulated adapter.
+fn patience_s() -> anyhow::Result<f64> {
+    Budgets::load()?.patience("smoke_run_software_adapter")
+}
+
 #[tokio::test]
 async fn webgpu_agrees_with_the_command_line() -> anyhow::Result<()> {
     with_browser(Gpu::Software, async |tab| {
@@ -29,7 +35,7 @@ async fn webgpu_agrees_with_the_command_line() -> anyhow::Result<()> {
             tab.open(&lab.link(&settings, expected.seed, "webgpu")).await?;
             lab.wake(tab).await?;
             lab.press(tab, "run").await?;
-            lab.reach(tab, &["done", "failed"], 300.0).await?;
+            lab.reach(tab, &["done", "failed"], patience_s()?).await?;
             anyhow::ensure!(lab.state(tab).await? == "done", "{}: {}", lab.id, lab.message(tab).await?);
             let different = native::disagreements(&expected, &lab.metrics(tab, "run").await?);
             anyhow::ensure!(different.is_empty(), "{}: {}", lab.id, different.join("; "));
@@ -61,7 +67,7 @@ async fn a_model_of_integers_agrees_with_the_command_line() -> anyhow::Result<()
             tab.open(&lab.link(&settings, 0, "webgpu")).await?;
             lab.wake(tab).await?;
             lab.press(tab, "run").await?;
-            lab.reach(tab, &["done", "failed"], 300.0).await?;
+            lab.reach(tab, &["done", "failed"], patience_s()?).await?;
             anyhow::ensure!(lab.state(tab).await? == "done", "{}", lab.message(tab).await?);
             let different = native::disagreements(&expected, &lab.metrics(tab, "run").await?);
             anyhow::ensure!(different.is_empty(), "{choices:?}: {}", different.join("; "));
@@ -153,7 +159,7 @@ async fn fails_and_offers_the_cpu(fault: &'static str, words: &[&str]) -> anyhow
         tab.open(&lab.link(&[], 0, "webgpu")).await?;
         lab.wake(tab).await?;
         lab.press(tab, "run").await?;
-        lab.reach(tab, &["done", "failed"], 300.0).await?;
+        lab.reach(tab, &["done", "failed"], patience_s()?).await?;
         anyhow::ensure!(lab.state(tab).await? == "failed", "a run on a broken device passed for a result");
         let message = lab.message(tab).await?;
         eprintln!("the page says: {message}");
