@@ -1,136 +1,13 @@
 //! The course of a run, from the press of a button to its result, as a machine without a page: inputs go in, what the
 //! reader sees and what is to be done come out.
 
-use lab_api::{DeviceInfo, DeviceKind, Event, LabError, Report, RunRecord};
+mod step;
+mod view;
 
-use crate::Trouble;
+use lab_api::{DeviceInfo, DeviceKind, Event, LabError, RunRecord};
 
-/// `data-state` of the section, from the moment the widget has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Can be run.
-    Ready,
-    /// Runs, or fetches its engine to run.
-    Running,
-    /// Shows a result.
-    Done,
-    /// The reader stopped it.
-    Cancelled,
-    /// It could not give a result; the message says why.
-    Failed,
-}
-
-impl Phase {
-    /// The word in `data-state`.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Cancelled => "cancelled",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// What the reader sees of the course.
-#[derive(Debug, Clone, PartialEq)]
-pub struct View {
-    /// Where it is.
-    pub phase: Phase,
-    /// The message.
-    pub message: String,
-    /// What is being done, during a run.
-    pub stage: String,
-    /// How far it is, 0 to 1; `None` where that is not known.
-    pub fraction: Option<f64>,
-    /// Whether the CPU is offered after a failure.
-    pub offer_cpu: bool,
-    /// A live lab runs again: the old result stays until the new one is there, and nothing is said.
-    pub quiet: bool,
-}
-
-impl View {
-    fn of(phase: Phase, message: impl Into<String>) -> Self {
-        Self { phase, message: message.into(), stage: String::new(), fraction: None, offer_cpu: false, quiet: false }
-    }
-}
-
-/// What happens to the course.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The reader wants a run.
-    Start,
-    /// A live lab's controls have changed.
-    Again,
-    /// It was decided where: one device, or two to compare. With a remark for the reader.
-    Planned {
-        /// The run.
-        run_id: u32,
-        /// Devices in order.
-        targets: Vec<DeviceKind>,
-        /// Said with the device.
-        remark: String,
-    },
-    /// It cannot start.
-    Unavailable {
-        /// The run.
-        run_id: u32,
-        /// Why.
-        trouble: Trouble,
-    },
-    /// An engine says something.
-    Said(Event),
-    /// An engine broke: an error nobody caught, or one that never loaded.
-    Broke {
-        /// Which.
-        kind: DeviceKind,
-        /// What is known.
-        why: String,
-    },
-    /// The reader wants it to stop.
-    Cancel,
-    /// The engine has had its time to stop.
-    CancelOverdue {
-        /// The run.
-        run_id: u32,
-    },
-    /// The reader wants everything as it was.
-    Reset,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Make room for results.
-    Clear,
-    /// Decide where to run.
-    Plan {
-        /// The run.
-        run_id: u32,
-    },
-    /// Ask an engine to run; fetch it first where needed.
-    Launch {
-        /// The run.
-        run_id: u32,
-        /// Which engine.
-        kind: DeviceKind,
-    },
-    /// Ask an engine to stop, and report back after 150 ms.
-    AskToStop {
-        /// The run.
-        run_id: u32,
-        /// Which engine.
-        kind: DeviceKind,
-    },
-    /// Throw an engine away; the next run gets a fresh one.
-    Terminate(DeviceKind),
-    /// Show what is known so far.
-    ShowPartial(Report),
-    /// Show the result, or both to compare.
-    Show(Vec<RunRecord>),
-}
+pub use step::{Effect, Input};
+pub use view::{Phase, View};
 
 /// A run that is going on.
 #[derive(Debug, Clone)]
@@ -376,7 +253,7 @@ fn sentence(words: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab_api::Environment;
+    use lab_api::{Environment, Report};
 
     fn device(kind: DeviceKind) -> DeviceInfo {
         let name = if kind == DeviceKind::Cpu { "CPU (WASM SIMD)" } else { "SwiftShader" };
