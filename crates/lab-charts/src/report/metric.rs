@@ -5,14 +5,13 @@ use lab_api::{Family, Kind, Metric};
 use crate::escape;
 use crate::number::{Verdict, difference, format_number};
 
-pub(super) fn families(metrics: &[Metric]) -> Vec<Family> {
-    let mut seen = Vec::new();
+/// Adds the families of these metrics to those seen before, in the order in which they are named first.
+pub(super) fn families(metrics: &[Metric], seen: &mut Vec<Family>) {
     for metric in metrics {
         if !seen.contains(&metric.family) {
             seen.push(metric.family);
         }
     }
-    seen
 }
 
 pub(super) fn family_html(family: Family, columns: usize) -> String {
@@ -51,7 +50,7 @@ pub(super) fn help_html(metric: &Metric, columns: usize) -> String {
 }
 
 /// Number and unit; the unit steps back.
-pub(super) fn number_html(value: f64, unit: &str) -> String {
+fn number_html(value: f64, unit: &str) -> String {
     let number = format_number(value, unit);
     match unit {
         "" => number,
@@ -81,8 +80,13 @@ pub(super) fn optional_html(head: &str, metric: &Metric, part: &str, value: Opti
             escape(&metric.id),
             number_html(value, &metric.unit)
         ),
-        None => format!("<td class=\"num empty\" data-label=\"{head}\"{more}>–</td>"),
+        None => empty_html(head, more),
     }
+}
+
+/// A cell where there is no number.
+pub(super) fn empty_html(head: &str, more: &str) -> String {
+    format!("<td class=\"num empty\" data-label=\"{head}\"{more}>–</td>")
 }
 
 pub(super) fn class_of(verdict: Verdict) -> &'static str {
@@ -95,7 +99,7 @@ pub(super) fn class_of(verdict: Verdict) -> &'static str {
 
 pub(super) fn difference_html(metric: &Metric) -> String {
     let Some(difference) = difference(metric) else {
-        return "<td class=\"num empty\" data-label=\"Difference\">–</td>".to_owned();
+        return empty_html("Difference", "");
     };
     let (id, class, word) = (escape(&metric.id), class_of(difference.verdict), difference.verdict.word());
     let number = format!(
@@ -112,7 +116,7 @@ pub(super) fn difference_html(metric: &Metric) -> String {
 }
 
 /// Under the number, because a column of its own leaves too little for the others.
-pub(super) fn interval_html(metric: &Metric) -> String {
+fn interval_html(metric: &Metric) -> String {
     let Some(interval) = metric.interval else { return String::new() };
     let id = escape(&metric.id);
     let end = |part: &str, value: f64| {

@@ -62,12 +62,20 @@ fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &
     }
     let baseline = metrics.iter().any(|m| m.baseline.is_some());
     let mut heads = vec!["Metric"];
-    heads.extend(baseline.then_some("Baseline"));
-    heads.extend(reference.map(|_| "Reference"));
+    if baseline {
+        heads.push("Baseline");
+    }
+    if reference.is_some() {
+        heads.push("Reference");
+    }
     heads.push(value_head);
-    heads.extend(baseline.then_some("Difference"));
+    if baseline {
+        heads.push("Difference");
+    }
     let mut html = head_html("Results", &heads);
-    for family in families(metrics) {
+    let mut seen = Vec::new();
+    families(metrics, &mut seen);
+    for family in seen {
         html.push_str(&family_html(family, heads.len()));
         for metric in metrics.iter().filter(|m| m.family == family) {
             html.push_str(&label_html(metric));

@@ -2,8 +2,8 @@
 
 use lab_api::{DeviceChoice, Link};
 
-use super::{Lab, Wish};
-use crate::setting::instead;
+use super::Lab;
+use crate::setting::{File, instead};
 use crate::{Input, page};
 
 /// A live lab runs again this long after a control has changed, so that a slider in motion asks for a few runs a second, in
@@ -25,11 +25,10 @@ impl Lab {
     }
 
     /// As [`Self::set_param`], for a file; without one the lab takes its own.
-    pub(crate) fn set_file(self, name: &str, file: Option<web_sys::File>) {
-        let words = file.as_ref().map(web_sys::File::name).unwrap_or_default();
+    pub(crate) fn set_file(self, name: &str, file: Option<File>) {
+        let words = file.as_ref().map(File::name).unwrap_or_default();
         let inner = self.inner();
-        inner.files.borrow_mut().retain(|(of, _)| of != name);
-        inner.files.borrow_mut().extend(file.map(|file| (name.to_owned(), file)));
+        inner.setting.borrow_mut().take_file(name, file);
         self.set_param(name, &words);
     }
 
@@ -74,10 +73,8 @@ impl Lab {
             page::sleep(FOLLOW_MS).await;
             inner.following.set(false);
             if self.is_stale() {
-                if inner.course.borrow().run_id().is_none() {
-                    inner.wish.set(Wish::Chosen);
-                }
-                self.step(Input::Again);
+                let setting = inner.setting.borrow().clone();
+                self.step(Input::Again(setting));
             }
         });
     }

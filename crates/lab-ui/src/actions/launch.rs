@@ -4,17 +4,17 @@ use std::rc::Rc;
 
 use lab_api::{DeviceChoice, DeviceKind, Request, RunRequest};
 
-use super::{Lab, Wish, place};
+use super::{Lab, place};
 use crate::engine::{Engine, Heard};
-use crate::{Adapter, Input, Manifest, Trouble, choose, page};
+use crate::{Adapter, Input, Manifest, Setting, Trouble, Wish, choose, page};
 
 impl Lab {
     /// Where to run. A live engine needs no network; else the manifest says which are built.
-    pub(super) async fn plan(self, wish: Wish) -> Result<(Vec<DeviceKind>, String), Trouble> {
+    pub(super) async fn plan(self, wish: Wish, chosen: DeviceChoice) -> Result<(Vec<DeviceKind>, String), Trouble> {
         let inner = self.inner();
         let choice = match wish {
             Wish::Cpu => DeviceChoice::Cpu,
-            Wish::Chosen | Wish::Both => inner.setting.borrow().device,
+            Wish::Chosen | Wish::Both => chosen,
         };
         let adapter = match (wish, choice) {
             (Wish::Cpu, _) | (Wish::Chosen, DeviceChoice::Cpu) => Adapter::None,
@@ -40,7 +40,8 @@ impl Lab {
         choose(choice, adapter, built).map(|(kind, remark)| (vec![kind], remark.to_owned()))
     }
 
-    pub(super) fn launch(self, run_id: u32, kind: DeviceKind) -> Result<(), Trouble> {
+    /// Asks an engine to run with this setting, and starts it first where needed.
+    pub(super) fn launch(self, run_id: u32, kind: DeviceKind, setting: Setting) -> Result<(), Trouble> {
         let inner = self.inner();
         let on_gpu = kind == DeviceKind::Webgpu;
         let failed = |why: String| {
@@ -56,7 +57,6 @@ impl Lab {
             let engine = Engine::start(&format!("{}{entry}", inner.root), hear).map_err(failed)?;
             inner.engines.borrow_mut()[place(kind)] = Some(engine);
         }
-        let setting = inner.setting.borrow().clone();
         let request = RunRequest {
             run_id,
             lab: inner.data.lab.clone(),
@@ -66,9 +66,8 @@ impl Lab {
             assets: inner.data.assets.clone(),
             root: inner.root.clone(),
         };
-        inner.ran.replace(Some(inner.setting.borrow().clone()));
         match &inner.engines.borrow()[place(kind)] {
-            Some(engine) => engine.send(&Request::Run(request), &inner.files.borrow()).map_err(failed),
+            Some(engine) => engine.send(&Request::Run(request), &setting.files).map_err(failed),
             None => Err(failed("it is gone".to_owned())),
         }
     }

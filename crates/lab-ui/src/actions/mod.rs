@@ -12,23 +12,12 @@ use leptos::html;
 use leptos::prelude::*;
 use web_sys::HtmlElement;
 
-use crate::engine::{Engine, Files};
-use crate::page;
-use crate::{Adapter, Course, Effect, Input, LabData, Manifest, Setting, View};
+use crate::engine::Engine;
+use crate::setting::Files;
+use crate::{Adapter, Course, Effect, Input, LabData, Manifest, Setting, View, Wish, page};
 
 /// Time a worker has to answer a cancellation, in milliseconds.
 const PATIENCE_MS: i32 = 150;
-
-/// What a run was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// One run where the reader chose.
-    Chosen,
-    /// One run on the CPU, whatever was chosen.
-    Cpu,
-    /// A run on each device.
-    Both,
-}
 
 /// What a lab in the page holds. Signals of it would be of many types, and each type is code in the WASM; so it stands in
 /// cells, and two counters tell views and effects when to look again.
@@ -39,14 +28,10 @@ pub(crate) struct Inner {
     course: RefCell<Course>,
     setting: RefCell<Setting>,
     problems: RefCell<Vec<(String, String)>>,
-    files: RefCell<Files>,
     /// `None` until the browser has answered.
     adapter: Cell<Option<Adapter>>,
-    /// The setting of the result that is shown.
-    ran: RefCell<Option<Setting>>,
     engines: RefCell<[Option<Engine>; 2]>,
     manifest: RefCell<Option<Manifest>>,
-    wish: Cell<Wish>,
     /// What stands on the canvases.
     charts: RefCell<Rc<Vec<Chart>>>,
     /// Counts what was shown, so that a slow drawing notices that it is out of date.
@@ -86,12 +71,9 @@ impl Lab {
             course: RefCell::default(),
             setting: RefCell::new(setting),
             problems: RefCell::new(problems),
-            files: RefCell::default(),
             adapter: Cell::new(None),
-            ran: RefCell::default(),
             engines: RefCell::default(),
             manifest: RefCell::default(),
-            wish: Cell::new(Wish::Chosen),
             charts: RefCell::default(),
             shown: Cell::new(0),
             partial_ms: Cell::new(0.0),
@@ -134,7 +116,8 @@ impl Lab {
 
     /// Whether the result shown is of another setting than the present one.
     pub(crate) fn is_stale(self) -> bool {
-        self.controls(|setting, _, _| self.inner().ran.borrow().as_ref().is_some_and(|ran| ran != setting))
+        let inner = self.inner();
+        inner.course.borrow().is_stale(&inner.setting.borrow())
     }
 
     pub(crate) fn inner(self) -> Rc<Inner> {
@@ -142,11 +125,8 @@ impl Lab {
     }
 
     pub(crate) fn start(self, wish: Wish) {
-        let inner = self.inner();
-        if inner.course.borrow().run_id().is_none() {
-            inner.wish.set(wish);
-        }
-        self.step(Input::Start);
+        let setting = self.inner().setting.borrow().clone();
+        self.step(Input::Start { wish, setting });
     }
 
     pub(crate) fn cancel(self) {
@@ -157,7 +137,6 @@ impl Lab {
         let inner = self.inner();
         *inner.setting.borrow_mut() = Setting::default_of(&inner.data.params);
         inner.problems.borrow_mut().clear();
-        inner.files.borrow_mut().clear();
         self.accepted("");
         self.step(Input::Reset);
     }
@@ -182,18 +161,15 @@ impl Lab {
     fn perform(self, effect: Effect) {
         let inner = self.inner();
         match effect {
-            Effect::Clear => {
-                inner.ran.replace(None);
-                self.show("", Vec::new());
-            }
-            Effect::Plan { run_id } => page::spawn(async move {
-                self.step(match self.plan(inner.wish.get()).await {
+            Effect::Clear => self.show("", Vec::new()),
+            Effect::Plan { run_id, wish, device } => page::spawn(async move {
+                self.step(match self.plan(wish, device).await {
                     Ok((targets, remark)) => Input::Planned { run_id, targets, remark },
                     Err(trouble) => Input::Unavailable { run_id, trouble },
                 });
             }),
-            Effect::Launch { run_id, kind } => {
-                if let Err(trouble) = self.launch(run_id, kind) {
+            Effect::Launch { run_id, kind, setting } => {
+                if let Err(trouble) = self.launch(run_id, kind, setting) {
                     self.step(Input::Unavailable { run_id, trouble });
                 }
             }

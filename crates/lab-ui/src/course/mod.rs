@@ -1,18 +1,24 @@
 //! The course of a run, from the press of a button to its result, as a machine without a page: inputs go in, what the
 //! reader sees and what is to be done come out.
 
+mod end;
 mod step;
 mod view;
 
 use lab_api::{DeviceInfo, DeviceKind, Event, LabError, RunRecord};
 
 pub use step::{Effect, Input};
+use view::device_words;
 pub use view::{Phase, View};
+
+use crate::{Setting, Wish};
 
 /// A run that is going on.
 #[derive(Debug, Clone)]
 struct Run {
     id: u32,
+    /// The controls when it was asked for: every device runs with these, so that results can be compared.
+    setting: Setting,
     /// Where it runs now, and where it still has to; empty while that is being decided.
     targets: Vec<DeviceKind>,
     remark: String,
@@ -27,11 +33,13 @@ pub struct Course {
     view: View,
     run: Option<Run>,
     last_id: u32,
+    /// The setting of the run that was launched last, which is that of the result shown.
+    ran: Option<Setting>,
 }
 
 impl Default for Course {
     fn default() -> Self {
-        Self { view: View::of(Phase::Ready, ""), run: None, last_id: 0 }
+        Self { view: View::of(Phase::Ready, ""), run: None, last_id: 0, ran: None }
     }
 }
 
@@ -55,24 +63,40 @@ impl Course {
         self.run.as_ref().map(|run| run.id)
     }
 
+    /// Whether the result shown is of another setting than the present one.
+    #[must_use]
+    pub fn is_stale(&self, present: &Setting) -> bool {
+        self.ran.as_ref().is_some_and(|ran| ran != present)
+    }
+
     /// One step. `now_ms` is any clock that does not jump.
     pub fn step(&mut self, input: Input, now_ms: f64) -> Vec<Effect> {
         match input {
-            Input::Start if self.run.is_some() => {
+            Input::Start { .. } if self.run.is_some() => {
                 self.say(BUSY);
                 Vec::new()
             }
             // Whoever asks looks again when the present run is over.
-            Input::Again if self.run.is_some() => Vec::new(),
-            Input::Start | Input::Again => self.start(input == Input::Again, now_ms),
+            Input::Again(_) if self.run.is_some() => Vec::new(),
+            Input::Start { wish, setting } => {
+                self.ran = None;
+                let plan = self.start(wish, setting, now_ms);
+                vec![Effect::Clear, plan]
+            }
+            Input::Again(setting) => {
+                let plan = self.start(Wish::Chosen, setting, now_ms);
+                self.view.quiet = true;
+                self.view.message = LIVE.to_owned();
+                vec![plan]
+            }
             Input::Planned { run_id, targets, remark } if self.run_id() == Some(run_id) => {
-                let Some(kind) = targets.first().copied() else { return Vec::new() };
-                if let Some(run) = &mut self.run {
-                    run.targets = targets;
-                    run.remark = remark;
-                }
+                let (Some(run), Some(kind)) = (&mut self.run, targets.first().copied()) else { return Vec::new() };
+                run.targets = targets;
+                run.remark = remark;
+                let setting = run.setting.clone();
+                self.ran = Some(setting.clone());
                 self.say("Starting the engine.");
-                vec![Effect::Launch { run_id, kind }]
+                vec![Effect::Launch { run_id, kind, setting }]
             }
             Input::Unavailable { run_id, trouble } if self.run_id() == Some(run_id) => {
                 self.fail(&trouble.words, trouble.offer_cpu);
@@ -88,8 +112,7 @@ impl Course {
             }
             Input::Reset => {
                 let kind = self.target();
-                self.run = None;
-                self.view = Self::default().view;
+                *self = Self { last_id: self.last_id, ..Self::default() };
                 kind.map(Effect::Terminate).into_iter().chain([Effect::Clear]).collect()
             }
             // Of an earlier run.
@@ -108,23 +131,21 @@ impl Course {
         }
     }
 
-    fn start(&mut self, quiet: bool, now_ms: f64) -> Vec<Effect> {
+    /// A new run; where it takes place is still to be decided.
+    fn start(&mut self, wish: Wish, setting: Setting, now_ms: f64) -> Effect {
         self.last_id += 1;
-        let run_id = self.last_id;
+        let (run_id, device) = (self.last_id, setting.device);
         self.run = Some(Run {
             id: run_id,
+            setting,
             targets: vec![],
             remark: String::new(),
             device: None,
             records: vec![],
             started_ms: now_ms,
         });
-        if quiet {
-            self.view = View { quiet, ..View::of(Phase::Running, LIVE) };
-            return vec![Effect::Plan { run_id }];
-        }
         self.view = View::of(Phase::Running, "Looking for the engine.");
-        vec![Effect::Clear, Effect::Plan { run_id }]
+        Effect::Plan { run_id, wish, device }
     }
 
     fn hear(&mut self, event: Event, now_ms: f64) -> Vec<Effect> {
@@ -172,88 +193,12 @@ impl Course {
         let all = run.records.len() + run.targets.len();
         (run.records.len() as f64 + fraction) / all.max(1) as f64
     }
-
-    fn done(&mut self, record: RunRecord, now_ms: f64) -> Vec<Effect> {
-        let Some(run) = &mut self.run else { return Vec::new() };
-        run.records.push(record);
-        if run.targets.len() > 1 {
-            run.targets.remove(0);
-            self.view.stage.clear();
-            // A fresh id: a late word of the first device must not count for the second.
-            self.last_id += 1;
-            run.id = self.last_id;
-            return vec![Effect::Launch { run_id: run.id, kind: run.targets[0] }];
-        }
-        let seconds = (now_ms - run.started_ms) / 1000.0;
-        let took = lab_charts::format_value(seconds, "s");
-        let device = run.device.as_ref().map(device_words).unwrap_or_default();
-        let records = std::mem::take(&mut run.records);
-        let remark = std::mem::take(&mut run.remark);
-        let message = match records.len() {
-            _ if self.view.message == LIVE => LIVE.to_owned(),
-            1 => format!("Done in {took} on {device}. {remark}"),
-            _ => format!("Done in {took} on both devices."),
-        };
-        self.run = None;
-        self.view = View::of(Phase::Done, message);
-        vec![Effect::Show(records)]
-    }
-
-    fn broke(&mut self, kind: DeviceKind, why: &str) -> Vec<Effect> {
-        if self.target() == Some(kind) {
-            let error = LabError::Engine { why: why.to_owned() };
-            self.fail_with(&error, kind == DeviceKind::Webgpu);
-        }
-        // Idle or not: a broken engine is of no use to the next run.
-        vec![Effect::Terminate(kind)]
-    }
-
-    fn cancel(&mut self) -> Vec<Effect> {
-        let Some(run_id) = self.run_id() else { return Vec::new() };
-        match self.target() {
-            Some(kind) => {
-                self.view.message = "Cancelling.".to_owned();
-                self.view.quiet = false;
-                vec![Effect::AskToStop { run_id, kind }]
-            }
-            // Nothing was started yet.
-            None => {
-                self.stopped();
-                Vec::new()
-            }
-        }
-    }
-
-    fn stopped(&mut self) {
-        self.run = None;
-        self.view = View::of(Phase::Cancelled, "Cancelled. Press Run to start again.");
-    }
-
-    fn fail_with(&mut self, error: &LabError, offer_cpu: bool) {
-        self.fail(&format!("{}. {}", sentence(&error.to_string()), error.remedy()), offer_cpu);
-    }
-
-    fn fail(&mut self, words: &str, offer_cpu: bool) {
-        self.run = None;
-        self.view = View { offer_cpu, ..View::of(Phase::Failed, words) };
-    }
-}
-
-fn device_words(device: &DeviceInfo) -> String {
-    if device.software_adapter { format!("{} (software adapter)", device.name) } else { device.name.clone() }
-}
-
-/// With a capital first letter and without a mark at its end.
-fn sentence(words: &str) -> String {
-    let words = words.trim().trim_end_matches(['.', '?']);
-    let mut characters = words.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab_api::{Environment, Report};
+    use lab_api::{DeviceChoice, Environment, Report};
 
     fn device(kind: DeviceKind) -> DeviceInfo {
         let name = if kind == DeviceKind::Cpu { "CPU (WASM SIMD)" } else { "SwiftShader" };
@@ -266,7 +211,7 @@ mod tests {
         }
     }
 
-    fn record(kind: DeviceKind) -> Box<RunRecord> {
+    pub(super) fn record(kind: DeviceKind) -> Box<RunRecord> {
         Box::new(RunRecord {
             lab: "x".into(),
             params: Default::default(),
@@ -283,49 +228,46 @@ mod tests {
         })
     }
 
-    /// A course that runs on these devices.
-    fn running(targets: &[DeviceKind]) -> Course {
+    /// The controls at this number of bits.
+    pub(super) fn with_bits(bits: u8) -> Setting {
+        let mut setting = Setting::default_of(&[]);
+        setting.values.insert("bits".into(), bits.into());
+        setting
+    }
+
+    pub(super) fn start(bits: u8) -> Input {
+        Input::Start { wish: Wish::Chosen, setting: with_bits(bits) }
+    }
+
+    pub(super) fn plan(run_id: u32) -> Effect {
+        Effect::Plan { run_id, wish: Wish::Chosen, device: DeviceChoice::Auto }
+    }
+
+    pub(super) fn planned(run_id: u32, targets: &[DeviceKind]) -> Input {
+        Input::Planned { run_id, targets: targets.to_vec(), remark: String::new() }
+    }
+
+    pub(super) fn done(run_id: u32, kind: DeviceKind) -> Input {
+        Input::Said(Event::Done { run_id, record: record(kind) })
+    }
+
+    /// A course that runs with 8 bits on these devices.
+    pub(super) fn running(targets: &[DeviceKind]) -> Course {
         let mut course = Course::default();
-        assert_eq!(course.step(Input::Start, 0.0), [Effect::Clear, Effect::Plan { run_id: 1 }]);
-        let planned = Input::Planned { run_id: 1, targets: targets.to_vec(), remark: String::new() };
-        assert_eq!(course.step(planned, 0.0), [Effect::Launch { run_id: 1, kind: targets[0] }]);
+        assert_eq!(course.step(start(8), 0.0), [Effect::Clear, plan(1)]);
+        let launch = Effect::Launch { run_id: 1, kind: targets[0], setting: with_bits(8) };
+        assert_eq!(course.step(planned(1, targets), 0.0), [launch]);
         let started = Event::Started { run_id: 1, device: device(targets[0]) };
         course.step(Input::Said(started), 0.0);
         course
     }
 
     #[test]
-    fn a_run_ends_with_its_result() {
-        let mut course = running(&[DeviceKind::Cpu]);
-        assert_eq!(course.view().phase, Phase::Running);
-        course.step(Input::Said(Event::Progress { run_id: 1, stage: "training".into(), fraction: 0.5 }), 0.0);
-        assert_eq!((course.view().stage.as_str(), course.view().fraction), ("training", Some(0.5)));
-        let effects = course.step(Input::Said(Event::Done { run_id: 1, record: record(DeviceKind::Cpu) }), 412.0);
-        assert_eq!(effects, [Effect::Show(vec![*record(DeviceKind::Cpu)])]);
-        assert_eq!(course.view().phase, Phase::Done);
-        assert!(course.view().message.starts_with("Done in 0.412\u{202f}s on CPU (WASM SIMD)."));
-    }
-
-    #[test]
     fn a_second_run_is_refused_while_the_first_goes_on() {
         let mut course = running(&[DeviceKind::Cpu]);
-        assert_eq!(course.step(Input::Start, 0.0), []);
+        assert_eq!(course.step(start(8), 0.0), []);
         assert_eq!((course.view().phase, course.view().message.as_str()), (Phase::Running, BUSY));
         assert_eq!(course.run_id(), Some(1));
-    }
-
-    #[test]
-    fn cancel_is_asked_for_first_and_enforced_then() {
-        let mut course = running(&[DeviceKind::Cpu]);
-        let asked = [Effect::AskToStop { run_id: 1, kind: DeviceKind::Cpu }];
-        assert_eq!(course.step(Input::Cancel, 0.0), asked);
-        let mut polite = course.clone();
-        let answer = Input::Said(Event::Failed { run_id: 1, error: LabError::Cancelled });
-        assert_eq!(polite.step(answer, 0.0), []);
-        assert_eq!(polite.view().phase, Phase::Cancelled);
-        assert_eq!(polite.step(Input::CancelOverdue { run_id: 1 }, 0.0), []);
-        assert_eq!(course.step(Input::CancelOverdue { run_id: 1 }, 0.0), [Effect::Terminate(DeviceKind::Cpu)]);
-        assert_eq!(course.view().phase, Phase::Cancelled);
     }
 
     #[test]
@@ -333,66 +275,78 @@ mod tests {
         let mut course = running(&[DeviceKind::Cpu]);
         course.step(Input::Cancel, 0.0);
         course.step(Input::CancelOverdue { run_id: 1 }, 0.0);
-        course.step(Input::Start, 0.0);
-        let late = Event::Done { run_id: 1, record: record(DeviceKind::Cpu) };
-        assert_eq!(course.step(Input::Said(late), 0.0), []);
+        course.step(start(8), 0.0);
+        assert_eq!(course.step(done(1, DeviceKind::Cpu), 0.0), []);
         assert_eq!((course.view().phase, course.run_id()), (Phase::Running, Some(2)));
     }
 
     #[test]
-    fn a_broken_engine_is_said_and_replaced() {
-        let mut course = running(&[DeviceKind::Webgpu]);
-        let broke = Input::Broke { kind: DeviceKind::Webgpu, why: "unreachable".into() };
-        assert_eq!(course.step(broke, 0.0), [Effect::Terminate(DeviceKind::Webgpu)]);
-        let view = course.view();
-        assert_eq!(view.phase, Phase::Failed);
-        assert!(view.offer_cpu && view.message.contains("unreachable") && view.message.contains("Press Run"));
-        assert_eq!(course.step(Input::Start, 0.0).len(), 2);
-    }
-
-    #[test]
-    fn an_idle_engine_that_breaks_is_replaced_in_silence() {
+    fn controls_that_move_during_a_run_change_neither_it_nor_those_that_follow() {
+        let mut asked = with_bits(8);
+        (asked.seed, asked.device) = (7, DeviceChoice::Cpu);
+        asked.take_file("weights", Some("a handle".into()));
         let mut course = Course::default();
-        let broke = Input::Broke { kind: DeviceKind::Cpu, why: "?".into() };
-        assert_eq!(course.step(broke, 0.0), [Effect::Terminate(DeviceKind::Cpu)]);
-        assert_eq!(course.view().phase, Phase::Ready);
+        let both = Input::Start { wish: Wish::Both, setting: asked.clone() };
+        let plan = Effect::Plan { run_id: 1, wish: Wish::Both, device: DeviceChoice::Cpu };
+        assert_eq!(course.step(both, 0.0), [Effect::Clear, plan]);
+        // The reader moves a control and presses Run, before it is known where to run and then in mid-run.
+        for (next, run_id, kind) in [
+            (planned(1, &[DeviceKind::Cpu, DeviceKind::Webgpu]), 1, DeviceKind::Cpu),
+            (done(1, DeviceKind::Cpu), 2, DeviceKind::Webgpu),
+        ] {
+            assert_eq!(course.step(Input::Again(with_bits(4)), 0.0), []);
+            assert_eq!(course.step(start(4), 0.0), []);
+            assert_eq!(course.step(next, 0.0), [Effect::Launch { run_id, kind, setting: asked.clone() }]);
+        }
+        course.step(done(2, DeviceKind::Webgpu), 0.0);
+        assert_eq!(course.view().phase, Phase::Done);
+        assert!(course.is_stale(&with_bits(4)), "the result is of the setting before");
+        assert!(!course.is_stale(&asked), "the controls are back where they were");
+        let mut other = asked.clone();
+        other.take_file("weights", Some("a handle of another file of this name".into()));
+        assert!(course.is_stale(&other));
+        other = Setting { seed: 8, ..asked };
+        assert!(course.is_stale(&other));
     }
 
     #[test]
-    fn both_devices_run_one_after_the_other() {
-        let mut course = running(&[DeviceKind::Cpu, DeviceKind::Webgpu]);
-        let next = course.step(Input::Said(Event::Done { run_id: 1, record: record(DeviceKind::Cpu) }), 0.0);
-        assert_eq!(next, [Effect::Launch { run_id: 2, kind: DeviceKind::Webgpu }]);
-        course.step(Input::Said(Event::Progress { run_id: 2, stage: "b".into(), fraction: 0.5 }), 0.0);
-        assert_eq!(course.view().fraction, Some(0.75));
-        let end = course.step(Input::Said(Event::Done { run_id: 2, record: record(DeviceKind::Webgpu) }), 0.0);
-        assert!(matches!(&end[..], [Effect::Show(records)] if records.len() == 2));
+    fn what_shows_no_result_is_not_out_of_date() {
+        let mut course = running(&[DeviceKind::Cpu]);
+        course.step(done(1, DeviceKind::Cpu), 0.0);
+        assert!(course.is_stale(&with_bits(4)));
+        let mut again = course.clone();
+        again.step(start(4), 0.0);
+        assert!(!again.is_stale(&with_bits(3)), "the old result is cleared, and the new run not begun");
+        course.step(Input::Reset, 0.0);
+        assert!(!course.is_stale(&with_bits(4)));
     }
 
     #[test]
     fn a_live_run_keeps_the_old_result_and_its_peace() {
         let mut course = running(&[DeviceKind::Cpu]);
-        course.step(Input::Said(Event::Done { run_id: 1, record: record(DeviceKind::Cpu) }), 10.0);
-        assert_eq!(course.step(Input::Again, 20.0), [Effect::Plan { run_id: 2 }]);
+        course.step(done(1, DeviceKind::Cpu), 10.0);
+        assert_eq!(course.step(Input::Again(with_bits(4)), 20.0), [plan(2)]);
         assert!(course.view().quiet && course.view().phase == Phase::Running);
         // A change in mid-run starts nothing; a press of Run neither.
-        assert_eq!(course.step(Input::Again, 21.0), []);
-        assert_eq!(course.step(Input::Start, 21.0), []);
-        let planned = Input::Planned { run_id: 2, targets: vec![DeviceKind::Cpu], remark: String::new() };
-        course.step(planned, 22.0);
+        assert_eq!(course.step(Input::Again(with_bits(3)), 21.0), []);
+        assert_eq!(course.step(start(3), 21.0), []);
+        let launch = Effect::Launch { run_id: 2, kind: DeviceKind::Cpu, setting: with_bits(4) };
+        assert_eq!(course.step(planned(2, &[DeviceKind::Cpu]), 22.0), [launch]);
         course.step(Input::Said(Event::Started { run_id: 2, device: device(DeviceKind::Cpu) }), 23.0);
         let partial = Event::Partial { run_id: 2, report: Report::default() };
         assert_eq!(course.step(Input::Said(partial), 24.0), []);
         let words = course.view().message.clone();
-        let end = course.step(Input::Said(Event::Done { run_id: 2, record: record(DeviceKind::Cpu) }), 30.0);
+        let end = course.step(done(2, DeviceKind::Cpu), 30.0);
         assert!(matches!(&end[..], [Effect::Show(_)]));
+        // Whoever follows the controls sees that they have gone on.
+        assert!(course.is_stale(&with_bits(3)) && !course.is_stale(&with_bits(4)));
         assert_eq!((course.view().phase, &course.view().message), (Phase::Done, &words));
     }
 
     #[test]
     fn a_live_run_that_takes_long_shows_how_far_it_is() {
         let mut course = Course::default();
-        course.step(Input::Again, 0.0);
+        course.step(Input::Again(with_bits(8)), 0.0);
         let progress = |fraction| Input::Said(Event::Progress { run_id: 1, stage: "s".into(), fraction });
         course.step(progress(0.1), 100.0);
         assert!(course.view().quiet);

@@ -1,16 +1,21 @@
 //! What goes into the course of a run, and what comes out.
 
-use lab_api::{DeviceKind, Event, Report, RunRecord};
+use lab_api::{DeviceChoice, DeviceKind, Event, Report, RunRecord};
 
-use crate::Trouble;
+use crate::{Setting, Trouble, Wish};
 
 /// What happens to the course.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The reader wants a run.
-    Start,
-    /// A live lab's controls have changed.
-    Again,
+    Start {
+        /// On which devices.
+        wish: Wish,
+        /// The controls at this moment.
+        setting: Setting,
+    },
+    /// A live lab's controls have changed, to this.
+    Again(Setting),
     /// It was decided where: one device, or two to compare. With a remark for the reader.
     Planned {
         /// The run.
@@ -56,6 +61,10 @@ pub enum Effect {
     Plan {
         /// The run.
         run_id: u32,
+        /// What was asked for.
+        wish: Wish,
+        /// What the reader had chosen then.
+        device: DeviceChoice,
     },
     /// Ask an engine to run; fetch it first where needed.
     Launch {
@@ -63,6 +72,8 @@ pub enum Effect {
         run_id: u32,
         /// Which engine.
         kind: DeviceKind,
+        /// The controls when the run was asked for; they may have moved since.
+        setting: Setting,
     },
     /// Ask an engine to stop, and report back after 150 ms.
     AskToStop {

@@ -1,5 +1,7 @@
 //! What the reader sees of a run.
 
+use lab_api::DeviceInfo;
+
 /// `data-state` of the section, from the moment the widget has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
@@ -50,4 +52,9 @@ impl View {
     pub(super) fn of(phase: Phase, message: impl Into<String>) -> Self {
         Self { phase, message: message.into(), stage: String::new(), fraction: None, offer_cpu: false, quiet: false }
     }
+}
+
+/// A device by its name.
+pub(super) fn device_words(device: &DeviceInfo) -> String {
+    if device.software_adapter { format!("{} (software adapter)", device.name) } else { device.name.clone() }
 }
