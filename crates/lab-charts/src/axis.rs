@@ -2,7 +2,7 @@
 
 use lab_api::{Axis, Scale};
 
-use crate::number::{THIN, grouped, superscript};
+use crate::number::{THIN, decimals_of, grouped, superscript};
 
 /// Maps values to logical pixels.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,11 +139,8 @@ fn label(tick: f64, largest: f64, ticks: &[f64]) -> String {
         units.into_iter().find(|(unit, _)| size >= *unit).unwrap_or((1.0, ""))
     };
     let scaled: Vec<f64> = if linear { ticks.iter().map(|t| t / unit).collect() } else { vec![tick / unit] };
-    let decimals = (0..6).find(|d| {
-        let factor = 10f64.powi(*d);
-        scaled.iter().all(|v| ((v * factor).round() - v * factor).abs() < 1e-6 * factor.max(1.0))
-    });
-    let number = grouped(tick / unit, decimals.unwrap_or(6) as usize);
+    let decimals = scaled.iter().fold(0, |most, value| decimals_of(*value).max(most));
+    let number = grouped(tick / unit, decimals);
     if suffix.is_empty() { number } else { format!("{number}{THIN}{suffix}") }
 }
 

@@ -5,7 +5,7 @@ use plotters::prelude::DrawingBackend;
 
 use crate::axis::labels;
 use crate::frame::{EDGE, FOOT, Plot, beside, every, lane_names};
-use crate::number::{format_number, grouped};
+use crate::number::{decimals_of, format_number, grouped};
 use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
 use crate::{Ink, pen};
 
@@ -40,7 +40,7 @@ pub(crate) fn draw<DB: DrawingBackend>(
         let share = if high > low { (value - low) / (high - low) } else { 0.5 };
         (8.0 + 92.0 * share).round() as u8
     };
-    let decimals = if values.iter().flatten().all(|v| v.fract() == 0.0) { 0 } else { 2 };
+    let decimals = values.iter().flatten().fold(0, |most, v| decimals_of(*v).max(most)).min(2);
     let write = |v: f64| if v.abs() >= 1000.0 { format_number(v, "") } else { grouped(v, decimals) };
     let longest = values.iter().flatten().map(|v| text_width(&write(*v), SMALL)).fold(0.0, f64::max);
     let written = longest + 6.0 <= cell.0 && cell.1 >= 15.0;

@@ -52,6 +52,20 @@ fn decimals_for_three(size: f64) -> usize {
     (2 - exponent_of(rounded)).clamp(0, 9) as usize
 }
 
+/// How many decimals write a number as it is, but for what floats lose of it; 6 where five do not, and where numbers are so
+/// large that they are written as powers of ten.
+pub(crate) fn decimals_of(number: f64) -> usize {
+    let mut scaled = number;
+    for decimals in 0..6 {
+        let size = scaled.abs();
+        if (scaled - scaled.round()).abs() <= 1e-6 * size.min(1000.0) && size < 1e15 {
+            return decimals;
+        }
+        scaled *= 10.0;
+    }
+    6
+}
+
 /// The power of ten of the first digit.
 fn exponent_of(number: f64) -> i32 {
     number.abs().log10().floor() as i32
@@ -207,6 +221,28 @@ mod tests {
         assert_eq!(format_value(97.3, "%"), "97.30\u{202f}%");
         assert_eq!(format_value(3.9412, "×"), "3.94×");
         assert_eq!(format_value(f64::NAN, ""), "–");
+    }
+
+    #[test]
+    fn decimals_are_as_many_as_a_number_has() {
+        let cases = [
+            (0.0, 0),
+            (-12.0, 0),
+            (-1.4, 1),
+            (0.1 + 0.2, 1),
+            (f64::from(-2.25_f32), 2),
+            (f64::from(0.3_f32), 1),
+            (-0.475, 3),
+            (1234.5, 1),
+            (1.0 / 3.0, 6),
+            // Nothing is so small that it may vanish.
+            (1e-9, 6),
+            (1e15, 6),
+            (f64::NAN, 6),
+        ];
+        for (number, decimals) in cases {
+            assert_eq!(decimals_of(number), decimals, "{number:?}");
+        }
     }
 
     fn metric(value: f64, baseline: f64, unit: &str, better: Better) -> Metric {

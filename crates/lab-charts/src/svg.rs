@@ -51,8 +51,8 @@ pub fn svg_with_id(chart: &Chart, id: &str, width_px: u32, height_px: u32) -> Re
     ))
 }
 
-/// The chart as a file of its own, in the light colours of the page's style sheet `tokens` (its custom properties
-/// before those of the dark theme), wide enough for the names under its bars.
+/// The chart as a file of its own, in the light colours of the page's style sheet `tokens`, wide enough for the names under
+/// its bars.
 ///
 /// # Errors
 /// As [`svg`].
@@ -63,16 +63,18 @@ pub fn svg_file(chart: &Chart, tokens: &str) -> Result<String, ChartError> {
     };
     let width = WIDTH.max(NAME * names);
     let element = svg(chart, width, natural_height(chart, f64::from(width)).round() as u32)?;
-    // What follows belongs to the dark theme.
-    let light = tokens.split("[data-theme").next().unwrap_or_default();
-    let colour = |line: &&str| line.starts_with("--") && line.contains('#');
-    let colours: Vec<&str> = light.lines().map(str::trim).filter(colour).collect();
-    let colours = colours.join(" ");
-    let style =
-        format!("<style>svg {{ {colours} background: var(--bg); font-family: system-ui, sans-serif; }}</style>");
+    let colours: String = tokens.lines().filter_map(light).collect();
+    let style = format!("<style>svg {{ {colours}background: var(--bg); font-family: system-ui, sans-serif; }}</style>");
     let (head, marks) = element.split_once('>').unwrap_or((&element, ""));
     let head = head.replacen("<svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"", 1);
     Ok(format!("{head}>{style}{marks}\n"))
+}
+
+/// The light one of the two colours that a line of the style sheet gives to a property.
+fn light(line: &str) -> Option<String> {
+    let (name, colours) = line.trim().split_once(": var(--light, ")?;
+    let (colour, _) = colours.split_once(')')?;
+    Some(format!("{name}: {colour}; "))
 }
 
 #[cfg(test)]
@@ -125,7 +127,10 @@ mod tests {
             assert!(file.starts_with("<svg xmlns="), "{}", chart.id);
             let (_, used) = file.split_once("</style>").expect("styled");
             for name in used.split("var(").skip(1).filter_map(|rest| rest.split([')', ',']).next()) {
-                assert!(file.contains(&format!("{name}: ")), "{}: {name} has no colour", chart.id);
+                assert!(file.contains(&format!("{name}: #")), "{}: {name} has no colour", chart.id);
+            }
+            for dark in tokens.split("var(--dark, ").skip(1).filter_map(|rest| rest.split(')').next()) {
+                assert!(!file.contains(dark), "{}: {dark} is a colour of the dark theme", chart.id);
             }
         }
     }

@@ -2,13 +2,17 @@
 
 use lab_api::{Cell, Table};
 
+use crate::number::{decimals_of, grouped};
 use crate::{escape, format_number};
 
 /// Rows shown; a chart of thousands of points would otherwise outweigh its page.
 const ROWS: usize = 200;
 
+/// Numbers of a column without a unit that have so many decimals, or fewer, all get as many as the longest of them.
+const DECIMALS: usize = 3;
+
 /// A table in a scrolling frame. Numbers keep their value in `data-value` and are written in the unit that stands in
-/// brackets in the column's head.
+/// brackets in the column's head; without a unit, short decimals in one column have equally many digits behind the point.
 #[must_use]
 pub fn table_html(table: &Table) -> String {
     let title = escape(&table.title);
@@ -16,19 +20,24 @@ pub fn table_html(table: &Table) -> String {
         "<div class=\"lab-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{title}\"><table class=\"lab-table\">\
          <caption>{title}</caption><thead><tr>"
     );
-    let numeric: Vec<bool> = (0..table.columns.len())
-        .map(|i| table.rows.iter().any(|row| matches!(row.get(i), Some(Cell::Number(_)))))
-        .collect();
-    for (column, numeric) in table.columns.iter().zip(&numeric) {
-        let class = if *numeric { " class=\"num\"" } else { "" };
+    let mut columns = Vec::with_capacity(table.columns.len());
+    for (i, column) in table.columns.iter().enumerate() {
+        let (mut class, mut decimals) = ("", 0);
+        for row in &table.rows {
+            if let Some(Cell::Number(number)) = row.get(i) {
+                class = " class=\"num\"";
+                decimals = decimals_of(*number).max(decimals);
+            }
+        }
         html.push_str(&format!("<th scope=\"col\"{class}>{}</th>", escape(column)));
+        let unit = unit_of(column);
+        columns.push((unit, if unit.is_empty() && decimals <= DECIMALS { decimals } else { 0 }));
     }
     html.push_str("</tr></thead><tbody>");
-    let units: Vec<&str> = table.columns.iter().map(|column| unit_of(column)).collect();
     for row in table.rows.iter().take(ROWS) {
         html.push_str("<tr>");
-        for (cell, unit) in row.iter().zip(&units) {
-            html.push_str(&cell_html(cell, unit));
+        for (cell, (unit, decimals)) in row.iter().zip(&columns) {
+            html.push_str(&cell_html(cell, unit, *decimals));
         }
         html.push_str("</tr>");
     }
@@ -40,10 +49,12 @@ pub fn table_html(table: &Table) -> String {
     html
 }
 
-fn cell_html(cell: &Cell, unit: &str) -> String {
+/// `decimals` is 0 where each number of the column is written for itself.
+fn cell_html(cell: &Cell, unit: &str, decimals: usize) -> String {
     match cell {
         Cell::Number(number) => {
-            format!("<td class=\"num\" data-value=\"{number}\">{}</td>", format_number(*number, unit))
+            let text = if decimals > 0 { grouped(*number, decimals) } else { format_number(*number, unit) };
+            format!("<td class=\"num\" data-value=\"{number}\">{text}</td>")
         }
         Cell::Text(text) => format!("<td>{}</td>", escape(text)),
     }
@@ -231,6 +242,32 @@ mod tests {
             rows: vec![vec!["first".into(), 106_496.0.into(), 97.272.into()]],
         };
         insta::assert_snapshot!(table_html(&table), @r#"<div class="lab-scroll" tabindex="0" role="group" aria-label="A &lt; B"><table class="lab-table"><caption>A &lt; B</caption><thead><tr><th scope="col">Layer</th><th scope="col" class="num">Size (bytes)</th><th scope="col" class="num">Accuracy (%)</th></tr></thead><tbody><tr><td>first</td><td class="num" data-value="106496">106,496</td><td class="num" data-value="97.272">97.27</td></tr></tbody></table></div>"#);
+    }
+
+    /// What a column of these numbers looks like under this head.
+    fn column(head: &str, numbers: &[f64]) -> Vec<String> {
+        let rows = numbers.iter().map(|number| vec![(*number).into()]).collect();
+        let html = table_html(&Table { id: "t".into(), title: "T".into(), columns: vec![head.into()], rows });
+        let cells = html.split("<td").skip(1).filter_map(|cell| cell.split(['>', '<']).nth(1));
+        cells.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn short_decimals_of_a_column_align() {
+        assert_eq!(column("8", &[-1.4, 0.3, 3.8, 12.0, 0.0]), ["−1.4", "0.3", "3.8", "12.0", "0.0"]);
+        // Edges of a histogram, summed up.
+        let edges: Vec<f64> = (0..3).map(|i| -0.05 + f64::from(i) * 0.025).collect();
+        assert_eq!(column("From", &edges), ["−0.050", "−0.025", "0.000"]);
+        assert_eq!(column("Share", &[1234.5, 0.25]), ["1,234.50", "0.25"]);
+    }
+
+    #[test]
+    fn numbers_that_do_not_align_are_written_each_for_itself() {
+        assert_eq!(column("Kurtosis", &[9.181_648, 0.3, 1797.0]), ["9.18", "0.300", "1,797"]);
+        assert_eq!(column("Images", &[1797.0, 4.0]), ["1,797", "4"]);
+        assert_eq!(column("Energy", &[2.5e18, 0.5]), ["2.5×10¹⁸", "0.500"]);
+        // With a unit, the unit decides.
+        assert_eq!(column("Time (ms)", &[1.5, 20.0]), ["1.50", "20.0"]);
     }
 
     #[test]

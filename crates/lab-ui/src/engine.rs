@@ -5,13 +5,11 @@ use std::rc::Rc;
 
 use lab_api::{Event, Request};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
-use web_sys::{ErrorEvent, File, MessageEvent, Worker, WorkerOptions, WorkerType};
+use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
 
 use crate::decode::from_json;
+use crate::setting::Files;
 use crate::{encode, page};
-
-/// The reader's files by the parameter they belong to.
-pub(crate) type Files = Vec<(String, File)>;
 
 /// What comes from a worker.
 pub(crate) enum Heard {

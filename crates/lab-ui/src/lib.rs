@@ -33,7 +33,7 @@ mod widget;
 
 pub use course::{Course, Effect, Input, Phase, View};
 pub use data::{Bundle, Engines, LabData, Manifest};
-pub use plan::{Adapter, Trouble, choose};
+pub use plan::{Adapter, Trouble, Wish, choose};
 pub use setting::Setting;
 
 #[cfg(target_family = "wasm")]

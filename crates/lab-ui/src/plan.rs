@@ -13,6 +13,17 @@ pub enum Adapter {
     Real,
 }
 
+/// What a run is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// One run where the reader chose.
+    Chosen,
+    /// One run on the CPU, whatever was chosen.
+    Cpu,
+    /// A run on each device.
+    Both,
+}
+
 /// Why a run cannot start, for the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {

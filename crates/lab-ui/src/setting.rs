@@ -2,7 +2,16 @@
 
 use lab_api::{DeviceChoice, Link, ParamSpec, Values, value_text};
 
-/// The controls' values.
+/// A file of the reader: the browser's handle. Natively there is none, and words take its place in tests.
+#[cfg(target_family = "wasm")]
+pub(crate) type File = web_sys::File;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) type File = String;
+
+/// The reader's files by the parameter they belong to.
+pub(crate) type Files = Vec<(String, File)>;
+
+/// The controls' values: all that decides a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Setting {
     /// Every parameter, valid.
@@ -11,6 +20,8 @@ pub struct Setting {
     pub seed: u64,
     /// Where to run.
     pub device: DeviceChoice,
+    /// What belongs to values that are names of files. Two files of one name are two settings.
+    pub files: Files,
 }
 
 impl Setting {
@@ -21,7 +32,7 @@ impl Setting {
     }
 
     fn of(link: Link) -> Self {
-        Self { values: link.values, seed: link.seed, device: link.device }
+        Self { values: link.values, seed: link.seed, device: link.device, files: Files::new() }
     }
 
     /// What the page's query asks of this lab, and what of it was refused, by name. A query that names another lab, or
@@ -34,6 +45,14 @@ impl Setting {
         let link = Link::read(specs, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let problems = link.problems.iter().map(|p| (p.name.clone(), with_default(specs, &p.name, &p.why))).collect();
         (Self::of(link), problems)
+    }
+
+    /// Takes the file of a parameter, or does without one.
+    pub(crate) fn take_file(&mut self, name: &str, file: Option<File>) {
+        self.files.retain(|(of, _)| of != name);
+        if let Some(file) = file {
+            self.files.push((name.to_owned(), file));
+        }
     }
 
     /// The pairs of a link to this setting; what is at its default is left out.

@@ -8,7 +8,7 @@ use crate::{Phase, View};
 
 const IDLE: &str = "Press Run: the lab computes on this device, and nothing leaves it.";
 const IDLE_LIVE: &str = "Press Run: then the result follows the controls. Nothing leaves this device.";
-const STALE: &str = "The controls have changed since this run.";
+const STALE: &str = "The controls have changed since this run began.";
 
 /// Called whenever the course goes on, or the setting of the result shown is no longer the present one.
 pub(crate) fn show(area: &HtmlElement, view: &View, live: bool, stale: bool) {

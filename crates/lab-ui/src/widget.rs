@@ -4,8 +4,8 @@ use leptos::prelude::*;
 use wasm_bindgen::{JsCast, closure::Closure};
 use web_sys::{Element, HtmlElement, MutationObserver, MutationObserverInit, ResizeObserver};
 
-use crate::actions::{Lab, Wish};
-use crate::{LabData, controls, drawing, markup, page, status};
+use crate::actions::Lab;
+use crate::{LabData, Wish, controls, drawing, markup, page, status};
 
 /// Brings a lab's section to life: reads its data, takes the place of the skeleton, sets `data-state` to `ready`. A section
 /// without usable data says so and stays readable.

@@ -5,7 +5,7 @@ use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of};
 use browser_tests::server::Fault;
 
 /// Before the worker posts its first progress, it throws outside of every promise, as a trap of its WASM does.
-const CRASH: &str = "{ const post = self.postMessage.bind(self);
+pub(crate) const CRASH: &str = "{ const post = self.postMessage.bind(self);
     self.postMessage = (data, ...rest) => {
         if (!String(data).includes('\"progress\"')) return post(data, ...rest);
         self.postMessage = () => {};

@@ -87,3 +87,28 @@ async fn without_javascript_the_whole_book_can_be_reached() -> anyhow::Result<()
     })
     .await
 }
+
+#[tokio::test]
+async fn without_javascript_the_system_chooses_the_theme_and_paper_is_white() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await?;
+        let page = labs_of(&tab.site)?.remove(0).page;
+        let colours = async |media: &str, theme: &str| -> anyhow::Result<(String, String)> {
+            let features = json!([{"name": "prefers-color-scheme", "value": theme}]);
+            tab.devtools("Emulation.setEmulatedMedia", json!({"media": media, "features": features})).await?;
+            tab.open(&page).await?;
+            let body = "const mark = document.querySelector('svg.chart [fill^=\"var(--series\"], svg.chart [stroke^=\"var(--series\"]');
+                const style = getComputedStyle(mark), property = mark.matches('[fill^=\"var(--series\"]') ? 'fill' : 'stroke';
+                return [getComputedStyle(document.body).backgroundColor, style[property]]";
+            Ok(serde_json::from_value(tab.script(body, &[]).await?)?)
+        };
+        let (light, dark) = (colours("screen", "light").await?, colours("screen", "dark").await?);
+        anyhow::ensure!(light.0 != dark.0, "both themes have the background {}", light.0);
+        anyhow::ensure!(light.1 != dark.1, "a chart has the colour {} in both themes", light.1);
+        let paper = colours("print", "dark").await?;
+        anyhow::ensure!(paper.0 == "rgb(255, 255, 255)", "paper is {}", paper.0);
+        anyhow::ensure!(paper.1 == light.1, "a chart on paper is {}, on a light screen {}", paper.1, light.1);
+        Ok(())
+    })
+    .await
+}

@@ -8,6 +8,9 @@ use browser_tests::engine::Engine;
 use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of};
 use browser_tests::native;
 use browser_tests::server::Fault;
+use serde_json::json;
+
+use crate::failures::CRASH;
 
 fn has_gpu_engine(tab: &Tab) -> anyhow::Result<bool> {
     let manifest: serde_json::Value = serde_json::from_slice(&tab.site.bytes("pkg/manifest.json")?)?;
@@ -139,14 +142,6 @@ const NO_MEMORY: &str = "{ let left = 5;
         };
     } }";
 
-/// Before the worker posts its first progress, it throws outside of every promise, as a trap of its WASM does.
-const CRASH: &str = "{ const post = self.postMessage.bind(self);
-    self.postMessage = (data, ...rest) => {
-        if (!String(data).includes('\"progress\"')) return post(data, ...rest);
-        self.postMessage = () => {};
-        setTimeout(() => { throw new Error('made by the test') });
-    } }";
-
 /// A run on WebGPU under this fault ends as a failure that names it, shows no number, and offers the CPU, which works.
 async fn fails_and_offers_the_cpu(fault: &'static str, words: &[&str]) -> anyhow::Result<()> {
     with_browser(Gpu::Software, async |tab| {
@@ -170,7 +165,7 @@ async fn fails_and_offers_the_cpu(fault: &'static str, words: &[&str]) -> anyhow
         // What was published before the failure may be kept, but not shown.
         let shown = "return [...document.querySelectorAll(arguments[0])].filter((e) => e.checkVisibility()).length";
         let numbers = format!("{} [data-source=run] [data-metric]", lab.selector());
-        let shown = tab.script(shown, &[serde_json::json!(numbers)]).await?;
+        let shown = tab.script(shown, &[json!(numbers)]).await?;
         anyhow::ensure!(shown == 0, "{shown} numbers of a failed run are shown");
         tab.server.heal();
         lab.press(tab, "run-cpu").await?;
@@ -202,6 +197,59 @@ async fn a_gpu_worker_that_crashes_is_told() -> anyhow::Result<()> {
     fails_and_offers_the_cpu(CRASH, &["engine", "worker"]).await
 }
 
+/// The reader moves a control as soon as the button is pressed, and again when the first device runs.
+#[tokio::test]
+async fn both_devices_run_with_the_setting_of_the_press() -> anyhow::Result<()> {
+    with_browser(Gpu::Software, async |tab| {
+        if !has_gpu_engine(tab)? {
+            return Ok(());
+        }
+        let lab = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == "quantization");
+        let lab = lab.context("no page holds the lab quantization")?;
+        let (expected, settings) = native::smoke(&lab.id)?;
+        tab.open(&lab.link(&settings, expected.seed, "cpu")).await?;
+        lab.wake(tab).await?;
+        let selector = lab.selector();
+        let offered = format!("!document.querySelector(\"{selector} [data-action=compare]\").hidden");
+        tab.wait("the button that compares", 20.0, &offered).await?;
+        let press = "const section = document.querySelector(arguments[0]), first = arguments[1];
+            const seed = section.querySelector('[name=seed]'), message = section.querySelector('[data-lab-message]');
+            window.moves = 0;
+            window.move = (value) => {
+                window.moves++;
+                seed.value = value;
+                seed.dispatchEvent(new Event('input', {bubbles: true}));
+            };
+            new MutationObserver((changes, watcher) => {
+                if (!message.textContent.startsWith('Running on')) return;
+                watcher.disconnect();
+                window.move(first + 2);
+            }).observe(message, {childList: true, characterData: true, subtree: true});
+            section.querySelector('[data-action=compare]').click();
+            window.move(first + 1);";
+        tab.script(press, &[json!(selector), json!(expected.seed)]).await?;
+        lab.reach(tab, &["done", "failed"], 300.0).await?;
+        anyhow::ensure!(lab.state(tab).await? == "done", "{}", lab.message(tab).await?);
+        let shown = "const section = document.querySelector(arguments[0]);
+            const all = (selector) => [...section.querySelectorAll('[data-source=run] ' + selector)].map((e) => e.textContent);
+            return [window.moves, all('[data-device-kind=cpu]').length, all('[data-device-kind=webgpu]').length,
+                all('.lab-environment'), all('.lab-stale').join()]";
+        let shown = tab.script(shown, &[json!(selector)]).await?;
+        let (moves, on_cpu, on_gpu, environments, stale): (u32, usize, usize, Vec<String>, String) =
+            serde_json::from_value(shown)?;
+        anyhow::ensure!(moves == 2, "the control moved {moves} times");
+        anyhow::ensure!(on_cpu > 0 && on_gpu > 0, "{on_cpu} and {on_gpu} numbers are compared");
+        let asked = format!("seed {}.", expected.seed);
+        let kept = environments.len() == 2 && environments.iter().all(|words| words.ends_with(&asked));
+        anyhow::ensure!(kept, "not both runs are of {asked} {environments:?}");
+        anyhow::ensure!(!stale.is_empty(), "nothing says that the controls have moved");
+        tab.script("window.move(arguments[0])", &[json!(expected.seed)]).await?;
+        let fresh = format!("!document.querySelector(\"{selector} .lab-stale\").textContent");
+        tab.wait("the result to be that of the controls again", 2.0, &fresh).await
+    })
+    .await
+}
+
 /// Sums in another order differ in the last bits; exponentials and divisions of WGSL may be off by a few more.
 const SAME: f64 = 2e-5;
 
@@ -212,7 +260,7 @@ async fn our_kernels_agree_with_the_cpu() -> anyhow::Result<()> {
             return Ok(());
         }
         let engine = Engine::start(tab, "gpu").await?;
-        let (found, counts) = engine.call("kernel_agreement", serde_json::json!([1, 6]), 300.0).await?;
+        let (found, counts) = engine.call("kernel_agreement", json!([1, 6]), 300.0).await?;
         let found: Vec<serde_json::Value> = serde_json::from_str(found.as_str().unwrap_or_default())?;
         anyhow::ensure!(found.len() == 42, "{} comparisons instead of 42", found.len());
         anyhow::ensure!(counts.dispatches > 100.0, "only {} launches: did this run on the GPU?", counts.dispatches);

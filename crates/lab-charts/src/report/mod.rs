@@ -1,10 +1,15 @@
 //! A report as HTML: the metrics, what they say, the charts, the tables, and where it all was measured.
 
-use lab_api::{DeviceKind, Family, Kind, Metric, Report, RunRecord};
+mod compare;
+mod metric;
+
+use lab_api::{DeviceKind, Kind, Metric, Report, RunRecord};
 
 use crate::figure::figure_html;
-use crate::number::{Verdict, difference, format_number};
 use crate::{ChartMode, escape, format_value, table_html};
+
+pub use compare::compare_html;
+use metric::{difference_html, families, family_html, head_html, help_html, label_html, optional_html, value_html};
 
 /// The reference, or any run alone. `source` (`reference` or `run`) keeps ids apart where both stand in one page.
 #[must_use]
@@ -57,12 +62,20 @@ fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &
     }
     let baseline = metrics.iter().any(|m| m.baseline.is_some());
     let mut heads = vec!["Metric"];
-    heads.extend(baseline.then_some("Baseline"));
-    heads.extend(reference.map(|_| "Reference"));
+    if baseline {
+        heads.push("Baseline");
+    }
+    if reference.is_some() {
+        heads.push("Reference");
+    }
     heads.push(value_head);
-    heads.extend(baseline.then_some("Difference"));
+    if baseline {
+        heads.push("Difference");
+    }
     let mut html = head_html("Results", &heads);
-    for family in families(metrics) {
+    let mut seen = Vec::new();
+    families(metrics, &mut seen);
+    for family in seen {
         html.push_str(&family_html(family, heads.len()));
         for metric in metrics.iter().filter(|m| m.family == family) {
             html.push_str(&label_html(metric));
@@ -87,188 +100,6 @@ fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &
     }
     html.push_str("</table></div>");
     html
-}
-
-/// Two runs of one setting beside each other. Exact metrics are checked against their tolerance, measured ones compared.
-#[must_use]
-pub fn compare_html(cpu: &RunRecord, gpu: &RunRecord) -> String {
-    let mut html = head_html("Both devices", &["Metric", "CPU", "WebGPU", "Comparison"]);
-    let metrics = &cpu.report.metrics;
-    for family in families(metrics) {
-        html.push_str(&family_html(family, 4));
-        for metric in metrics.iter().filter(|m| m.family == family) {
-            let other = gpu.report.metric(&metric.id);
-            let cells = [
-                value_html("CPU", metric, " data-device-kind=\"cpu\""),
-                match other {
-                    Some(other) => value_html("WebGPU", other, " data-device-kind=\"webgpu\""),
-                    None => "<td class=\"num\" data-label=\"WebGPU\">–</td>".to_owned(),
-                },
-            ];
-            let (verdict, words) = other.map_or((Verdict::Neutral, "not reported".into()), |o| agreement(metric, o));
-            let class = class_of(verdict);
-            html.push_str(&format!(
-                "{}{}{}<td class=\"num{class}\" data-label=\"Comparison\">{}</td></tr>{}",
-                label_html(metric),
-                cells[0],
-                cells[1],
-                escape(&words),
-                help_html(metric, 4)
-            ));
-        }
-        html.push_str("</tbody>");
-    }
-    format!("<div class=\"lab-report\">{html}</table></div>{}{}</div>", environment_html(cpu), environment_html(gpu))
-}
-
-/// How a metric of the GPU relates to that of the CPU.
-fn agreement(cpu: &Metric, gpu: &Metric) -> (Verdict, String) {
-    let apart = (cpu.value - gpu.value).abs();
-    match cpu.kind {
-        Kind::Exact => {
-            let allowed = cpu.tolerance.as_ref().map_or(0.0, |t| t.absolute);
-            if apart == 0.0 {
-                (Verdict::Better, "equal".into())
-            } else if apart <= allowed {
-                (Verdict::Better, format!("agrees within {}", format_value(allowed, &cpu.unit)))
-            } else {
-                (Verdict::Worse, format!("differs by {}", format_value(apart, &cpu.unit)))
-            }
-        }
-        Kind::Trained => (Verdict::Neutral, format!("differs by {}", format_value(apart, &cpu.unit))),
-        Kind::Measured if cpu.value > 0.0 && gpu.value > 0.0 => {
-            let speedup = match cpu.better {
-                lab_api::Better::Higher => gpu.value / cpu.value,
-                _ => cpu.value / gpu.value,
-            };
-            let (winner, factor) = if speedup >= 1.0 { ("WebGPU", speedup) } else { ("CPU", 1.0 / speedup) };
-            let how = if cpu.family == Family::Time { "faster" } else { "ahead" };
-            (Verdict::Neutral, format!("{winner} {} {how}", format_value(factor, "×")))
-        }
-        Kind::Measured => (Verdict::Neutral, String::new()),
-    }
-}
-
-fn families(metrics: &[Metric]) -> Vec<Family> {
-    let mut seen = Vec::new();
-    for metric in metrics {
-        if !seen.contains(&metric.family) {
-            seen.push(metric.family);
-        }
-    }
-    seen
-}
-
-fn family_html(family: Family, columns: usize) -> String {
-    let word = match family {
-        Family::Time => "Time",
-        Family::Memory => "Memory",
-        Family::Quality => "Quality",
-        Family::Scale => "Scale",
-        Family::Utilization => "Utilization",
-    };
-    format!("<tbody><tr class=\"family\"><th scope=\"rowgroup\" colspan=\"{columns}\">{word}</th></tr>")
-}
-
-fn head_html(caption: &str, heads: &[&str]) -> String {
-    let mut html = format!(
-        "<div class=\"lab-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{caption}\"><table class=\"lab-metrics\"><caption class=\"visually-hidden\">{caption}</caption><thead><tr>"
-    );
-    for (i, head) in heads.iter().enumerate() {
-        let class = if i == 0 { "" } else { " class=\"num\"" };
-        html.push_str(&format!("<th scope=\"col\"{class}>{}</th>", escape(head)));
-    }
-    html.push_str("</tr></thead>");
-    html
-}
-
-fn label_html(metric: &Metric) -> String {
-    format!("<tr><th scope=\"row\">{}</th>", escape(&metric.label))
-}
-
-/// What the number means, in a row of its own: beside five columns of numbers there is no room for a sentence.
-fn help_html(metric: &Metric, columns: usize) -> String {
-    if metric.help.is_empty() {
-        return String::new();
-    }
-    format!("<tr class=\"help\"><td colspan=\"{columns}\">{}</td></tr>", escape(&metric.help))
-}
-
-/// Number and unit; the unit steps back.
-fn number_html(value: f64, unit: &str) -> String {
-    let number = format_number(value, unit);
-    match unit {
-        "" => number,
-        "×" | "x" => format!("{number}<span class=\"unit\">×</span>"),
-        unit => format!("{number}\u{202f}<span class=\"unit\">{}</span>", escape(unit)),
-    }
-}
-
-fn value_html(head: &str, metric: &Metric, more: &str) -> String {
-    let samples = match (metric.kind, metric.samples.len()) {
-        (Kind::Measured, n) if n > 1 => format!("<span class=\"samples\">median of {n}</span>"),
-        _ => String::new(),
-    };
-    format!(
-        "<td class=\"num value\" data-label=\"{head}\"><span data-metric=\"{}\" data-value=\"{}\"{more}>{}</span>{samples}{}</td>",
-        escape(&metric.id),
-        metric.value,
-        number_html(metric.value, &metric.unit),
-        interval_html(metric)
-    )
-}
-
-fn optional_html(head: &str, metric: &Metric, part: &str, value: Option<f64>, more: &str) -> String {
-    match value {
-        Some(value) => format!(
-            "<td class=\"num\" data-label=\"{head}\"><span data-metric=\"{}.{part}\" data-value=\"{value}\">{}</span></td>",
-            escape(&metric.id),
-            number_html(value, &metric.unit)
-        ),
-        None => format!("<td class=\"num empty\" data-label=\"{head}\"{more}>–</td>"),
-    }
-}
-
-fn class_of(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Better => " good",
-        Verdict::Worse => " bad",
-        Verdict::Same | Verdict::Neutral => "",
-    }
-}
-
-fn difference_html(metric: &Metric) -> String {
-    let Some(difference) = difference(metric) else {
-        return "<td class=\"num empty\" data-label=\"Difference\">–</td>".to_owned();
-    };
-    let (id, class, word) = (escape(&metric.id), class_of(difference.verdict), difference.verdict.word());
-    let number = format!(
-        "<span data-metric=\"{id}.difference\" data-value=\"{}\">{}</span>",
-        difference.value,
-        escape(&difference.text)
-    );
-    let content = match difference.verdict {
-        Verdict::Neutral => number,
-        Verdict::Same => format!("<span data-metric=\"{id}.difference\" data-value=\"0\">{word}</span>"),
-        Verdict::Better | Verdict::Worse => format!("{number} <span class=\"verdict\">{word}</span>"),
-    };
-    format!("<td class=\"num{class}\" data-label=\"Difference\">{content}</td>")
-}
-
-/// Under the number, because a column of its own leaves too little for the others.
-fn interval_html(metric: &Metric) -> String {
-    let Some(interval) = metric.interval else { return String::new() };
-    let id = escape(&metric.id);
-    let end = |part: &str, value: f64| {
-        let text = format_number(value, &metric.unit);
-        format!("<span data-metric=\"{id}.{part}\" data-value=\"{value}\">{text}</span>")
-    };
-    format!(
-        "<span class=\"interval\">{}\u{202f}%: {} to {}</span>",
-        (interval.level * 100.0).round(),
-        end("low", interval.low),
-        end("high", interval.high)
-    )
 }
 
 /// One line: the device, named, then what else decides the numbers.
@@ -306,7 +137,7 @@ pub fn environment_html(record: &RunRecord) -> String {
 mod tests {
     use super::*;
     use crate::table::samples;
-    use lab_api::{Better, DeviceInfo, Environment, Interval, Tolerance};
+    use lab_api::{Better, DeviceInfo, Environment, Family, Interval, Tolerance};
 
     fn metric(id: &str, value: f64, baseline: Option<f64>, unit: &str, kind: Kind, family: Family) -> Metric {
         Metric {
@@ -325,7 +156,7 @@ mod tests {
         }
     }
 
-    fn record() -> RunRecord {
+    pub(in crate::report) fn record() -> RunRecord {
         let mut accuracy = metric("accuracy", 97.27, Some(97.44), "%", Kind::Exact, Family::Quality);
         accuracy.interval = Some(Interval { low: 96.4, high: 98.0, level: 0.95 });
         accuracy.tolerance = Some(Tolerance { absolute: 0.06, why: "one image".into() });
@@ -382,19 +213,6 @@ mod tests {
         assert!(html.contains("data-metric=\"accuracy.reference\" data-value=\"97.5\""));
         assert!(!html.contains("latency.reference"));
         assert!(html.contains("Measured on another machine"));
-    }
-
-    #[test]
-    fn two_devices_agree_within_the_tolerance_or_it_is_said() {
-        let cpu = record();
-        let mut gpu = record();
-        gpu.report.metrics[0].value = 97.22;
-        gpu.report.metrics[1].value = 27_149.0;
-        gpu.report.metrics[2].value = 0.8246;
-        let html = compare_html(&cpu, &gpu);
-        assert!(html.contains("agrees within"));
-        assert!(html.contains("differs by 1\u{202f}bytes"));
-        assert!(html.contains("CPU 2.00× faster"));
     }
 
     #[test]
