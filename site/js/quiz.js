@@ -54,10 +54,9 @@ function checkChoice(form, fields) {
   const items = options(form);
   const isRight = (item) => item.dataset.correct === 'true';
   const right = items.every((item) => isRight(item) === chosen.has(item.dataset.option));
-  const missed = items.filter((item) => isRight(item) && !chosen.has(item.dataset.option)).length;
-  const wrong = items.filter((item) => !isRight(item) && chosen.has(item.dataset.option)).length;
+  const wrong = items.some((item) => !isRight(item) && chosen.has(item.dataset.option));
   let words = right ? 'Right.' : 'Not right.';
-  if (!right && form.dataset.kind === 'multiple') words = `Not right yet: ${wrong} wrong, ${missed} missing.`;
+  if (!right && form.dataset.kind === 'multiple') words = `Not right yet: ${wrong ? 'not all of these hold' : 'more hold than these'}.`;
   const feedback = items.filter((item) => chosen.has(item.dataset.option)).map((item) => ({ right: isRight(item), item }));
   return { right, words, feedback };
 }

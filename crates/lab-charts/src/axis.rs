@@ -81,6 +81,26 @@ impl Map {
         Some(from + within(share, -0.02, 1.02) * (to - from))
     }
 
+    /// Ticks where the data are, if those are a few whole numbers with room for their labels: widths and batches, which somebody
+    /// has chosen, and between which nothing was measured.
+    pub(crate) fn tick_at_data(&mut self, values: &[f64]) {
+        let mut places: Vec<f64> = Vec::new();
+        for value in values {
+            if !places.contains(value) {
+                if places.len() == 8 || value.fract() != 0.0 || *value >= 10_000.0 {
+                    return;
+                }
+                places.push(*value);
+            }
+        }
+        places.sort_by(f64::total_cmp);
+        let room =
+            |pair: &[f64]| matches!((self.at(pair[0]), self.at(pair[1])), (Some(a), Some(b)) if (b - a).abs() > 0.09);
+        if places.len() > 2 && places.windows(2).all(room) {
+            self.ticks = places;
+        }
+    }
+
     /// Labels of the ticks.
     pub(crate) fn labels(&self) -> Vec<String> {
         labels(&self.ticks)
@@ -166,6 +186,22 @@ mod tests {
         }
         let share = Map::fit(&Axis::linear(""), &[0.5, 8.0], false, 3.0);
         assert!(share.ticks.contains(&2.5), "{:?}", share.ticks);
+    }
+
+    #[test]
+    fn few_whole_values_bear_the_ticks_themselves() {
+        let ticks = |axis: Axis, values: &[f64]| {
+            let mut map = Map::fit(&axis, values, false, 5.0);
+            map.tick_at_data(values);
+            map.ticks
+        };
+        let widths = [16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 64.0];
+        assert_eq!(ticks(Axis::log(""), &widths), widths[..7]);
+        assert_eq!(ticks(Axis::linear(""), &[4.0, 2.0, 3.0]), [2.0, 3.0, 4.0]);
+        // No room on a linear axis; not whole; too large for a label.
+        for values in [&widths[..], &[0.5, 2.0, 8.0], &[27_984.0, 53_000.0, 104_488.0]] {
+            assert_eq!(ticks(Axis::linear(""), values), Map::fit(&Axis::linear(""), values, false, 5.0).ticks);
+        }
     }
 
     #[test]

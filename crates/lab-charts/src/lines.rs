@@ -27,6 +27,7 @@ pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, series:
         }
     }
     let mut x = Map::fit(&tight(&chart.x, &xs, joined), &xs, false, 6.0);
+    x.tick_at_data(&xs);
     let mut y = Map::fit(&chart.y, &ys, false, 5.0);
     legend.draw(pen);
     let labels = Labels { x: &chart.x.label, y: &chart.y.label, categories: &[], room: 0.0 };

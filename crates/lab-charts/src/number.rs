@@ -2,7 +2,9 @@
 
 use lab_api::{Better, Metric};
 
-/// Stands between a number and its unit; narrow, and does not break.
+/// Stands between a number and its unit, and does not break. A narrow one lets words run together: `104,488bytes`.
+pub(crate) const SPACE: char = '\u{a0}';
+/// Narrow, for the suffix of a thousand at an axis.
 pub(crate) const THIN: char = '\u{202f}';
 const MINUS: char = '\u{2212}';
 
@@ -25,14 +27,14 @@ pub fn format_number(value: f64, unit: &str) -> String {
     }
 }
 
-/// A number with its unit: `106,496 bytes`, `97.3 %`, `0.412 ms`, `3.94×`; the space is narrow and does not break.
+/// A number with its unit: `106,496 bytes`, `97.3 %`, `0.412 ms`, `3.94×`; the space does not break.
 #[must_use]
 pub fn format_value(value: f64, unit: &str) -> String {
     let number = format_number(value, unit);
     match unit {
         "" => number,
         "×" | "x" => format!("{number}×"),
-        unit => format!("{number}{THIN}{unit}"),
+        unit => format!("{number}{SPACE}{unit}"),
     }
 }
 
@@ -170,7 +172,9 @@ pub fn difference(metric: &Metric) -> Option<Difference> {
     let (value, text) = match (absolute, metric.unit.as_str()) {
         (true, "%") => (change, format_value(change, "points")),
         (true, unit) => (change, format_value(change, unit)),
-        (false, _) => (percent, format!("{}{THIN}%", grouped(percent, 1))),
+        // A percentage of a ratio tells nobody anything: 6.4× is not “537 % better”.
+        (false, "×" | "x") => (percent, String::new()),
+        (false, _) => (percent, format!("{}{SPACE}%", grouped(percent, 1))),
     };
     let verdict = match metric.better {
         _ if change == 0.0 => Verdict::Same,
@@ -179,7 +183,7 @@ pub fn difference(metric: &Metric) -> Option<Difference> {
         Better::Lower if change < 0.0 => Verdict::Better,
         _ => Verdict::Worse,
     };
-    let sign = if value > 0.0 { "+" } else { "" };
+    let sign = if value > 0.0 && !text.is_empty() { "+" } else { "" };
     Some(Difference { value, text: format!("{sign}{text}"), verdict })
 }
 
@@ -218,7 +222,7 @@ mod tests {
         for (value, unit, text) in cases {
             assert_eq!(format_number(value, unit), text, "{value} {unit}");
         }
-        assert_eq!(format_value(97.3, "%"), "97.30\u{202f}%");
+        assert_eq!(format_value(97.3, "%"), "97.30\u{a0}%");
         assert_eq!(format_value(3.9412, "×"), "3.94×");
         assert_eq!(format_value(f64::NAN, ""), "–");
     }
@@ -265,12 +269,14 @@ mod tests {
     #[test]
     fn differences_say_which_way_is_right() {
         let bytes = difference(&metric(25.0, 100.0, "bytes", Better::Lower)).expect("has a baseline");
-        assert_eq!((bytes.text.as_str(), bytes.verdict), ("−75.0\u{202f}%", Verdict::Better));
+        assert_eq!((bytes.text.as_str(), bytes.verdict), ("−75.0\u{a0}%", Verdict::Better));
         let accuracy = difference(&metric(97.0, 97.5, "%", Better::Higher)).expect("has a baseline");
-        assert_eq!((accuracy.text.as_str(), accuracy.verdict), ("−0.50\u{202f}points", Verdict::Worse));
+        assert_eq!((accuracy.text.as_str(), accuracy.verdict), ("−0.50\u{a0}points", Verdict::Worse));
         let same = difference(&metric(5.0, 5.0, "", Better::Higher)).expect("has a baseline");
         assert_eq!(same.verdict, Verdict::Same);
         let from_zero = difference(&metric(4.0, 0.0, "", Better::Lower)).expect("has a baseline");
         assert_eq!(from_zero.text, "+4");
+        let ratio = difference(&metric(6.4, 1.0, "×", Better::Higher)).expect("has a baseline");
+        assert_eq!((ratio.text.as_str(), ratio.verdict), ("", Verdict::Better));
     }
 }

@@ -135,7 +135,7 @@ pub enum Nearness {
     Nearest,
     /// Error-compensated (GPTQ)
     ///
-    /// Column by column: what one loses, the next ones make up for, judged by what flows through the layer when the network sees examples that it is not judged by.
+    /// Column by column: what one loses, the next ones correct, judged by what flows through the layer when the network sees examples that it is not judged by.
     Gptq,
 }
 

@@ -70,7 +70,7 @@ pub async fn text_loss(
     }
     let predicted = tokens.len().saturating_sub(1);
     if predicted == 0 {
-        return Err(LabError::Refused { why: "a text of fewer than two tokens foretells nothing".into() });
+        return Err(LabError::Refused { why: "a text of fewer than two tokens has nothing to predict".into() });
     }
     let window = how.window.min(predicted);
     // Where each window begins, and how many of its predictions are old.

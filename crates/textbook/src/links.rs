@@ -87,7 +87,7 @@ impl Page<'_> {
             };
             let address = self.book.register.address(self.chapter, target.chapter, &target.anchor);
             let (page, anchor) = address.split_once('#').unwrap_or((&address, ""));
-            Ok(format!("{page}{to}#{anchor}"))
+            Ok(format!("{page}{to}#{anchor}-controls"))
         }))
     }
 

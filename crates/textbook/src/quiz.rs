@@ -122,6 +122,9 @@ impl Quiz {
             "<form class=\"quiz\" id=\"quiz-{id}\" data-quiz=\"{id}\" data-kind=\"{kind}\" novalidate><fieldset><legend class=\"quiz-question\"><span class=\"quiz-kicker\">Question {number}</span> {}</legend>",
             inline(&self.question)
         );
+        if kind == "multiple" {
+            out.push_str("<p class=\"quiz-hint\">Choose all that hold.</p>");
+        }
         let mut answers = String::new();
         if let (Some(answer), Some(tolerance)) = (self.answer, self.tolerance) {
             let unit = self.unit.as_deref().map(escape).unwrap_or_default();

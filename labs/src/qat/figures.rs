@@ -69,7 +69,7 @@ impl Curves {
             caption: caption.into(),
             x: Axis::linear("Epochs"),
             y,
-            body: ChartBody::Line { series: vec![line("FP32, trained on", plain), line("QAT", aware)] },
+            body: ChartBody::Line { series: vec![line("FP32, trained further", plain), line("QAT", aware)] },
         };
         vec![
             chart(
@@ -127,7 +127,7 @@ pub(super) fn networks(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Out
         columns: columns.map(str::to_owned).to_vec(),
         rows: vec![
             row("FP32", fp32, bytes),
-            row("FP32, trained on", control, bytes),
+            row("FP32, trained further", control, bytes),
             row("Rounded afterwards (PTQ)", &ptq.answers, packed(ptq)),
             row("Trained through the rounding (QAT)", &aware.answers, packed(aware)),
         ],

@@ -213,9 +213,9 @@ fn report(studied: &[Studied], results: &[Seeds], controls: &[Control; 2], cx: &
         );
         report
             .metrics
-            .push(over_seeds(&format!("gain_{id}"), &format!("QAT less PTQ: {words}"), "points", &gain, cx).higher());
+            .push(over_seeds(&format!("gain_{id}"), &format!("QAT minus PTQ: {words}"), "points", &gain, cx).higher());
         report.metrics.push(
-            over_seeds(&format!("gap_{id}"), &format!("QAT less FP32 trained on: {words}"), "points", &gap, cx)
+            over_seeds(&format!("gap_{id}"), &format!("QAT minus FP32 trained further: {words}"), "points", &gap, cx)
                 .higher(),
         );
         report.metrics.push(
@@ -258,7 +258,7 @@ fn report(studied: &[Studied], results: &[Seeds], controls: &[Control; 2], cx: &
         "QAT (%)",
         "95 % from",
         "95 % to",
-        "QAT less FP32 trained on (points)",
+        "QAT minus FP32 trained further (points)",
         "Flips (images)",
         "SQNR before (dB)",
         "SQNR after (dB)",
@@ -346,7 +346,10 @@ fn lengths(studied: &[Studied], results: &[Seeds], cx: &Context) -> Chart {
         x: Axis::log("Epochs"),
         y: Axis { max: Some(100.0), ..Axis::linear("Accuracy (%)") },
         body: ChartBody::Line {
-            series: vec![series("FP32, trained on", |seeds| &seeds.control), series("QAT", |seeds| &seeds.trained)],
+            series: vec![
+                series("FP32, trained further", |seeds| &seeds.control),
+                series("QAT", |seeds| &seeds.trained),
+            ],
         },
     }
 }

@@ -89,14 +89,14 @@ pub(super) fn quality(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outc
             metric(Family::Quality, "gain", "Gained by training through the rounding", gain.points(), "points")
                 .higher()
                 .interval(subject.change_interval(&ptq.answers, &aware.answers, LEVEL))
-                .help("QAT less PTQ at equal bytes, paired on the same images."),
+                .help("QAT minus PTQ at equal bytes, paired on the same images."),
             POINTS,
         ),
         trained(
             metric(Family::Quality, "gap", "Gap to FP32", gap.points(), "points")
                 .higher()
                 .interval(subject.change_interval(fp32, &aware.answers, LEVEL))
-                .help("QAT less the FP32 networks as shipped, paired on the same images."),
+                .help("QAT minus the FP32 networks as shipped, paired on the same images."),
             POINTS,
         ),
         trained(
@@ -107,7 +107,7 @@ pub(super) fn quality(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outc
             POINTS,
         ),
         trained(
-            metric(Family::Quality, "accuracy_control", "Accuracy of FP32, trained on", further.percent(further.after), "%")
+            metric(Family::Quality, "accuracy_control", "Accuracy of FP32, trained further", further.percent(further.after), "%")
                 .higher()
                 .baseline(further.percent(further.before))
                 .interval(share(subject, control))

@@ -5,7 +5,7 @@ use lab_kit::{
     Context,
     mlp::MlpWeights,
     quant::{PackedMatrix, Settings},
-    report::{MetricExt, metric as number},
+    report::{MetricExt, metric as number, thousands},
     subject::Subject,
 };
 
@@ -37,7 +37,7 @@ pub(super) async fn widths(
 /// Compression of the widest network.
 pub(super) fn metric(widths: &[(usize, f64)]) -> Metric {
     let (width, ratio) = widths.last().copied().unwrap_or_default();
-    number(Family::Scale, "compression_wide", &format!("Compression at width {width}"), ratio, "×")
+    number(Family::Scale, "compression_wide", &format!("Compression at width {}", thousands(width)), ratio, "×")
         .higher()
         .baseline(1.0)
         .exact(1e-9, "bytes are counted, and do not depend on the device")

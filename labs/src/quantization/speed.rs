@@ -127,7 +127,7 @@ impl Speed {
                 .help("Operations for each byte of weights, biases and activations that a batch of 64 has to move."),
             metric(Family::Utilization, "peak", "Roof of this device", self.peak, "GFLOP/s")
                 .measured(vec![self.peak])
-                .help("The best rate that a 256 x 256 FP32 matrix multiplication reached here just now."),
+                .help("The best rate that a 256 × 256 FP32 matrix multiplication reached here just now."),
         ];
         if let [fp32, Some(held)] = self.held_bytes {
             let one = metric(Family::Memory, "held_bytes", "Memory of a call, 64 images", held as f64, "bytes")

@@ -58,7 +58,7 @@ pub(super) fn outputs(packed: &Packed) -> Option<Chart> {
             "output-sqnr",
             "What does compensating bring?",
             "Signal over quantization noise of what each matrix makes of its inputs in the example text: every weight rounded \
-             for itself, and errors made up for by the columns after them. Same bytes, same grid. Mean over the layers, with \
+             for itself, and errors corrected by the columns after them. Same bytes, same grid. Mean over the layers, with \
              the range from the worst to the best.",
             &[
                 ("To nearest", &|loss| loss.output_sqnr_db.map(|both| both[0])),

@@ -1,4 +1,4 @@
-//! How well a model foretells text that it has never seen, against another on the same text.
+//! How well a model predicts text that it has never seen, against another on the same text.
 
 use lab_api::{Family, LabError, Metric};
 use lab_kit::{
@@ -22,7 +22,7 @@ const SUMS: &str =
 pub(super) struct Judged {
     /// `-ln p` of each token.
     pub(super) nats: Vec<f64>,
-    /// The token it held for most likely.
+    /// The token it predicted.
     pub(super) answers: Vec<u32>,
     /// The window of each token.
     windows: Vec<usize>,
@@ -119,6 +119,6 @@ pub(super) fn metrics(before: &Judged, after: &Judged, cx: &Context) -> Result<V
                 level: LEVEL,
             })
             .exact(1.0, SUMS)
-            .help("Tokens for which both hold the same next token for most likely."),
+            .help("Tokens for which both predict the same next token."),
     ])
 }

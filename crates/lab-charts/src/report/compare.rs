@@ -109,8 +109,8 @@ mod tests {
         gpu.report.metrics[1].value = 27_149.0;
         gpu.report.metrics[2].value = 0.8246;
         let html = compare_html(&cpu, &gpu);
-        assert!(html.contains("agrees within 0.06\u{202f}points"));
-        assert!(html.contains("differs by 1\u{202f}bytes"));
+        assert!(html.contains("agrees within 0.06\u{a0}points"));
+        assert!(html.contains("differs by 1\u{a0}bytes"));
         assert!(html.contains("CPU 2.00× faster"));
         gpu.report.metrics[2].value = 0.4125;
         let html = compare_html(&cpu, &gpu);

@@ -55,7 +55,7 @@ fn number_html(value: f64, unit: &str) -> String {
     match unit {
         "" => number,
         "×" | "x" => format!("{number}<span class=\"unit\">×</span>"),
-        unit => format!("{number}\u{202f}<span class=\"unit\">{}</span>", escape(unit)),
+        unit => format!("{number}\u{a0}<span class=\"unit\">{}</span>", escape(unit)),
     }
 }
 
@@ -124,7 +124,7 @@ fn interval_html(metric: &Metric) -> String {
         format!("<span data-metric=\"{id}.{part}\" data-value=\"{value}\">{text}</span>")
     };
     format!(
-        "<span class=\"interval\">{}\u{202f}%: {} to {}</span>",
+        "<span class=\"interval\">{}\u{a0}%: {} to {}</span>",
         (interval.level * 100.0).round(),
         end("low", interval.low),
         end("high", interval.high)

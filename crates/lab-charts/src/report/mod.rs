@@ -193,11 +193,11 @@ mod tests {
             "data-metric=\"accuracy\" data-value=\"97.27\"",
             "data-metric=\"accuracy.low\" data-value=\"96.4\"",
             "data-metric=\"weight_bytes.baseline\" data-value=\"106496\"",
-            "−74.5\u{202f}%</span> <span class=\"verdict\">better</span>",
+            "−74.5\u{a0}%</span> <span class=\"verdict\">better</span>",
             "median of 30",
             "data-device=\"cpu\">CPU (WASM SIMD)<",
             "Share of &lt;digits&gt; recognized.",
-            "<span class=\"interval\">95\u{202f}%: ",
+            "<span class=\"interval\">95\u{a0}%: ",
         ] {
             assert!(html.contains(needle), "{needle} is missing");
         }

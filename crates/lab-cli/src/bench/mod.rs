@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Manifest, NativeHost, Problem, Show, run_entry};
 
-/// Limits in milliseconds: first number, whole default run. The browser's engine has the same.
-const LIMITS: (f64, f64) = (1000.0, 15_000.0);
+/// The limits of all sizes and times.
+const BUDGETS: &str = include_str!("../../../../budgets.toml");
 /// Milliseconds for each roof.
 const ROOF_MS: f64 = 400.0;
 
@@ -185,12 +185,19 @@ fn roofs(root: &Path, device: DeviceChoice) -> Result<(Environment, Roof), Probl
     Ok(measured?)
 }
 
+/// A limit of time in milliseconds; one that is missing lets nothing pass.
+fn limit_ms(section: &str) -> f64 {
+    let budgets: toml::Table = BUDGETS.parse().unwrap_or_default();
+    let limit = budgets.get(section).and_then(|section| section.get("limit"));
+    1e3 * limit.and_then(toml::Value::as_float).unwrap_or_default()
+}
+
 /// The labs whose readers wait too long.
 fn over_limits(bench: &Bench) -> Option<Problem> {
     let value = |record: &RunRecord, id: &str| record.report.metric(id).map_or(0.0, |metric| metric.value);
-    let slow = |record: &&RunRecord| value(record, merge::FIRST) > LIMITS.0 || value(record, merge::WHOLE) > LIMITS.1;
+    let (first, whole) = (limit_ms("first_number"), limit_ms("default_run"));
+    let slow = |record: &&RunRecord| value(record, merge::FIRST) > first || value(record, merge::WHOLE) > whole;
     let slow: Vec<&str> = bench.labs.iter().filter(slow).map(|record| record.lab.as_str()).collect();
-    let (first, whole) = LIMITS;
     (!slow.is_empty()).then(|| {
         Problem::Failure(format!(
             "{}: over {first:.0} ms to the first number or {whole:.0} ms in all.",

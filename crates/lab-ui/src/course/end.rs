@@ -102,7 +102,7 @@ mod tests {
         let effects = course.step(done(1, DeviceKind::Cpu), 412.0);
         assert_eq!(effects, [Effect::Show(vec![*record(DeviceKind::Cpu)])]);
         assert_eq!(course.view().phase, Phase::Done);
-        assert!(course.view().message.starts_with("Done in 0.412\u{202f}s on CPU (WASM SIMD)."));
+        assert!(course.view().message.starts_with("Done in 0.412\u{a0}s on CPU (WASM SIMD)."));
     }
 
     #[test]
