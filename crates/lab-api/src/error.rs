@@ -66,7 +66,7 @@ impl LabError {
             Self::UnknownLab { .. } => "List the labs with “cargo xtask lab list”.",
             Self::BadParam(_) => "Correct the value, or reset the controls to their defaults.",
             Self::Asset { .. } => {
-                "Reload the page to fetch it again; in a checkout, restore it with “git checkout -- assets”, or run the command that its entry in assets/manifest.toml names."
+                "Reload the page to fetch it again; in a checkout, restore it with “git checkout -- assets”, or run its command in assets/manifest.toml."
             }
             Self::File { .. } => "Choose another file, or press Reset for the lab's own.",
             Self::Device { .. } => "Run on the CPU instead: it gives the same result.",

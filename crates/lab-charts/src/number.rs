@@ -33,14 +33,14 @@ pub fn format_value(value: f64, unit: &str) -> String {
     let number = format_number(value, unit);
     match unit {
         "" => number,
-        "×" | "x" => format!("{number}×"),
+        "×" => format!("{number}×"),
         unit => format!("{number}{SPACE}{unit}"),
     }
 }
 
 /// Units of things measured on a continuous scale: a whole value there is chance, and keeps its digits.
 fn is_measure(unit: &str) -> bool {
-    matches!(unit, "ns" | "µs" | "us" | "ms" | "s" | "dB" | "x" | "nats") || unit.starts_with('×')
+    matches!(unit, "ns" | "µs" | "ms" | "s" | "dB" | "nats") || unit.starts_with('×')
 }
 
 /// Decimals that show three significant digits.
@@ -173,7 +173,7 @@ pub fn difference(metric: &Metric) -> Option<Difference> {
         (true, "%") => (change, format_value(change, "points")),
         (true, unit) => (change, format_value(change, unit)),
         // A percentage of a ratio tells nobody anything: 6.4× is not “537 % better”.
-        (false, "×" | "x") => (percent, String::new()),
+        (false, "×") => (percent, String::new()),
         (false, _) => (percent, format!("{}{SPACE}%", grouped(percent, 1))),
     };
     let verdict = match metric.better {

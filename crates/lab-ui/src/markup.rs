@@ -64,7 +64,7 @@ fn controls(lab: &str, specs: &[ParamSpec]) -> String {
             "WebGPU",
             "the GPU, or the browser's software adapter, which is correct and slow.",
         ),
-        option(DeviceChoice::Cpu, "CPU", "the processor, with SIMD. Small models often run faster here."),
+        option(DeviceChoice::Cpu, "CPU", "the processor. Small models often run faster here."),
     ];
     let words = "Where the lab runs. The results agree; the time does not.";
     html.push_str(&cell(lab, "device", "Device", words, &devices, &segments(lab, "device", &devices)));

@@ -54,7 +54,7 @@ fn number_html(value: f64, unit: &str) -> String {
     let number = format_number(value, unit);
     match unit {
         "" => number,
-        "×" | "x" => format!("{number}<span class=\"unit\">×</span>"),
+        "×" => format!("{number}<span class=\"unit\">×</span>"),
         unit => format!("{number}\u{a0}<span class=\"unit\">{}</span>", escape(unit)),
     }
 }

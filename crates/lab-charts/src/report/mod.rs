@@ -6,7 +6,7 @@ mod metric;
 use lab_api::{DeviceKind, Kind, Metric, Report, RunRecord};
 
 use crate::figure::figure_html;
-use crate::{ChartMode, escape, format_value, table_html};
+use crate::{ChartMode, escape, table_html};
 
 pub use compare::compare_html;
 use metric::{difference_html, families, family_html, head_html, help_html, label_html, optional_html, value_html};
@@ -113,7 +113,11 @@ pub fn environment_html(record: &RunRecord) -> String {
     let software = if environment.device.software_adapter { " (software adapter: correct, and slow)" } else { "" };
     let mut setting = String::new();
     for (name, value) in &record.params {
-        setting.push_str(&format!("{name} {}, ", lab_api::value_words(value)));
+        let words = lab_api::value_words(value);
+        // A lab that brings its own file has none to name.
+        if !words.is_empty() {
+            setting.push_str(&format!("{name} {words}, "));
+        }
     }
     let place = match environment.host.as_str() {
         "browser" => "in the browser".to_owned(),
@@ -121,12 +125,11 @@ pub fn environment_html(record: &RunRecord) -> String {
         other => format!("{other}, {}", environment.platform),
     };
     format!(
-        "<p class=\"lab-environment\">Ran on <strong data-device=\"{kind}\">{}{software}</strong>, {}; {} logical cores; clock \
-         steps of {}; engine {}. Setting: {}seed {}.</p>",
+        "<p class=\"lab-environment\">Ran on <strong data-device=\"{kind}\">{}{software}</strong>, {}; {} logical cores; \
+         engine {}. Setting: {}seed {}.</p>",
         escape(&environment.device.name),
         escape(&place),
         environment.cores,
-        format_value(environment.clock_step_ms, "ms"),
         escape(&environment.engine_version),
         escape(&setting),
         record.seed
