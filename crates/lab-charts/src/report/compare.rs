@@ -21,8 +21,7 @@ pub fn compare_html(cpu: &RunRecord, gpu: &RunRecord) -> String {
 }
 
 /// Stands above the two settings.
-const APART: &str =
-    "<p class=\"lab-note\">Not compared: the settings differ. Run both again.</p>";
+const APART: &str = "<p class=\"lab-note\">Not compared: the settings differ. Run both again.</p>";
 
 fn table(html: &mut String, cpu: &RunRecord, gpu: &RunRecord) {
     html.push_str(&head_html("Both devices", &["Metric", "CPU", "WebGPU", "Comparison"]));

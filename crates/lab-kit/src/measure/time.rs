@@ -182,7 +182,7 @@ mod tests {
                     Ok(())
                 }));
                 let found = found.expect("the clock goes on");
-                // One step in 20 would be 5 % for a single sample; reading the clock itself takes a microsecond.
+                // One step in 100 would be 1 % for a single sample; reading the clock itself takes a microsecond.
                 let error = median(&found) / call_ms - 1.0;
                 assert!(error.abs() < 0.03, "{call_ms} ms by steps of {step_ms} ms: off by {:.1} %", 100.0 * error);
                 assert!(found.len() >= 5);
