@@ -129,6 +129,8 @@ impl<'a> Engine<'a> {
             writes: each(more.writes, less.writes),
             buffers: each(more.buffers, less.buffers),
             integer_shaders: each(more.integer_shaders, less.integer_shaders),
+            // No sum over steps: the largest of any.
+            largest_binding: more.largest_binding,
         })
     }
 }
