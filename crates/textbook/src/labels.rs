@@ -167,10 +167,14 @@ impl Register {
         if from == to {
             return format!("#{anchor}");
         }
-        let target = self.chapters.get(to).map_or("", |c| c.path.as_str());
-        let target = target.strip_suffix(".md").unwrap_or(target);
         let hash = if anchor.is_empty() { String::new() } else { format!("#{anchor}") };
-        format!("{}{target}.html{hash}", self.up(from))
+        format!("{}{hash}", self.page(from, to))
+    }
+
+    /// The address of a chapter's page as written on another, or on its own.
+    pub(crate) fn page(&self, from: usize, to: usize) -> String {
+        let target = self.chapters.get(to).map_or("", |c| c.path.as_str());
+        format!("{}{}.html", self.up(from), target.strip_suffix(".md").unwrap_or(target))
     }
 
     /// The way from a chapter to the book's root: `../` for each folder.

@@ -85,9 +85,9 @@ impl Page<'_> {
             let Some(target) = self.book.register.labels.get(&label) else {
                 return Err((format!("no page holds the lab {lab}"), None));
             };
-            let address = self.book.register.address(self.chapter, target.chapter, &target.anchor);
-            let (page, anchor) = address.split_once('#').unwrap_or((&address, ""));
-            Ok(format!("{page}{to}#{anchor}-controls"))
+            // In full even to its own page: the book on one page (print.html) puts only the folder before a bare `?`.
+            let page = self.book.register.page(self.chapter, target.chapter);
+            Ok(format!("{page}{to}#{}-controls", target.anchor))
         }))
     }
 
