@@ -64,6 +64,7 @@ impl Bundle {
         };
         let mut words: Vec<String> =
             ["build", "--quiet", "--package", package, "--target", WASM, "--profile", profile].map(String::from).into();
+        words.extend(["--config".to_owned(), nameless(&cargo_home())]);
         // Both engines are the file lab_engine.wasm: in one folder each would overwrite the other behind cargo's back.
         let mut target = workspace.target.clone();
         if self == Self::Gpu {
@@ -73,6 +74,20 @@ impl Bundle {
         }
         (words, target.join(WASM).join(profile).join(file))
     }
+}
+
+/// Configuration under which no artifact carries the path of this machine's sources, which panics would name: it is nobody's
+/// business, and every machine builds the same bytes. Joins the flags of `.cargo/config.toml`.
+fn nameless(cargo_home: &Path) -> String {
+    let sources = cargo_home.join("registry").join("src").display().to_string();
+    // Debug formatting quotes and escapes as TOML wants it.
+    format!("target.{WASM}.rustflags=[{:?}]", format!("--remap-path-prefix={sources}{}=", std::path::MAIN_SEPARATOR))
+}
+
+/// Where cargo keeps what it has fetched.
+fn cargo_home() -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_default().join(".cargo");
+    std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
 }
 
 /// `cargo xtask build`.
@@ -240,6 +255,13 @@ pub(crate) fn exit_code(status: std::process::ExitStatus) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_of_this_machine_are_left_out() {
+        let config = nameless(Path::new("/a \"home\"/.cargo"));
+        let flags = r#"["--remap-path-prefix=/a \"home\"/.cargo/registry/src/="]"#;
+        assert_eq!(config, format!("target.wasm32-unknown-unknown.rustflags={flags}"));
+    }
 
     #[test]
     fn the_two_engines_never_share_a_file() {

@@ -70,6 +70,17 @@ fn bundles_are_within_budget() {
 }
 
 #[test]
+fn no_bundle_names_the_machine_it_was_built_on() {
+    let site = site();
+    let named = |file: &&String| {
+        let bytes = site.bytes(file).expect("readable");
+        bytes.windows(12).any(|window| window == b"registry/src")
+    };
+    let named: Vec<&String> = site.files.iter().filter(|file| file.ends_with(".wasm")).filter(named).collect();
+    assert!(named.is_empty(), "{named:?} carry paths of this machine's sources; see `nameless` in xtask");
+}
+
+#[test]
 fn every_registered_lab_stands_in_a_page() {
     let site = site();
     let shown: Vec<String> = browser_tests::lab::labs_of(&site).expect("labs").into_iter().map(|lab| lab.id).collect();

@@ -65,9 +65,9 @@ pub struct Link {
 impl Link {
     /// Reads decoded query pairs for the lab `id`. Pairs count only when `lab` names this lab (or is absent and the
     /// page decides); what is unknown or out of range is reported and replaced by its default.
-    pub fn read<'a>(specs: &[ParamSpec], pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+    pub fn read(specs: &[ParamSpec], pairs: &[(&str, &str)]) -> Self {
         let (mut seed, mut device, mut problems, mut raw) = (0, DeviceChoice::Auto, Vec::new(), Vec::new());
-        for (name, text) in pairs {
+        for &(name, text) in pairs {
             match name {
                 "seed" => match text.parse() {
                     // JSON numbers are doubles in a browser: beyond 2^53 a seed would silently change.
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_link_neither_names_a_file_nor_takes_one() {
         let specs = [spec("weights", ParamKind::File { accept: ".bin".into() })];
-        let link = Link::read(&specs, [("weights", "/etc/passwd")]);
+        let link = Link::read(&specs, &[("weights", "/etc/passwd")]);
         assert!(link.problems[0].why.contains("choose it on this device"), "{:?}", link.problems);
         assert_eq!(link.values["weights"], "");
         let chosen = Values::from([("weights".to_owned(), "a.bin".into())]);
@@ -154,7 +154,7 @@ mod tests {
     fn a_link_survives_the_round_trip() {
         let pairs =
             [("lab", "x"), ("steps", "20"), ("seed", "7"), ("device", "cpu"), ("highlight", "word"), ("search", "w")];
-        let link = Link::read(&specs(), pairs);
+        let link = Link::read(&specs(), &pairs);
         assert_eq!(link.problems, []);
         assert_eq!((link.seed, link.device), (7, DeviceChoice::Cpu));
         let again = Link::pairs("x", &specs(), &link.values, link.seed, link.device);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn hostile_links_are_reported_and_ignored() {
-        let link = Link::read(&specs(), [("seed", "-1"), ("device", "gpu"), ("steps", "1e9"), ("<script>", "1")]);
+        let link = Link::read(&specs(), &[("seed", "-1"), ("device", "gpu"), ("steps", "1e9"), ("<script>", "1")]);
         assert_eq!(link.problems.len(), 4);
         assert_eq!(link.values["steps"], 10);
         assert_eq!(link.seed, 0);

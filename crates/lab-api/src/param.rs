@@ -163,12 +163,13 @@ pub fn validate<'a>(specs: &[ParamSpec], raw: impl IntoIterator<Item = (&'a str,
 
 fn unknown(specs: &[ParamSpec], name: &str) -> String {
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let all = names.join(", ");
     if RESERVED.contains(&name) {
-        return format!("this word is reserved and cannot be a parameter; the lab has {}", names.join(", "));
+        return format!("this word is reserved and cannot be a parameter; the lab has {all}");
     }
     match nearest(name, names.iter().copied()) {
         Some(near) => format!("the lab has no such parameter; did you mean “{near}”?"),
-        None => format!("the lab has no such parameter; it has {}", names.join(", ")),
+        None => format!("the lab has no such parameter; it has {all}"),
     }
 }
 

@@ -68,6 +68,9 @@ pub struct Metric {
     /// One sentence that says what the number means.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub help: String,
+    /// Shown on demand: it explains another number rather than answers the lab's question.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detail: bool,
 }
 
 /// Which direction is an improvement.
@@ -285,6 +288,7 @@ mod tests {
             interval: None,
             tolerance: None,
             samples: vec![],
+            detail: false,
             help: String::new(),
         }
     }

@@ -3,7 +3,7 @@
 /// Text safe inside an element and inside a quoted attribute.
 #[must_use]
 pub fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
+    let mut safe = String::new();
     for character in text.chars() {
         match character {
             '&' => safe.push_str("&amp;"),

@@ -42,10 +42,16 @@ pub fn figure_html(chart: &Chart, id: &str, mode: ChartMode) -> String {
     };
     let (title, caption) = (escape(&chart.title), escape(&chart.caption));
     let table = table_html(&chart.table());
+    let words = format!("Data<span class=\"visually-hidden\"> of {title}</span>");
+    let data = fold_html("data", &id, &words, &table);
     format!(
         "<figure class=\"lab-figure\"><figcaption><strong id=\"{id}-{kind}\">{title}</strong> \
          <span id=\"{id}-caption\">{caption}</span></figcaption>{picture}\
-         <details class=\"lab-data\"><summary>Data<span class=\"visually-hidden\"> of {title}</span></summary>\
-         {table}</details></figure>"
+         {data}</figure>"
     )
+}
+
+/// Unfolded on demand; `id` keeps it open when the next result takes its place. Takes HTML.
+pub(crate) fn fold_html(class: &str, id: &str, summary: &str, content: &str) -> String {
+    format!("<details class=\"lab-{class}\" id=\"{id}-{class}\"><summary>{summary}</summary>{content}</details>")
 }

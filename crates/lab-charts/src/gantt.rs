@@ -16,7 +16,7 @@ pub(crate) fn height(lanes: usize) -> f64 {
 
 /// Spans are pale with a full edge on the left, and named, so that neighbours of one colour stay apart.
 pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, lanes: &[String], spans: &[Span]) {
-    let mut ends = Vec::with_capacity(2 * spans.len());
+    let mut ends = Vec::new();
     for span in spans {
         ends.extend_from_slice(&[span.start, span.end]);
     }

@@ -34,7 +34,7 @@ pub use escape::escape;
 pub use figure::{ChartMode, WIDTH, figure_html};
 pub use number::{Difference, Verdict, difference, format_number, format_value};
 pub use palette::{Colour, Ink, Palette};
-pub use report::{compare_html, environment_html, partial_html, report_html, run_html};
+pub use report::{compare_html, partial_html, report_html, run_html};
 #[cfg(not(target_family = "wasm"))]
 pub use svg::{svg, svg_file, svg_with_id};
 pub use table::table_html;

@@ -262,6 +262,7 @@ mod tests {
             interval: None,
             tolerance: None,
             samples: vec![],
+            detail: false,
             help: String::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Tables as HTML: the text alternative of charts, and tables of a report.
 
 use lab_api::{Cell, Table};
+use std::fmt::Write as _;
 
 use crate::number::{decimals_of, grouped};
 use crate::{escape, format_number};
@@ -20,7 +21,7 @@ pub fn table_html(table: &Table) -> String {
         "<div class=\"lab-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{title}\"><table class=\"lab-table\">\
          <caption>{title}</caption><thead><tr>"
     );
-    let mut columns = Vec::with_capacity(table.columns.len());
+    let mut columns = Vec::new();
     for (i, column) in table.columns.iter().enumerate() {
         let (mut class, mut decimals) = ("", 0);
         for row in &table.rows {
@@ -29,7 +30,7 @@ pub fn table_html(table: &Table) -> String {
                 decimals = decimals_of(*number).max(decimals);
             }
         }
-        html.push_str(&format!("<th scope=\"col\"{class}>{}</th>", escape(column)));
+        let _ = write!(html, "<th scope=\"col\"{class}>{}</th>", escape(column));
         let unit = unit_of(column);
         columns.push((unit, if unit.is_empty() && decimals <= DECIMALS { decimals } else { 0 }));
     }
@@ -43,7 +44,7 @@ pub fn table_html(table: &Table) -> String {
     }
     html.push_str("</tbody></table>");
     if table.rows.len() > ROWS {
-        html.push_str(&format!("<p class=\"lab-note\">The first {ROWS} of {} rows.</p>", table.rows.len()));
+        let _ = write!(html, "<p class=\"lab-note\">The first {ROWS} of {} rows.</p>", table.rows.len());
     }
     html.push_str("</div>");
     html

@@ -12,7 +12,7 @@ const LINE: f64 = 26.0;
 /// Left end, row and width of each token. Spaces and line ends are shown, or they would be lost.
 fn places(width: f64, tokens: &[Token]) -> Vec<(f64, usize, f64, String)> {
     let (mut x, mut row) = (EDGE, 0);
-    let mut out = Vec::with_capacity(tokens.len());
+    let mut out = Vec::new();
     for token in tokens {
         let breaks = token.text.contains('\n');
         let shown = token.text.replace('\n', "⏎").replace('\t', "⇥");

@@ -18,6 +18,7 @@ pub fn metric(family: Family, id: &str, label: &str, value: f64, unit: &str) -> 
         tolerance: None,
         samples: Vec::new(),
         help: String::new(),
+        detail: false,
     }
 }
 
@@ -44,6 +45,9 @@ pub trait MetricExt: Sized {
     /// What the number means.
     #[must_use]
     fn help(self, words: &str) -> Self;
+    /// Shown on demand: it explains another number rather than answers the lab's question.
+    #[must_use]
+    fn detail(self) -> Self;
 }
 
 impl MetricExt for Metric {
@@ -75,6 +79,10 @@ impl MetricExt for Metric {
     }
     fn help(mut self, words: &str) -> Self {
         self.help = words.into();
+        self
+    }
+    fn detail(mut self) -> Self {
+        self.detail = true;
         self
     }
 }

@@ -1,5 +1,7 @@
 //! Keeps the controls in the page and the setting the same, both ways.
 
+use std::fmt::Write as _;
+
 use lab_api::{DeviceChoice, ParamSpec};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, Event, HtmlElement, HtmlInputElement, HtmlSelectElement};
@@ -73,8 +75,8 @@ fn unknown(area: &HtmlElement, specs: &[ParamSpec], problems: &[(String, String)
     for (name, why) in problems {
         if name != "seed" && name != "device" && specs.iter().all(|spec| spec.name != *name) {
             let (name, why) = (lab_charts::escape(name), lab_charts::escape(why));
-            items.push_str("<li class=\"control-problem\" data-problem=\"");
-            items.push_str(&format!("{name}\">“{name}” in the link: {why}</li>"));
+            let _ =
+                write!(items, "<li class=\"control-problem\" data-problem=\"{name}\">“{name}” in the link: {why}</li>");
         }
     }
     if let Some(list) = page::find(area, ".lab-problems") {

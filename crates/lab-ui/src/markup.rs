@@ -1,6 +1,8 @@
 //! The controls as HTML, made from the parameters. Plain text: each typed view of a framework costs the page's WASM more
 //! than all of these together. What changes later is set by `controls`.
 
+use std::fmt::Write as _;
+
 use lab_api::{ChoiceOption, DeviceChoice, ParamKind, ParamSpec};
 use lab_charts::escape;
 
@@ -130,10 +132,10 @@ fn cell(lab: &str, name: &str, label: &str, help: &str, options: &[ChoiceOption]
     let (label, name_safe) = (escape(label), escape(name));
     let mut entries = String::new();
     if !help.is_empty() {
-        entries.push_str(&format!("<p>{}</p>", escape(help)));
+        let _ = write!(entries, "<p>{}</p>", escape(help));
     }
     for option in options.iter().filter(|option| !option.help.is_empty()) {
-        entries.push_str(&format!("<p><strong>{}:</strong> {}</p>", escape(&option.label), escape(&option.help)));
+        let _ = write!(entries, "<p><strong>{}:</strong> {}</p>", escape(&option.label), escape(&option.help));
     }
     let help = if entries.is_empty() {
         String::new()
@@ -156,12 +158,13 @@ fn cell(lab: &str, name: &str, label: &str, help: &str, options: &[ChoiceOption]
 fn segments(lab: &str, name: &str, options: &[ChoiceOption]) -> String {
     let mut html = format!("<div class=\"segments\" role=\"radiogroup\"{}>", described(lab, name));
     for option in options {
-        html.push_str(&format!(
+        let _ = write!(
+            html,
             "<label><input type=\"radio\" name=\"{}\" value=\"{}\"><span>{}</span></label>",
             escape(name),
             escape(&option.value),
             escape(&option.label)
-        ));
+        );
     }
     html + "</div>"
 }
@@ -169,7 +172,7 @@ fn segments(lab: &str, name: &str, options: &[ChoiceOption]) -> String {
 fn select(lab: &str, name: &str, options: &[ChoiceOption]) -> String {
     let mut html = format!("<select name=\"{}\"{}>", escape(name), described(lab, name));
     for option in options {
-        html.push_str(&format!("<option value=\"{}\">{}</option>", escape(&option.value), escape(&option.label)));
+        let _ = write!(html, "<option value=\"{}\">{}</option>", escape(&option.value), escape(&option.label));
     }
     html + "</select>"
 }

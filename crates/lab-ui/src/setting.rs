@@ -28,7 +28,7 @@ impl Setting {
     /// Everything at its default.
     #[must_use]
     pub fn default_of(specs: &[ParamSpec]) -> Self {
-        Self::of(Link::read(specs, []))
+        Self::of(Link::read(specs, &[]))
     }
 
     fn of(link: Link) -> Self {
@@ -42,7 +42,8 @@ impl Setting {
         if !pairs.iter().any(|(name, value)| name == "lab" && value == lab) {
             return (Self::default_of(specs), Vec::new());
         }
-        let link = Link::read(specs, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let link = Link::read(specs, &pairs);
         let problems = link.problems.iter().map(|p| (p.name.clone(), with_default(specs, &p.name, &p.why))).collect();
         (Self::of(link), problems)
     }

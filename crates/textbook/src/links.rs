@@ -95,7 +95,7 @@ impl Page<'_> {
     fn allows<'a>(&self, lab: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<(), Refused> {
         self.known_lab(lab)?;
         let reference = self.book.reference(lab).map_err(|message| (message, None))?;
-        match Link::read(&reference.params, pairs).problems.first() {
+        match Link::read(&reference.params, &pairs.collect::<Vec<_>>()).problems.first() {
             None => Ok(()),
             Some(refused) => {
                 let near = near(&refused.name, reference.params.iter().map(|spec| spec.name.as_str()));

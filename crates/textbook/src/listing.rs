@@ -61,11 +61,18 @@ impl Page<'_> {
 
     fn listing(&self, label: Option<&str>, language: &str, code: &str, caption: &str) -> String {
         let lines = self.book.caches.highlighter.lines(language, code);
+        let mut body = String::new();
+        for (text, line) in code.lines().zip(lines.iter()) {
+            body.push_str(&match long(text) {
+                Some(class) => format!("<span class=\"{class}\">{line}\n</span>"),
+                None => format!("{line}\n"),
+            });
+        }
         let id = id_attr(label);
         let language = if language.is_empty() { "text" } else { language };
         format!(
             "<figure class=\"listing\"{id}>{caption}<pre class=\"code\" data-lang=\"{language}\" tabindex=\"0\"><code>{}</code></pre></figure>",
-            pre_lines(&lines.join("\n"))
+            pre_lines(body.strip_suffix('\n').unwrap_or(&body))
         )
     }
 
@@ -152,9 +159,10 @@ impl Page<'_> {
             };
             let spoken =
                 if word.is_empty() { String::new() } else { format!("<span class=\"visually-hidden\">{word}</span>") };
+            let long = long(change.value()).map_or_else(String::new, |class| format!(" {class}"));
             let _ = write!(
                 body,
-                "<span class=\"line line-{class}\"><span class=\"sign\" aria-hidden=\"true\">{sign}</span>{spoken}{}&#10;</span>",
+                "<span class=\"line line-{class}{long}\"><span class=\"sign\" aria-hidden=\"true\">{sign}</span>{spoken}{}&#10;</span>",
                 line.map_or("", String::as_str)
             );
         }
@@ -218,6 +226,16 @@ impl Page<'_> {
 /// A quoted file from the project's root.
 fn shown(file: &str) -> String {
     Labs::quoted(file).map_or_else(|| file.to_owned(), |path| slashes(&path))
+}
+
+/// The class of a line that a page may have to break: it goes on further in than it began (`site/styles/code.css`).
+fn long(line: &str) -> Option<String> {
+    const FITS: usize = 64;
+    const INDENT: usize = 4;
+    const DEEPEST: usize = 8;
+    let line = line.trim_end();
+    let depth = (line.len() - line.trim_start().len()) / INDENT;
+    (line.chars().count() > FITS).then(|| format!("long in-{}", depth.min(DEEPEST)))
 }
 
 fn language_of(address: &str) -> &'static str {

@@ -49,12 +49,14 @@ pub(super) fn before(subject: &Subject, fp32: &[u8], ptq: &Outcome, first_loss: 
     let rounded = subject.compare(fp32, &ptq.answers);
     vec![
         metric(Family::Quality, "first_loss", "Loss at the start", first_loss, "nats")
+            .detail()
             .lower()
             .exact(1e-4, "all devices start from the same network; sums in another order are all that parts them")
             .help(
                 "Of the first network through the rounding, on the first images that it is shown, before any update.",
             ),
         metric(Family::Quality, "accuracy_ptq", "Accuracy, rounded afterwards", rounded.percent(rounded.after), "%")
+            .detail()
             .higher()
             .baseline(rounded.percent(rounded.before))
             .interval(share(subject, &ptq.answers))
@@ -100,14 +102,14 @@ pub(super) fn quality(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outc
             POINTS,
         ),
         trained(
-            metric(Family::Quality, "gap_control", "Gap to FP32 with the same training", against_control.points(), "points")
+            metric(Family::Quality, "gap_control", "Gap to FP32 with the same training", against_control.points(), "points").detail()
                 .higher()
                 .interval(subject.change_interval(control, &aware.answers, LEVEL))
                 .help("The fair comparison: the FP32 networks got the same further epochs on the same images in the same order."),
             POINTS,
         ),
         trained(
-            metric(Family::Quality, "accuracy_control", "Accuracy of FP32, trained further", further.percent(further.after), "%")
+            metric(Family::Quality, "accuracy_control", "Accuracy of FP32, trained further", further.percent(further.after), "%").detail()
                 .higher()
                 .baseline(further.percent(further.before))
                 .interval(share(subject, control))
@@ -124,6 +126,7 @@ pub(super) fn quality(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outc
     );
     metrics.push(trained(
         metric(Family::Quality, "flips", "Images that flipped", gap.flips as f64, "images")
+            .detail()
             .lower()
             .baseline(rounded.flips as f64)
             .help("Images answered otherwise than by FP32; the baseline is PTQ."),
@@ -132,6 +135,7 @@ pub(super) fn quality(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outc
     let (qat, ptq) = (weight_sqnr(aware), weight_sqnr(ptq));
     metrics.push(trained(
         metric(Family::Quality, "weight_sqnr", "SQNR of the weights", qat, "dB")
+            .detail()
             .higher()
             .baseline(ptq)
             .help("FP32 weights over the error of rounding them, all layers and networks; the baseline is PTQ."),
@@ -139,6 +143,7 @@ pub(super) fn quality(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outc
     ));
     metrics.push(trained(
         metric(Family::Quality, "deployed_mismatches", "Changed by packing", aware.mismatches as f64, "images")
+            .detail()
             .lower()
             .baseline(0.0)
             .help("Images that the packed integers answer otherwise than the fake-quantized network in training."),

@@ -116,11 +116,13 @@ impl Timing {
                 .measured(self.pairs[TRAINED_WITH].ratios())
                 .help("Time of a quantization-aware step over one in FP32, measured turn by turn."),
             metric(Family::Time, "training_time", "Training one network", median(&aware.seconds), "s")
+                .detail()
                 .lower()
                 .baseline(0.0)
                 .measured(aware.seconds.clone())
                 .help("All epochs of QAT, with the checks after each epoch; rounding afterwards trains nothing."),
             metric(Family::Scale, "step_ratio_wide", "Cost of the rounding, 256 images", wide_ratio, "×")
+                .detail()
                 .lower()
                 .baseline(1.0)
                 .interval(wide_interval)
@@ -129,6 +131,7 @@ impl Timing {
                     "Weights are rounded once in a step, however many of the {images} training images it holds."
                 )),
             metric(Family::Utilization, "utilization", "Utilization in training", self.share(median(first)), "%")
+                .detail()
                 .higher()
                 .baseline(self.share(median(second)))
                 .measured(first.iter().map(|ms| self.share(*ms)).collect())
@@ -137,7 +140,7 @@ impl Timing {
                 ),
         ];
         metrics.extend(self.held_bytes.map(|[aware, plain]| {
-            metric(Family::Memory, "held_bytes", "Held by a training step", aware as f64, "bytes")
+            metric(Family::Memory, "held_bytes", "Held by a training step", aware as f64, "bytes").detail()
                 .lower()
                 .baseline(plain as f64)
                 .measured(vec![aware as f64])

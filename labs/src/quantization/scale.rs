@@ -38,6 +38,7 @@ pub(super) async fn widths(
 pub(super) fn metric(widths: &[(usize, f64)]) -> Metric {
     let (width, ratio) = widths.last().copied().unwrap_or_default();
     number(Family::Scale, "compression_wide", &format!("Compression at width {}", thousands(width)), ratio, "×")
+        .detail()
         .higher()
         .baseline(1.0)
         .exact(1e-9, "bytes are counted, and do not depend on the device")

@@ -101,7 +101,7 @@ impl Speed {
                 .interval(median_interval(second, LEVEL, &mut cx.rng("latency")))
                 .measured(second.clone())
                 .help("Median time of the packed network for a batch of 64; the baseline is the FP32 network on this device."),
-            metric(Family::Time, "latency_fp32", "Latency of FP32, 64 images", fp32, "ms")
+            metric(Family::Time, "latency_fp32", "Latency of FP32, 64 images", fp32, "ms").detail()
                 .interval(median_interval(first, LEVEL, &mut cx.rng("latency of FP32")))
                 .measured(first.clone())
                 .help("The baseline's median again, with its own interval."),
@@ -111,26 +111,27 @@ impl Speed {
                 .interval(interval)
                 .measured(self.pair.ratios())
                 .help("FP32 time over packed time, measured turn by turn; below 1 the packed network is slower."),
-            metric(Family::Utilization, "utilization", "Utilization", share(packed), "%")
+            metric(Family::Utilization, "utilization", "Utilization", share(packed), "%").detail()
                 .higher()
                 .baseline(share(fp32))
                 .measured(second.iter().map(|ms| share(*ms)).collect())
                 .help("Multiplications and additions per second, against this device's best FP32 matrix multiplication."),
-            metric(Family::Utilization, "rate", "Achieved rate", self.rate(packed), "GFLOP/s")
+            metric(Family::Utilization, "rate", "Achieved rate", self.rate(packed), "GFLOP/s").detail()
                 .higher()
                 .baseline(self.rate(fp32))
                 .measured(second.iter().map(|ms| self.rate(*ms)).collect())
                 .help("Multiplications and additions per second at the median latency."),
-            metric(Family::Utilization, "intensity", "Arithmetic intensity", intensity, "FLOP/byte")
+            metric(Family::Utilization, "intensity", "Arithmetic intensity", intensity, "FLOP/byte").detail()
                 .baseline(intensity_fp32)
                 .exact(1e-9, "operations and bytes are counted")
                 .help("Operations for each byte of weights, biases and activations that a batch of 64 has to move."),
-            metric(Family::Utilization, "peak", "Roof of this device", self.peak, "GFLOP/s")
+            metric(Family::Utilization, "peak", "Roof of this device", self.peak, "GFLOP/s").detail()
                 .measured(vec![self.peak])
                 .help("The best rate that a 256 × 256 FP32 matrix multiplication reached here just now."),
         ];
         if let [fp32, Some(held)] = self.held_bytes {
             let one = metric(Family::Memory, "held_bytes", "Memory of a call, 64 images", held as f64, "bytes")
+                .detail()
                 .lower()
                 .measured(vec![held as f64])
                 .help(

@@ -79,6 +79,7 @@ pub(super) fn quality(subject: &Subject, baseline: &Baseline, outcome: &Outcome)
             .exact(1.0, ONE_IMAGE)
             .help("Images that FP32 and quantized network answer differently, whether right or wrong."),
         metric(Family::Quality, "agreement", "Agreement with FP32", percent(images - flips), "%")
+            .detail()
             .higher()
             .baseline(100.0)
             .interval(scaled(subject.share_interval(&|i| baseline.answers[i] == outcome.answers[i], LEVEL), 100.0))
@@ -142,14 +143,17 @@ pub(super) fn error_metrics(errors: &[LayerError]) -> Vec<Metric> {
     let logarithm = "the logarithm's last digits differ between platforms";
     vec![
         metric(Family::Quality, "weight_sqnr", "SQNR of the worst layer's weights", worst, "dB")
+            .detail()
             .higher()
             .exact(1e-6, logarithm)
             .help("Signal over quantization noise: 6 dB more for every bit, if the weights fill their grid."),
         metric(Family::Quality, "weight_error", "Error of the worst layer's weights", 100.0 * largest, "%")
+            .detail()
             .lower()
             .exact(1e-9, FIXED)
             .help("Root mean square error relative to the weights themselves."),
         metric(Family::Quality, "logit_sqnr", "SQNR of the logits", logits, "dB")
+            .detail()
             .higher()
             .exact(1e-6, logarithm)
             .help("The same for what the network gives, after all layers' errors have met."),

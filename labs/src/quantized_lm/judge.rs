@@ -105,7 +105,7 @@ pub(super) fn metrics(before: &Judged, after: &Judged, cx: &Context) -> Result<V
             .interval(change.interval)
             .exact(5e-3, SUMS)
             .help("Paired on the same tokens, so its interval is much narrower than that of either model."),
-        metric(Family::Quality, "perplexity", "Perplexity per token", after.mean().exp(), "")
+        metric(Family::Quality, "perplexity", "Perplexity per token", after.mean().exp(), "").detail()
             .lower()
             .baseline(before.mean().exp())
             .exact(0.2, SUMS)

@@ -135,6 +135,7 @@ impl Packed {
     pub(super) fn worst_sqnr(&self) -> Metric {
         let worst = self.losses.iter().map(|loss| loss.sqnr_db).fold(f64::INFINITY, f64::min);
         metric(Family::Quality, "weight_sqnr", "SQNR of the worst matrix", worst, "dB")
+            .detail()
             .higher()
             .exact(1e-6, "the logarithm's last digits differ between platforms")
             .help("Signal over quantization noise of its weights; 200 dB stands for no error at all.")

@@ -113,6 +113,7 @@ impl Speed {
         let interval = median_interval(&samples, LEVEL, &mut cx.rng("tokens per second"));
         metrics.push(
             metric(Family::Time, "tokens_per_s", "Tokens written per second", median(&samples), "tokens/s")
+                .detail()
                 .higher()
                 .baseline(rate(&median(&self.decode.first)))
                 .interval(interval)
@@ -121,7 +122,7 @@ impl Speed {
         );
         let share = |which: usize, ms: f64| 100.0 * self.roof.share_of_roof(self.work[which], 1e-3 * ms);
         metrics.push(
-            metric(Family::Utilization, "roof_share", "Share of the roof, decode", share(1, median(&self.decode.second)), "%")
+            metric(Family::Utilization, "roof_share", "Share of the roof, decode", share(1, median(&self.decode.second)), "%").detail()
                 .higher()
                 .baseline(share(0, median(&self.decode.first)))
                 .measured(self.decode.second.iter().map(|ms| share(1, *ms)).collect())
@@ -136,6 +137,7 @@ impl Speed {
                 prompt(1, median(&self.prefill.second)),
                 "%",
             )
+            .detail()
             .higher()
             .baseline(prompt(0, median(&self.prefill.first)))
             .measured(self.prefill.second.iter().map(|ms| prompt(1, *ms)).collect())
@@ -149,12 +151,13 @@ impl Speed {
                 self.work[1].intensity(),
                 "FLOP/byte",
             )
+            .detail()
             .baseline(self.work[0].intensity())
             .exact(1e-9, "operations and bytes are counted")
             .help("Operations for each byte of weights and cache that one token must read."),
         );
         if let [fp32, Some(held)] = self.held_bytes {
-            let one = metric(Family::Memory, "held_bytes", "Memory of a decode step", held as f64, "bytes")
+            let one = metric(Family::Memory, "held_bytes", "Memory of a decode step", held as f64, "bytes").detail()
                 .lower()
                 .measured(vec![held as f64])
                 .help("The most that one step held beyond weights and cache, counted by the engine's allocator: no matrix of floats is among it.");

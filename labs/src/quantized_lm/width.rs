@@ -90,7 +90,7 @@ pub(super) fn metrics(widths: &[Width], cx: &Context) -> Vec<Metric> {
         "One vector times one square matrix, FP32 time over packed time: what a larger model's decode would see.",
     )];
     metrics.extend(burn.as_ref().map(|pair| {
-        speedup("burn_speedup_wide", "Speed-up of Burn's 8-bit tensors", pair).help(
+        speedup("burn_speedup_wide", "Speed-up of Burn's 8-bit tensors", pair).detail().help(
             "The same product, FP32 time over that of Burn's own quantized tensors, one scale for every 32 weights.",
         )
     }));

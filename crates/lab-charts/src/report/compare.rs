@@ -1,9 +1,12 @@
 //! The runs of two devices beside each other.
 
 use lab_api::{Family, Kind, Metric, RunRecord};
+use std::fmt::Write as _;
 
 use super::environment_html;
-use super::metric::{class_of, empty_html, families, family_html, head_html, help_html, label_html, value_html};
+use super::metric::{
+    class_of, empty_html, families, family_html, head_html, help_html, label_html, more_html, value_html,
+};
 use crate::number::Verdict;
 use crate::{escape, format_value};
 
@@ -17,19 +20,20 @@ pub fn compare_html(cpu: &RunRecord, gpu: &RunRecord) -> String {
     } else {
         html.push_str(APART);
     }
-    html + &environment_html(cpu) + &environment_html(gpu) + "</div>"
+    html + &environment_html(cpu, "") + &environment_html(gpu, "") + "</div>"
 }
 
 /// Stands above the two settings.
 const APART: &str = "<p class=\"lab-note\">Not compared: the settings differ. Run both again.</p>";
 
 fn table(html: &mut String, cpu: &RunRecord, gpu: &RunRecord) {
+    html.push_str(&more_html(&cpu.report.metrics, "both"));
     html.push_str(&head_html("Both devices", &["Metric", "CPU", "WebGPU", "Comparison"]));
     let mut seen = Vec::new();
     families(&cpu.report.metrics, &mut seen);
     families(&gpu.report.metrics, &mut seen);
     for family in seen {
-        html.push_str(&family_html(family, 4));
+        html.push_str(&family_html(family, 4, &cpu.report.metrics));
         for record in [cpu, gpu] {
             for metric in record.report.metrics.iter().filter(|metric| metric.family == family) {
                 let (on_cpu, on_gpu) = (cpu.report.metric(&metric.id), gpu.report.metric(&metric.id));
@@ -52,12 +56,13 @@ fn row(html: &mut String, metric: &Metric, on_cpu: Option<&Metric>, on_gpu: Opti
     html.push_str(&label_html(metric));
     html.push_str(&cell_html("CPU", on_cpu, " data-device-kind=\"cpu\""));
     html.push_str(&cell_html("WebGPU", on_gpu, " data-device-kind=\"webgpu\""));
-    html.push_str(&format!(
+    let _ = write!(
+        html,
         "<td class=\"num{}\" data-label=\"Comparison\">{}</td></tr>{}",
         class_of(verdict),
         escape(&words),
         help_html(metric, 4)
-    ));
+    );
 }
 
 fn cell_html(head: &str, metric: Option<&Metric>, more: &str) -> String {

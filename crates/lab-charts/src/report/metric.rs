@@ -1,8 +1,10 @@
 //! A metric in a row of a table: its words, its numbers, what they mean.
 
 use lab_api::{Family, Kind, Metric};
+use std::fmt::Write as _;
 
 use crate::escape;
+use crate::figure::fold_html;
 use crate::number::{Verdict, difference, format_number};
 
 /// Adds the families of these metrics to those seen before, in the order in which they are named first.
@@ -14,7 +16,19 @@ pub(super) fn families(metrics: &[Metric], seen: &mut Vec<Family>) {
     }
 }
 
-pub(super) fn family_html(family: Family, columns: usize) -> String {
+/// What opens the rows of details, above a table that has some. They stay in their families: under a fold of their own they
+/// would need a second table, whose columns stand elsewhere.
+pub(super) fn more_html(metrics: &[Metric], id: &str) -> String {
+    if metrics.iter().any(|metric| metric.detail) { fold_html("more", id, "All numbers", "") } else { String::new() }
+}
+
+fn detail_class(detail: bool) -> &'static str {
+    if detail { " detail" } else { "" }
+}
+
+/// The head of a family, a detail where all it holds are details.
+pub(super) fn family_html(family: Family, columns: usize, metrics: &[Metric]) -> String {
+    let detail = detail_class(metrics.iter().all(|metric| metric.detail || metric.family != family));
     let word = match family {
         Family::Time => "Time",
         Family::Memory => "Memory",
@@ -22,23 +36,24 @@ pub(super) fn family_html(family: Family, columns: usize) -> String {
         Family::Scale => "Scale",
         Family::Utilization => "Utilization",
     };
-    format!("<tbody><tr class=\"family\"><th scope=\"rowgroup\" colspan=\"{columns}\">{word}</th></tr>")
+    format!("<tbody><tr class=\"family{detail}\"><th scope=\"rowgroup\" colspan=\"{columns}\">{word}</th></tr>")
 }
 
+/// `caption` and `heads` are words of ours.
 pub(super) fn head_html(caption: &str, heads: &[&str]) -> String {
     let mut html = format!(
         "<div class=\"lab-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{caption}\"><table class=\"lab-metrics\"><caption class=\"visually-hidden\">{caption}</caption><thead><tr>"
     );
     for (i, head) in heads.iter().enumerate() {
         let class = if i == 0 { "" } else { " class=\"num\"" };
-        html.push_str(&format!("<th scope=\"col\"{class}>{}</th>", escape(head)));
+        let _ = write!(html, "<th scope=\"col\"{class}>{head}</th>");
     }
     html.push_str("</tr></thead>");
     html
 }
 
 pub(super) fn label_html(metric: &Metric) -> String {
-    format!("<tr><th scope=\"row\">{}</th>", escape(&metric.label))
+    format!("<tr class=\"metric{}\"><th scope=\"row\">{}</th>", detail_class(metric.detail), escape(&metric.label))
 }
 
 /// What the number means, in a row of its own: beside five columns of numbers there is no room for a sentence.
@@ -46,17 +61,15 @@ pub(super) fn help_html(metric: &Metric, columns: usize) -> String {
     if metric.help.is_empty() {
         return String::new();
     }
-    format!("<tr class=\"help\"><td colspan=\"{columns}\">{}</td></tr>", escape(&metric.help))
+    let detail = detail_class(metric.detail);
+    format!("<tr class=\"help{detail}\"><td colspan=\"{columns}\">{}</td></tr>", escape(&metric.help))
 }
 
 /// Number and unit; the unit steps back.
 fn number_html(value: f64, unit: &str) -> String {
     let number = format_number(value, unit);
-    match unit {
-        "" => number,
-        "×" => format!("{number}<span class=\"unit\">×</span>"),
-        unit => format!("{number}\u{a0}<span class=\"unit\">{}</span>", escape(unit)),
-    }
+    let space = if unit == "×" { "" } else { "\u{a0}" };
+    if unit.is_empty() { number } else { format!("{number}{space}<span class=\"unit\">{}</span>", escape(unit)) }
 }
 
 pub(super) fn value_html(head: &str, metric: &Metric, more: &str) -> String {

@@ -3,13 +3,19 @@
 mod compare;
 mod metric;
 
-use lab_api::{DeviceKind, Kind, Metric, Report, RunRecord};
+use lab_api::{DeviceKind, Kind, Metric, Report, RunRecord, Values};
+use std::fmt::Write as _;
 
-use crate::figure::figure_html;
+use crate::figure::{figure_html, fold_html};
 use crate::{ChartMode, escape, table_html};
 
 pub use compare::compare_html;
-use metric::{difference_html, families, family_html, head_html, help_html, label_html, optional_html, value_html};
+use metric::{
+    difference_html, families, family_html, head_html, help_html, label_html, more_html, optional_html, value_html,
+};
+
+/// Rows from which on a table is unfolded on demand.
+const LONG: usize = 12;
 
 /// The reference, or any run alone. `source` (`reference` or `run`) keeps ids apart where both stand in one page.
 #[must_use]
@@ -31,27 +37,38 @@ pub fn partial_html(lab: &str, report: &Report, mode: ChartMode) -> String {
 
 fn whole(record: &RunRecord, reference: Option<&RunRecord>, source: &str, mode: ChartMode) -> String {
     let content = content_html(&record.lab, &record.report, reference, source, mode);
-    format!("<div class=\"lab-report\">{content}{}</div>", environment_html(record))
+    let apart = reference.map_or_else(String::new, |reference| apart_html(record, reference));
+    format!("<div class=\"lab-report\">{content}{}</div>", environment_html(record, &apart))
 }
 
 fn content_html(lab: &str, report: &Report, reference: Option<&RunRecord>, source: &str, mode: ChartMode) -> String {
     let value_head = if reference.is_some() { "Your run" } else { "Value" };
-    let mut html = metrics_html(&report.metrics, reference, value_head);
+    let id = |name: &str| format!("{lab}-{source}-{name}");
+    let mut html = String::new();
     if !report.notes.is_empty() {
         html.push_str("<ul class=\"lab-notes\">");
         for note in &report.notes {
-            html.push_str(&format!("<li>{}</li>", escape(note)));
+            let _ = write!(html, "<li>{}</li>", escape(note));
         }
         html.push_str("</ul>");
     }
+    html.push_str(&more_html(&report.metrics, &id("all")));
+    html.push_str(&metrics_html(&report.metrics, reference, value_head));
     if !report.charts.is_empty() {
         html.push_str("<div class=\"lab-figures\">");
         for chart in &report.charts {
-            html.push_str(&figure_html(chart, &format!("{lab}-{source}-{}", chart.id), mode));
+            html.push_str(&figure_html(chart, &id(&chart.id), mode));
         }
         html.push_str("</div>");
     }
-    report.tables.iter().for_each(|table| html.push_str(&table_html(table)));
+    for table in &report.tables {
+        let whole = table_html(table);
+        html.push_str(&if table.rows.len() > LONG {
+            fold_html("rows", &escape(&id(&table.id)), &escape(&table.title), &whole)
+        } else {
+            whole
+        });
+    }
     html
 }
 
@@ -76,7 +93,7 @@ fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &
     let mut seen = Vec::new();
     families(metrics, &mut seen);
     for family in seen {
-        html.push_str(&family_html(family, heads.len()));
+        html.push_str(&family_html(family, heads.len(), metrics));
         for metric in metrics.iter().filter(|m| m.family == family) {
             html.push_str(&label_html(metric));
             if baseline {
@@ -102,23 +119,40 @@ fn metrics_html(metrics: &[Metric], reference: Option<&RunRecord>, value_head: &
     html
 }
 
-/// One line: the device, named, then what else decides the numbers.
-#[must_use]
-pub fn environment_html(record: &RunRecord) -> String {
+/// In what the reference's setting is another than the run's: its column says nothing about this one.
+fn apart_html(record: &RunRecord, reference: &RunRecord) -> String {
+    let mut setting = setting_words(&reference.params, Some(&record.params));
+    if record.seed != reference.seed {
+        let _ = write!(setting, "seed {}, ", reference.seed);
+    }
+    if setting.is_empty() {
+        return setting;
+    }
+    format!(" The reference has {setting}and all else the same.")
+}
+
+/// `bits 4, scheme affine, `: the whole setting, or what is not so in another.
+fn setting_words(params: &Values, other: Option<&Values>) -> String {
+    let mut setting = String::new();
+    for (name, value) in params {
+        let words = lab_api::value_words(value);
+        // A lab that brings its own file has none to name.
+        if !words.is_empty() && other.is_none_or(|other| other.get(name) != Some(value)) {
+            let _ = write!(setting, "{name} {words}, ");
+        }
+    }
+    setting
+}
+
+/// One line: the device, named, then what else decides the numbers, and `apart`, in what another run differs.
+fn environment_html(record: &RunRecord, apart: &str) -> String {
     let environment = &record.environment;
     let kind = match environment.device.kind {
         DeviceKind::Cpu => "cpu",
         DeviceKind::Webgpu => "webgpu",
     };
     let software = if environment.device.software_adapter { " (software adapter: correct, and slow)" } else { "" };
-    let mut setting = String::new();
-    for (name, value) in &record.params {
-        let words = lab_api::value_words(value);
-        // A lab that brings its own file has none to name.
-        if !words.is_empty() {
-            setting.push_str(&format!("{name} {words}, "));
-        }
-    }
+    let setting = setting_words(&record.params, None);
     let place = match environment.host.as_str() {
         "browser" => "in the browser".to_owned(),
         "native" => format!("natively on {}", environment.platform),
@@ -126,13 +160,14 @@ pub fn environment_html(record: &RunRecord) -> String {
     };
     format!(
         "<p class=\"lab-environment\">Ran on <strong data-device=\"{kind}\">{}{software}</strong>, {}; {} logical cores; \
-         engine {}. Setting: {}seed {}.</p>",
+         engine {}. Setting: {}seed {}.{}</p>",
         escape(&environment.device.name),
         escape(&place),
         environment.cores,
         escape(&environment.engine_version),
         escape(&setting),
-        record.seed
+        record.seed,
+        escape(apart)
     )
 }
 
@@ -140,7 +175,7 @@ pub fn environment_html(record: &RunRecord) -> String {
 mod tests {
     use super::*;
     use crate::table::samples;
-    use lab_api::{Better, DeviceInfo, Environment, Family, Interval, Tolerance};
+    use lab_api::{Better, DeviceInfo, Environment, Family, Interval, Table, Tolerance};
 
     fn metric(id: &str, value: f64, baseline: Option<f64>, unit: &str, kind: Kind, family: Family) -> Metric {
         Metric {
@@ -155,6 +190,7 @@ mod tests {
             interval: None,
             tolerance: None,
             samples: vec![],
+            detail: false,
             help: String::new(),
         }
     }
@@ -216,6 +252,40 @@ mod tests {
         assert!(html.contains("data-metric=\"accuracy.reference\" data-value=\"97.5\""));
         assert!(!html.contains("latency.reference"));
         assert!(html.contains("Measured on another machine"));
+    }
+
+    #[test]
+    fn details_are_folded_within_their_families() {
+        let mut record = record();
+        assert!(!report_html(&record, "run", ChartMode::Canvas).contains("lab-more"));
+        record.report.metrics[1].detail = true;
+        let html = report_html(&record, "run", ChartMode::Canvas);
+        assert!(html.contains("id=\"quantization-run-all-more\"><summary>All numbers</summary>"));
+        // The one of its family takes the head with it; the others stay.
+        assert_eq!(html.matches(" detail\">").count(), 2);
+        assert!(html.contains("<tr class=\"family detail\"><th scope=\"rowgroup\" colspan=\"4\">Memory"));
+    }
+
+    #[test]
+    fn long_tables_are_folded() {
+        let mut record = record();
+        let row = vec![lab_api::Cell::from(1.0)];
+        let table = |rows| Table { id: "t".into(), title: "All <rows>".into(), columns: vec!["A".into()], rows };
+        record.report.tables = vec![table(vec![row.clone(); LONG])];
+        assert!(!report_html(&record, "run", ChartMode::Canvas).contains("lab-rows"));
+        record.report.tables = vec![table(vec![row; LONG + 1])];
+        let html = report_html(&record, "run", ChartMode::Canvas);
+        assert!(html.contains("id=\"quantization-run-t-rows\"><summary>All &lt;rows&gt;</summary>"));
+    }
+
+    #[test]
+    fn a_reference_of_another_setting_is_named() {
+        let (mut mine, reference) = (record(), record());
+        assert!(!run_html(&mine, Some(&reference), ChartMode::Canvas).contains("The reference has"));
+        mine.params.insert("bits".into(), "4".into());
+        mine.seed = 3;
+        let html = run_html(&mine, Some(&reference), ChartMode::Canvas);
+        assert!(html.contains("The reference has bits 8, seed 0, and all else the same."), "{html}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Lab {
 
     /// As [`Self::set_param`], for the seed.
     pub(crate) fn set_seed(self, text: &str) {
-        let link = Link::read(&[], [("seed", text)]);
+        let link = Link::read(&[], &[("seed", text)]);
         match link.problems.first() {
             None => {
                 self.inner().setting.borrow_mut().seed = link.seed;

@@ -44,11 +44,10 @@ impl Lab {
         *inner.charts.borrow_mut() = Rc::new(charts);
         if let Some(area) = self.results() {
             // What the reader has unfolded stays so: in a live lab the next result is a moment away.
-            let open = page::find_all(&area, "details").into_iter().map(|e| e.has_attribute("open"));
-            let open: Vec<bool> = open.collect();
+            let open = page::find_all(&area, "details[open]");
             area.set_inner_html(html);
-            for (details, open) in page::find_all(&area, "details").into_iter().zip(open) {
-                let _ = details.toggle_attribute_with_force("open", open);
+            for details in open {
+                page::set_attribute(&area, &("#".to_owned() + &details.id()), "open", Some(""));
             }
         }
         self.repaint();

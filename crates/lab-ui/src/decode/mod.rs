@@ -73,7 +73,7 @@ fn plain(value: &wasm_bindgen::JsValue) -> Value {
         return Value::from(truth);
     }
     if let Some(array) = value.dyn_ref::<js_sys::Array>() {
-        let mut items = Vec::with_capacity(array.length() as usize);
+        let mut items = Vec::new();
         for i in 0..array.length() {
             items.push(plain(&array.get(i)));
         }
@@ -177,9 +177,8 @@ fn items<'a>(value: &'a Value, wrong: &mut Wrong) -> &'a [Value] {
 
 impl<T: Decode> Decode for Vec<T> {
     fn decode(value: &Value, wrong: &mut Wrong) -> Self {
-        let items = items(value, wrong);
-        let mut list = Self::with_capacity(items.len());
-        for item in items {
+        let mut list = Self::new();
+        for item in items(value, wrong) {
             list.push(T::decode(item, wrong));
         }
         list

@@ -59,7 +59,7 @@ structs! {
     Snapped { at, level; clipped; }
     GridLevel { at, code; zero; }
     Report { metrics; tables, charts, notes; }
-    Metric { id, label, value, unit, better, kind, family; samples, help; baseline, interval, tolerance }
+    Metric { id, label, value, unit, better, kind, family; samples, help, detail; baseline, interval, tolerance }
     Interval { low, high, level;; }
     Tolerance { absolute, why;; }
     Table { id, title, columns, rows;; }
@@ -275,6 +275,7 @@ mod tests {
             tolerance: Some(Tolerance { absolute: 0.1, why: "w".into() }),
             samples: vec![1.0, 1.5],
             help: "h".into(),
+            detail: true,
         };
         let bare = Metric {
             baseline: None,
@@ -282,6 +283,7 @@ mod tests {
             tolerance: None,
             samples: vec![],
             help: String::new(),
+            detail: false,
             ..metric(Family::Scale, Kind::Trained, Better::Neutral)
         };
         let metrics = vec![
