@@ -14,7 +14,12 @@ const KEY: f64 = 30.0;
 
 /// Height that gives each row a readable height.
 pub(crate) fn height(rows: usize) -> f64 {
-    let row = if rows <= 12 { 26.0 } else { (320.0 / rows as f64).max(5.0) };
+    let row = match rows {
+        0..=12 => 26.0,
+        // Room for the name of each.
+        13..=40 => (320.0 / rows as f64).max(14.5),
+        _ => (320.0 / rows as f64).max(5.0),
+    };
     KEY + FOOT + 2.0 * EDGE + row * rows as f64
 }
 

@@ -133,6 +133,8 @@ pub enum Verdict {
     Worse,
     /// It did not change.
     Same,
+    /// The interval of the value holds the baseline: chance may have done it.
+    Unclear,
     /// It changed, and neither way is right.
     Neutral,
 }
@@ -145,6 +147,7 @@ impl Verdict {
             Self::Better => "better",
             Self::Worse => "worse",
             Self::Same => "same",
+            Self::Unclear => "unclear",
             Self::Neutral => "",
         }
     }
@@ -179,6 +182,7 @@ pub fn difference(metric: &Metric) -> Option<Difference> {
     let verdict = match metric.better {
         _ if change == 0.0 => Verdict::Same,
         Better::Neutral => Verdict::Neutral,
+        _ if metric.interval.is_some_and(|of| of.low <= baseline && baseline <= of.high) => Verdict::Unclear,
         Better::Higher if change > 0.0 => Verdict::Better,
         Better::Lower if change < 0.0 => Verdict::Better,
         _ => Verdict::Worse,

@@ -84,8 +84,8 @@ impl Curves {
             chart(
                 "loss",
                 "What does training see?",
-                "Mean loss on the training images in each epoch. The FP32 networks have seen these images many times; the \
-                 rounded ones cannot follow all the way, since each step has to move a weight to another level.",
+                "Mean loss on the training images in each epoch. The FP32 networks have seen these images many times; in \
+                 the rounded ones a step shows only where it moves a weight to another level.",
                 Axis { min: Some(0.0), ..Axis::linear("Loss (nats)") },
                 losses(&self.plain),
                 losses(&self.aware),
@@ -161,7 +161,7 @@ pub(super) fn positions(ptq: &Outcome, aware: &Outcome) -> Chart {
         title: "Where do the weights lie between their levels?".into(),
         caption:
             "Distance of every FP32 weight from the level it is rounded to, in steps of its grid: 0 is on a level, \
-                  0.5 and -0.5 are half way to the next. Clipped weights are left out."
+                  0.5 and −0.5 are half way to the next. Clipped weights are left out."
                 .into(),
         x: Axis::linear("Distance from the level (steps)"),
         y: Axis { min: Some(0.0), ..Axis::linear("Weights (%)") },

@@ -179,11 +179,11 @@ pub(super) fn notes(subject: &Subject, fp32: &[u8], control: &[u8], ptq: &Outcom
         notes.push("The interval of the gain contains zero: at this width rounding afterwards does about as well, without any training.".into());
     }
     let further = subject.change_interval(fp32, control, LEVEL);
-    if further.low <= 0.0 && further.high >= 0.0 {
+    if interval.low > 0.0 && further.low <= 0.0 && further.high >= 0.0 {
         notes.push("Training the FP32 networks on changed their accuracy by no more than chance, so the gain is not one of further training.".into());
     }
     let (qat, ptq) = (weight_sqnr(aware), weight_sqnr(ptq));
-    if gain.points() > 0.0 && qat < ptq + 1.0 {
+    if interval.low > 0.0 && qat < ptq + 1.0 {
         notes.push("The weights are rounded about as coarsely as before: training did not make the error small, it made the network right in spite of it.".into());
     }
     notes

@@ -245,16 +245,18 @@ pub(super) fn images(subject: &Subject, baseline: &Baseline, outcome: &Outcome) 
         Image {
             label: format!("{}: {answer}", name(subject.images.labels[i])),
             pixels: subject.images.image(i).iter().map(|pixel| (255.0 * pixel) as u8).collect(),
-            marked: fp32 != quantized,
+            marked: fp32 == subject.images.labels[i] && quantized != fp32,
         }
     };
     let caption = match flips {
         0 => "No image flipped: these came nearest to it, in brackets the class they nearly became.".to_owned(),
-        n if n > PICTURES.1 => format!("{} of the {} images that flipped.", PICTURES.1, thousands(n)),
+        n if n > PICTURES.1 => {
+            format!("{} of the {} images that flipped. Marked: right in FP32, wrong now.", PICTURES.1, thousands(n))
+        }
         n if n < PICTURES.0 => format!(
-            "Marked: all {n} that flipped; then those that came nearest to it, in brackets the class they nearly became."
+            "First all {n} that flipped, marked where FP32 was right; then those that came nearest to it, in brackets the class they nearly became."
         ),
-        n => format!("All {n} images that flipped."),
+        n => format!("All {n} images that flipped. Marked: right in FP32, wrong now."),
     };
     Chart {
         id: "flips".into(),

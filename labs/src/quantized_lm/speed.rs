@@ -181,11 +181,11 @@ impl Speed {
         let ridge = self.roof.ridge();
         let [fp32, packed] = self.work.map(Work::intensity);
         vec![
-            format!("On this device {}; {}.", what("decode", &self.decode), what("prefill", &self.prefill)),
+            format!("On the device named below {}; {}.", what("decode", &self.decode), what("prefill", &self.prefill)),
             format!(
-                "The ridge of this device is at {ridge:.1} operations per byte; a decode step has {fp32:.2} in FP32 and \
-                 {packed:.2} packed. Below the ridge bytes decide, unless a cache holds the model: this one \
-                 has {:.1} MB in FP32.",
+                "Its ridge is at {ridge:.1} operations per byte; a decode step has {fp32:.2} in FP32 and \
+                 {packed:.2} packed. Below the ridge bytes decide, unless a cache holds what a step \
+                 reads: {:.1} MB in FP32.",
                 self.work[0].bytes as f64 * 1e-6
             ),
         ]

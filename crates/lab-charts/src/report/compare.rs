@@ -20,7 +20,7 @@ pub fn compare_html(cpu: &RunRecord, gpu: &RunRecord) -> String {
     } else {
         html.push_str(APART);
     }
-    html + &environment_html(cpu, "") + &environment_html(gpu, "") + "</div>"
+    html + &environment_html(cpu) + &environment_html(gpu) + "</div>"
 }
 
 /// Stands above the two settings.

@@ -106,7 +106,7 @@ pub(super) fn class_of(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Better => " good",
         Verdict::Worse => " bad",
-        Verdict::Same | Verdict::Neutral => "",
+        Verdict::Same | Verdict::Unclear | Verdict::Neutral => "",
     }
 }
 
@@ -123,7 +123,9 @@ pub(super) fn difference_html(metric: &Metric) -> String {
     let content = match difference.verdict {
         Verdict::Neutral => number,
         Verdict::Same => format!("<span data-metric=\"{id}.difference\" data-value=\"0\">{word}</span>"),
-        Verdict::Better | Verdict::Worse => format!("{number} <span class=\"verdict\">{word}</span>"),
+        Verdict::Better | Verdict::Worse | Verdict::Unclear => {
+            format!("{number} <span class=\"verdict\">{word}</span>")
+        }
     };
     format!("<td class=\"num{class}\" data-label=\"Difference\">{content}</td>")
 }

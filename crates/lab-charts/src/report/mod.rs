@@ -32,16 +32,22 @@ pub fn run_html(record: &RunRecord, reference: Option<&RunRecord>, mode: ChartMo
 /// What is known in the middle of a run of this lab: metrics, charts and tables without an environment.
 #[must_use]
 pub fn partial_html(lab: &str, report: &Report, mode: ChartMode) -> String {
-    format!("<div class=\"lab-report\">{}</div>", content_html(lab, report, None, "run", mode))
+    format!("<div class=\"lab-report\">{}</div>", content_html(lab, report, (None, ""), "run", mode))
 }
 
 fn whole(record: &RunRecord, reference: Option<&RunRecord>, source: &str, mode: ChartMode) -> String {
-    let content = content_html(&record.lab, &record.report, reference, source, mode);
     let apart = reference.map_or_else(String::new, |reference| apart_html(record, reference));
-    format!("<div class=\"lab-report\">{content}{}</div>", environment_html(record, &apart))
+    let content = content_html(&record.lab, &record.report, (reference, &apart), source, mode);
+    format!("<div class=\"lab-report\">{content}{}</div>", environment_html(record))
 }
 
-fn content_html(lab: &str, report: &Report, reference: Option<&RunRecord>, source: &str, mode: ChartMode) -> String {
+fn content_html(
+    lab: &str,
+    report: &Report,
+    (reference, apart): (Option<&RunRecord>, &str),
+    source: &str,
+    mode: ChartMode,
+) -> String {
     let value_head = if reference.is_some() { "Your run" } else { "Value" };
     let id = |name: &str| format!("{lab}-{source}-{name}");
     let mut html = String::new();
@@ -52,6 +58,7 @@ fn content_html(lab: &str, report: &Report, reference: Option<&RunRecord>, sourc
         }
         html.push_str("</ul>");
     }
+    html.push_str(apart);
     html.push_str(&more_html(&report.metrics, &id("all")));
     html.push_str(&metrics_html(&report.metrics, reference, value_head));
     if !report.charts.is_empty() {
@@ -128,7 +135,7 @@ fn apart_html(record: &RunRecord, reference: &RunRecord) -> String {
     if setting.is_empty() {
         return setting;
     }
-    format!(" The reference has {setting}and all else the same.")
+    format!("<p class=\"lab-note\">The reference has {}and all else the same.</p>", escape(&setting))
 }
 
 /// `bits 4, scheme affine, `: the whole setting, or what is not so in another.
@@ -144,8 +151,8 @@ fn setting_words(params: &Values, other: Option<&Values>) -> String {
     setting
 }
 
-/// One line: the device, named, then what else decides the numbers, and `apart`, in what another run differs.
-fn environment_html(record: &RunRecord, apart: &str) -> String {
+/// One line: the device, named, then what else decides the numbers.
+fn environment_html(record: &RunRecord) -> String {
     let environment = &record.environment;
     let kind = match environment.device.kind {
         DeviceKind::Cpu => "cpu",
@@ -160,14 +167,13 @@ fn environment_html(record: &RunRecord, apart: &str) -> String {
     };
     format!(
         "<p class=\"lab-environment\">Ran on <strong data-device=\"{kind}\">{}{software}</strong>, {}; {} logical cores; \
-         engine {}. Setting: {}seed {}.{}</p>",
+         engine {}. Setting: {}seed {}.</p>",
         escape(&environment.device.name),
         escape(&place),
         environment.cores,
         escape(&environment.engine_version),
         escape(&setting),
-        record.seed,
-        escape(apart)
+        record.seed
     )
 }
 
