@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
 };
 
 use pulldown_cmark::Event;
@@ -179,7 +180,7 @@ impl<'a> Page<'a> {
                 Err(message) => report(&message, tex.trim(), None),
             },
             BlockKind::Math { tex } => match self.book.caches.formulas.render(tex, false) {
-                Ok(mathml) => edits.push(Edit { range: block.range.clone(), text: crate::html::inline_safe(&mathml) }),
+                Ok(mathml) => edits.push(formula_edit(source, &block.range, &crate::html::inline_safe(&mathml))),
                 Err(message) => report(&message, &format!("${tex}$"), None),
             },
             BlockKind::Fence { language, attrs, code } => {
@@ -387,4 +388,15 @@ fn equation(mathml: &str, block: &Block, number: Option<&str>) -> String {
         id_attr(block.label.as_deref()),
         one_line(mathml)
     )
+}
+
+/// A formula in a line, kept together with the mark that follows it: browsers may break on either side of a formula, and no
+/// line begins with a full stop.
+fn formula_edit(source: &Source, range: &Range<usize>, mathml: &str) -> Edit {
+    let rest = &source.text[range.end..];
+    let after = rest.find(|c: char| !".,;:!?)".contains(c)).unwrap_or(rest.len());
+    let (marks, range) = (&rest[..after], range.start..range.end + after);
+    let text =
+        if marks.is_empty() { mathml.to_owned() } else { format!("<span class=\"glue\">{mathml}{marks}</span>") };
+    Edit { range, text }
 }
