@@ -194,7 +194,7 @@ pub fn difference(metric: &Metric) -> Option<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab_api::{Family, Kind};
+    use lab_api::{Family, Interval, Kind};
 
     #[test]
     fn numbers_by_unit() {
@@ -283,5 +283,11 @@ mod tests {
         assert_eq!(from_zero.text, "+4");
         let ratio = difference(&metric(6.4, 1.0, "×", Better::Higher)).expect("has a baseline");
         assert_eq!((ratio.text.as_str(), ratio.verdict), ("", Verdict::Better));
+        // What chance may have done is no verdict.
+        let interval = |low, high| Some(Interval { low, high, level: 0.95 });
+        let latency = metric(9.0, 10.0, "ms", Better::Lower);
+        let verdict = |interval| difference(&Metric { interval, ..latency.clone() }).map(|found| found.verdict);
+        assert_eq!(verdict(interval(8.0, 10.5)), Some(Verdict::Unclear));
+        assert_eq!(verdict(interval(8.0, 9.5)), Some(Verdict::Better));
     }
 }
