@@ -139,7 +139,7 @@ fn interval_html(metric: &Metric) -> String {
         format!("<span data-metric=\"{id}.{part}\" data-value=\"{value}\">{text}</span>")
     };
     format!(
-        "<span class=\"interval\">{}\u{a0}%: {} to {}</span>",
+        "<span class=\"interval\">{}\u{a0}%: {}\u{a0}to\u{a0}{}</span>",
         (interval.level * 100.0).round(),
         end("low", interval.low),
         end("high", interval.high)
