@@ -8,6 +8,7 @@ mod counts;
 mod cross_validated;
 pub mod data;
 mod device;
+pub mod fit;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
 mod host;
@@ -24,8 +25,8 @@ pub mod report;
 pub mod stats;
 pub mod subject;
 pub mod tensor_file;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "schema"))]
+pub mod testing;
 pub mod train;
 pub mod training;
 pub mod weights;

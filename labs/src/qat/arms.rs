@@ -12,7 +12,7 @@ use lab_kit::{
 
 use super::{
     figures::Curves,
-    fit::{Aware, Plain, Trainable, first_loss, fit},
+    fit::{Aware, Plain},
     model::{Parameters, Quantizers, Range, post_training},
 };
 

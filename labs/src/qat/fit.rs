@@ -1,36 +1,8 @@
-//! One training loop for both arms: quantized on the way forward, or not. Nothing else differs.
+//! The two arms of the comparison, as the kit's training loop takes them: quantized on the way forward, or not.
 
-use lab_api::LabError;
-use lab_kit::{
-    Context,
-    burn::{
-        module::Module,
-        optim::{GradientsParams, ModuleOptimizer},
-        tensor::{Int, Tensor, TensorData},
-    },
-    data::Images,
-    mlp::{Mlp, read},
-    ops::{adamw, cross_entropy},
-    train::{Training, half_cosine},
-};
-use rand::{Rng, seq::SliceRandom};
+use lab_kit::{burn::{module::Module, tensor::Tensor}, fit::Trainable, mlp::Mlp};
 
 use super::model::{Parameters, Quantizers, plain_forward};
-
-/// A network in training.
-pub trait Trainable: Sized {
-    /// What the optimizer changes.
-    type Parameters: Module;
-    /// Those parameters.
-    fn parameters(&self) -> &Self::Parameters;
-    /// The same network with parameters changed.
-    #[must_use]
-    fn map(self, change: impl FnOnce(Self::Parameters) -> Self::Parameters) -> Self;
-    /// Logits `[batch, classes]` of pixels `[batch, pixels]` while training.
-    fn forward(&mut self, pixels: Tensor<2>) -> Tensor<2>;
-    /// The same without leaving traces: no gradient, no range that moves.
-    fn judge(&self, pixels: Tensor<2>) -> Tensor<2>;
-}
 
 /// Trained in FP32: the control.
 #[derive(Debug, Clone)]
@@ -77,159 +49,27 @@ impl Trainable for Aware {
     }
 }
 
-/// The optimizer of both arms: AdamW as in the training that shipped the weights.
-#[must_use]
-pub fn optimizer(how: &Training) -> ModuleOptimizer {
-    adamw(how.weight_decay)
-}
-
-// ANCHOR: step
-/// One step of training on a batch: forward, loss, backward, update. The weights that are updated are the FP32 ones.
-pub fn step<T: Trainable>(
-    mut network: T,
-    optimizer: &mut ModuleOptimizer,
-    (pixels, labels): (Tensor<2>, Tensor<1, Int>),
-    learning_rate: f64,
-) -> (T, Tensor<1>) {
-    let logits = network.forward(pixels);
-    let loss = cross_entropy(logits, labels);
-    let gradients = GradientsParams::from_grads(loss.backward(), network.parameters());
-    (network.map(|parameters| optimizer.step(learning_rate, parameters, gradients)), loss.inner())
-}
-// ANCHOR_END: step
-
-/// Pixels and labels of these images, where training can follow them.
-#[must_use]
-pub fn batch(all: &Images, images: &[usize], cx: &Context) -> (Tensor<2>, Tensor<1, Int>) {
-    let device = cx.device.clone().autodiff();
-    let pixels = TensorData::new(all.gather(images), [images.len(), all.pixels_each()]);
-    let labels: Vec<i32> = images.iter().map(|i| i32::from(all.labels[*i])).collect();
-    (Tensor::from_data(pixels, &device), Tensor::from_data(TensorData::new(labels, [images.len()]), &device))
-}
-
-/// The loss of the first step of [`fit`]: of the network as training finds it, so that devices that start alike agree in it.
-///
-/// # Errors
-/// [`LabError::Device`] when the device fails.
-pub async fn first_loss<T: Trainable>(
-    network: T,
-    (all, images): (&Images, &[usize]),
-    how: &Training,
-    rng: &mut impl Rng,
-    cx: &Context,
-) -> Result<f64, LabError> {
-    let mut order = images.to_vec();
-    order.shuffle(rng);
-    order.truncate(how.batch.max(1));
-    let (_, loss) = step(network, &mut optimizer(how), batch(all, &order, cx), 0.0);
-    Ok(read(loss).await?.first().copied().map_or(f64::NAN, f64::from))
-}
-
-/// Steps between two readings of the loss: a reading waits for the device, so not at every step; but a GPU in a browser
-/// takes any number of steps without ever saying that it is behind, so not never.
-const READ_EVERY: usize = 8;
-/// Milliseconds of work after which the page gets its turn.
-const BREATHE_MS: f64 = 15.0;
-
-/// Trains on `images`, in an order drawn from `rng`; the learning rate falls to zero along a half cosine. After each epoch
-/// `watch` gets how many are done, the mean loss of the epoch, and the network.
-///
-/// # Errors
-/// What `watch` returns, [`LabError::Device`] when the device fails, [`LabError::Cancelled`].
-pub async fn fit<T: Trainable>(
-    mut network: T,
-    (digits, images): (&Images, &[usize]),
-    how: &Training,
-    rng: &mut impl Rng,
-    cx: &Context,
-    mut watch: impl AsyncFnMut(usize, f64, &T) -> Result<(), LabError>,
-) -> Result<T, LabError> {
-    let mut optimizer = optimizer(how);
-    let mut order = images.to_vec();
-    let steps = order.len().div_ceil(how.batch.max(1));
-    let (mut done, mut last_breath) = (0, cx.now_ms());
-    for epoch in 0..how.epochs {
-        order.shuffle(rng);
-        let (mut sum, mut unread) = (0.0, Vec::new());
-        for (i, images) in order.chunks(how.batch.max(1)).enumerate() {
-            let part = done as f64 / (how.epochs * steps) as f64;
-            let rate = how.learning_rate * half_cosine(part);
-            let (stepped, loss) = step(network, &mut optimizer, batch(digits, images, cx), rate);
-            network = stepped;
-            unread.push(loss);
-            done += 1;
-            if unread.len() == READ_EVERY || i + 1 == steps {
-                sum += read(Tensor::cat(std::mem::take(&mut unread), 0)).await?.iter().sum::<f32>();
-            }
-            if cx.now_ms() - last_breath > BREATHE_MS {
-                cx.checkpoint().await?;
-                last_breath = cx.now_ms();
-            }
-        }
-        let loss = f64::from(sum) / steps.max(1) as f64;
-        if !loss.is_finite() {
-            let why = format!("the loss became {loss} in epoch {}; choose a smaller learning rate", epoch + 1);
-            return Err(LabError::Refused { why });
-        }
-        watch(epoch + 1, loss, &network).await?;
-    }
-    Ok(network)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, rc::Rc};
+    use std::rc::Rc;
 
-    use lab_api::{AssetRef, DeviceChoice, Report};
     use lab_kit::{
-        Host, HostInfo, LocalBoxFuture,
-        mlp::MlpWeights,
-        open_device,
+        Context,
+        burn::tensor::TensorData,
+        data::Images,
+        fit::fit,
+        mlp::{MlpWeights, read},
         quant::{Granularity, Scheme, Settings, signal_and_noise},
         rng,
+        testing::{FakeClock, ready as now},
+        train::Training,
     };
 
     use super::*;
     use crate::registry::qat::model::{Range, post_training};
 
-    /// A host without files, for runs that need none. Its clock moves whenever it is read.
-    #[derive(Default)]
-    struct Nowhere(Cell<f64>);
-
-    impl Host for Nowhere {
-        fn fetch(&self, _: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
-            Box::pin(async { Err("there are no files".to_owned()) })
-        }
-        fn now_ms(&self) -> f64 {
-            self.0.set(self.0.get() + 0.01);
-            self.0.get()
-        }
-        fn yield_now(&self) -> LocalBoxFuture<'_, ()> {
-            Box::pin(async {})
-        }
-        fn cancelled(&self) -> bool {
-            false
-        }
-        fn progress(&self, _: &str, _: f64) {}
-        fn publish(&self, _: &Report) {}
-        fn info(&self) -> HostInfo {
-            let word = String::new;
-            HostInfo { host: word(), platform: word(), cores: 1, engine_version: word() }
-        }
-    }
-
-    /// Flex never really waits: one poll suffices.
-    fn now<T>(future: impl Future<Output = T>) -> T {
-        let mut future = std::pin::pin!(future);
-        match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
-            std::task::Poll::Ready(value) => value,
-            std::task::Poll::Pending => panic!("the CPU device waited"),
-        }
-    }
-
     fn context() -> Context {
-        let device = now(open_device(DeviceChoice::Cpu)).expect("the CPU is always there");
-        Context::new(device, 0, Vec::new(), Rc::<Nowhere>::default())
+        lab_kit::testing::context(Rc::new(FakeClock::new(0.01)))
     }
 
     fn digits() -> Images {
@@ -325,37 +165,5 @@ mod tests {
             assert!(losses[7] < 0.9 * losses[0], "{range:?} {losses:?}");
             assert_eq!(losses, run(range));
         }
-    }
-
-    #[test]
-    fn the_first_loss_is_that_of_the_first_step() {
-        let (cx, digits) = (context(), digits());
-        let images: Vec<usize> = (0..200).collect();
-        let network = MlpWeights::init(&[64, 10], &mut rng(0, "weights"));
-        let plain = || Plain(Mlp::new(&network, &cx.device.clone().autodiff()));
-        // One step an epoch: what the first epoch reports is the loss of its only step.
-        let how = Training { epochs: 1, batch: images.len(), ..Training::default() };
-        let mut reported = 0.0;
-        let watch = async |_, loss, _: &Plain| {
-            reported = loss;
-            Ok(())
-        };
-        now(fit(plain(), (&digits, &images), &how, &mut rng(0, "order"), &cx, watch)).expect("trains");
-        let first = now(first_loss(plain(), (&digits, &images), &how, &mut rng(0, "order"), &cx)).expect("runs");
-        assert!(first > 0.0 && (first - reported).abs() < 1e-6, "{first} {reported}");
-        let part = Training { batch: 16, ..how };
-        let other = now(first_loss(plain(), (&digits, &images), &part, &mut rng(0, "order"), &cx)).expect("runs");
-        assert!((other - first).abs() > 1e-6, "sixteen images have another loss than all");
-    }
-
-    #[test]
-    fn a_diverging_training_is_refused_with_a_remedy() {
-        let (cx, digits) = (context(), digits());
-        let how = Training { epochs: 3, learning_rate: f64::INFINITY, ..Training::default() };
-        let network =
-            Plain(Mlp::new(&MlpWeights::init(&[64, 10], &mut rng(0, "weights")), &cx.device.clone().autodiff()));
-        let images: Vec<usize> = (0..128).collect();
-        let result = now(fit(network, (&digits, &images), &how, &mut rng(0, "order"), &cx, async |_, _, _| Ok(())));
-        assert!(result.expect_err("refused").to_string().contains("smaller learning rate"));
     }
 }

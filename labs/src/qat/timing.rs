@@ -13,7 +13,7 @@ use lab_kit::{
 
 use super::{
     arms::{Arm, Outcome},
-    fit::{Plain, Trainable, batch, optimizer, step},
+    fit::Plain,
 };
 
 /// Confidence of every interval.
