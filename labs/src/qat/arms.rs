@@ -4,6 +4,7 @@ use lab_api::{LabError, Report};
 use lab_kit::{
     Context,
     burn::tensor::{Tensor, TensorData},
+    fit::{Trainable, first_loss, fit},
     mlp::{Mlp, MlpWeights, read},
     quant::{QuantizedMlp, Settings},
     subject::Subject,

@@ -1,6 +1,10 @@
 //! The two arms of the comparison, as the kit's training loop takes them: quantized on the way forward, or not.
 
-use lab_kit::{burn::{module::Module, tensor::Tensor}, fit::Trainable, mlp::Mlp};
+use lab_kit::{
+    burn::{module::Module, tensor::Tensor},
+    fit::Trainable,
+    mlp::Mlp,
+};
 
 use super::model::{Parameters, Quantizers, plain_forward};
 

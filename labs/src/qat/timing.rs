@@ -3,6 +3,7 @@
 use lab_api::{Axis, Chart, ChartBody, DeviceKind, Family, Interval, LabError, Metric, Series};
 use lab_kit::{
     Context,
+    fit::{Trainable, batch, optimizer, step},
     measure::{Pair, peak_bytes, peak_gflops, side_by_side},
     mlp::{Mlp, read},
     report::{MetricExt, metric, thousands},
