@@ -25,7 +25,7 @@ struct Group {
 }
 
 const GROUPS: &[Group] = &[
-    Group { name: "commands", words: &["--package", "xtask"] },
+    Group { name: "commands", words: &["--package", "xtask", "--package", "source-paths"] },
     Group { name: "contract", words: &["--package", "lab-api", "--features", "lab-api/schema"] },
     Group {
         name: "data",

@@ -11,8 +11,11 @@ pub struct Reference {
     pub lab: String,
     /// The command that made this file.
     pub command: String,
-    /// Hash of lab, kit and lock file it was made from; `check` compares it.
+    /// Hash of the code, crates and assets that the default run was made from; `check` compares it.
     pub source_hash: String,
+    /// The same of the study, which is renewed less often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub study_hash: Option<String>,
     /// The lab's parameters.
     pub params: Vec<ParamSpec>,
     /// The report of the default parameters, seed 0, on the CPU.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lab_api::DeviceChoice;
 use lab_cli::{
-    BenchOptions, Problem, RunOptions, TrainOptions, bench, list, new_lab, reference, registry, root, run,
+    BenchOptions, Problem, RunOptions, Task, TrainOptions, bench, list, new_lab, reference, registry, root, run,
     time_hot_paths, train,
 };
 
@@ -37,6 +37,12 @@ enum Command {
         /// Run the study too. This is the default; `--study false` keeps the committed one.
         #[arg(long, num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
         study: bool,
+        /// Run the default of each stale lab again, and renew its hash where no number moved.
+        #[arg(long, conflicts_with = "check")]
+        confirm: bool,
+        /// With --confirm: the study would give the same too, since code was only moved. Say why in the commit.
+        #[arg(long, requires = "confirm")]
+        vouch: bool,
     },
     /// Train the weights that labs ship with, and record them in assets/manifest.toml.
     Train(TrainOptions),
@@ -82,7 +88,14 @@ fn dispatch(command: Command) -> Result<(), Problem> {
     match command {
         Command::List { json } => list(&root, json),
         Command::Run(options) => run(&root, &options),
-        Command::Reference { id, check, study } => reference(&root, id.as_deref(), check, study),
+        Command::Reference { id, check, study, confirm, vouch } => {
+            let task = match (check, confirm) {
+                (true, _) => Task::Check,
+                (_, true) => Task::Confirm { vouch },
+                _ => Task::Make { study },
+            };
+            reference(&root, id.as_deref(), task)
+        }
         Command::Train(options) => train(&root, &options),
         Command::Registry { check } => registry(&root, check),
         Command::NewLab { name } => new_lab(&root, &name),

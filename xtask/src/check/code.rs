@@ -4,7 +4,6 @@ use std::path::{Component, Path};
 
 use proc_macro2::{TokenStream, TokenTree};
 
-use super::paths;
 use crate::step::Steps;
 use crate::workspace::{Workspace, files_under, has_extension};
 
@@ -81,7 +80,7 @@ fn knows_another_lab(file: &str, inside: &Path, code: TokenStream, labs: &[Strin
     let (package, registry) = LABS;
     let module: Vec<&str> = [registry].into_iter().chain(module.iter().map(String::as_str)).collect();
     let mut found = Vec::new();
-    for paths::Named { line, path } in paths::named(code.clone(), package, &module) {
+    for source_paths::Named { line, path } in source_paths::named(code.clone(), package, &module) {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         match path.as_slice() {
             [first, second, ..] if *first == registry && second == own => {}

@@ -3,7 +3,6 @@
 mod code;
 mod lints;
 pub(crate) mod names;
-mod paths;
 mod trees;
 
 use std::process::ExitCode;

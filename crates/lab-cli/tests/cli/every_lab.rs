@@ -6,7 +6,7 @@ use lab_api::{
     AssetRef, ChoiceOption, DeviceChoice, Family, Kind, LabError, LabMeta, Metric, ParamKind, Reference, Report,
     RunRecord, Values,
 };
-use lab_cli::{Manifest, NativeHost, Show, folder, params_text, reference, root, run_entry};
+use lab_cli::{Manifest, NativeHost, Show, Task, folder, params_text, reference, root, run_entry};
 use lab_kit::{Host, HostInfo, LabEntry, LocalBoxFuture, measure::MemoryReading};
 use labs::registry::ALL;
 use serde_json::Value;
@@ -90,7 +90,7 @@ fn generated_files_match_their_sources() {
     for entry in ALL {
         assert_eq!(entry.params_json, params_text(entry).expect("specs"), "{}: cargo xtask reference", entry.id);
     }
-    reference(&checkout(), None, true, true).expect("references are fresh");
+    reference(&checkout(), None, Task::Check).expect("references are fresh");
 }
 
 #[test]

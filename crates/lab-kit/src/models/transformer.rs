@@ -489,8 +489,15 @@ mod tests {
         let mut cache = KvCache::new(&config, 1, 16, &cx.device).expect("fits");
         let step = async || model.extend(tokens, &mut cache).map(drop);
         let peak = ready(peak_bytes(&cx, step)).expect("fits").1.expect("counted");
-        // A megabyte is what Burn's product of small matrices works in, whatever the sizes here.
-        assert!(peak < largest / 4, "{peak} of {largest}");
+        // Burn's product of small matrices, as attention's are, works in an area that grows with the processor's caches: one
+        // megabyte on some, over two on others. It is measured here, on scores of the same shape.
+        let queries = Tensor::<4>::ones([1, config.heads, 4, config.head_channels()], &cx.device);
+        let scores = async || {
+            let product = queries.clone().matmul(queries.clone().transpose());
+            read(product.reshape([16 * config.heads])).await.map(drop)
+        };
+        let work_area = ready(peak_bytes(&cx, scores)).expect("fits").1.expect("counted");
+        assert!(peak < work_area + largest / 4, "{peak} of {largest}, beside {work_area}");
     }
 
     #[test]

@@ -1,31 +1,82 @@
-//! The paths that Rust code names inside its own package, resolved from the package's root: `super::super::qat`, a group of a
+//! The paths that Rust code names: as written, or resolved from its package's root, where `super::super::qat`, a group of a
 //! `use` and `crate::registry::qat` are the same place, whatever the spelling.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, TokenTree};
+
+pub use proc_macro2::TokenStream;
 
 /// A path of the own package, as in `["registry", "qat", "Arm"]`; `*` stands for all of a module.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    pub(super) line: usize,
-    pub(super) path: Vec<String>,
+pub struct Named {
+    /// Where it stands.
+    pub line: usize,
+    /// From the package's root.
+    pub path: Vec<String>,
+}
+
+/// A path as it is written, groups of a `use` taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Where it stands.
+    pub line: usize,
+    /// The module that it stands in, from the package's root.
+    pub module: Vec<String>,
+    /// The path; `*` stands for all of a module.
+    pub path: Vec<String>,
+    /// The name under which a `pub use` offers it to others.
+    pub offered_as: Option<String>,
 }
 
 /// Every path in `code` that begins at the package's root (`crate` or its `package` name) or relative to `module`, the path
 /// of the module that the code is the body of. A name that was imported begins where its import did, so imports show it.
-pub(super) fn named(code: TokenStream, package: &str, module: &[&str]) -> Vec<Named> {
-    let mut walk = Walk { package, module: module.iter().map(|name| (*name).to_owned()).collect(), found: Vec::new() };
+#[must_use]
+pub fn named(code: TokenStream, package: &str, module: &[&str]) -> Vec<Named> {
+    written(code, module).iter().filter_map(|written| written.from_root(package)).collect()
+}
+
+/// Every path in `code`, the body of `module`.
+#[must_use]
+pub fn written(code: TokenStream, module: &[&str]) -> Vec<Written> {
+    let module = module.iter().map(|name| (*name).to_owned()).collect();
+    let mut walk = Walk { module, public: false, found: Vec::new() };
     walk.code(code);
     walk.found
 }
 
-struct Walk<'a> {
-    package: &'a str,
-    /// Where the walk is: inline modules are entered and left.
-    module: Vec<String>,
-    found: Vec<Named>,
+impl Written {
+    /// The same from the root of its package, if it is a path of this one.
+    #[must_use]
+    pub fn from_root(&self, package: &str) -> Option<Named> {
+        let (first, rest) = self.path.split_first()?;
+        let mut whole = match first.as_str() {
+            "crate" => Vec::new(),
+            name if name == package => Vec::new(),
+            "self" | "super" => self.module.clone(),
+            _ => return None,
+        };
+        if first == "super" {
+            whole.pop();
+        }
+        for name in rest {
+            match name.as_str() {
+                "self" => {}
+                "super" => drop(whole.pop()),
+                name => whole.push(name.trim_start_matches("r#").to_owned()),
+            }
+        }
+        Some(Named { line: self.line, path: whole })
+    }
 }
 
-impl Walk<'_> {
+struct Walk {
+    /// Where the walk is: inline modules are entered and left.
+    module: Vec<String>,
+    /// It is inside of a `pub use`.
+    public: bool,
+    found: Vec<Written>,
+}
+
+impl Walk {
     fn code(&mut self, code: TokenStream) {
         let tokens: Vec<TokenTree> = code.into_iter().collect();
         let mut rest = &tokens[..];
@@ -36,7 +87,18 @@ impl Walk<'_> {
                     after
                 }
                 TokenTree::Ident(word) if word == "use" => self.tree(after, &[]),
-                TokenTree::Ident(word) if word == "pub" => after_visibility(after),
+                TokenTree::Ident(word) if word == "pub" => {
+                    let after = after_visibility(after);
+                    match after {
+                        [TokenTree::Ident(word), after @ ..] if word == "use" => {
+                            self.public = true;
+                            let after = self.tree(after, &[]);
+                            self.public = false;
+                            after
+                        }
+                        _ => after,
+                    }
+                }
                 TokenTree::Ident(word) if word == "mod" => self.module(after),
                 TokenTree::Ident(_) if after_colons(after).is_some() => self.path(rest),
                 _ => after,
@@ -65,7 +127,7 @@ impl Walk<'_> {
                 None => break,
             }
         }
-        self.note(line, &path);
+        self.note(line, path, None);
         tokens
     }
 
@@ -99,35 +161,21 @@ impl Walk<'_> {
                 None => break,
             }
         }
-        self.note(line, &path);
-        if let [TokenTree::Ident(word), TokenTree::Ident(_), after @ ..] = tokens
+        if let [TokenTree::Ident(word), TokenTree::Ident(other), after @ ..] = tokens
             && word == "as"
         {
+            self.note(line, path, Some(other.to_string()));
             return after;
         }
+        self.note(line, path, None);
         tokens
     }
 
-    /// Keeps a path if it is one of this package.
-    fn note(&mut self, line: usize, path: &[String]) {
-        let Some((first, rest)) = path.split_first() else { return };
-        let mut whole = match first.as_str() {
-            "crate" => Vec::new(),
-            package if package == self.package => Vec::new(),
-            "self" | "super" => self.module.clone(),
-            _ => return,
-        };
-        if first == "super" {
-            whole.pop();
-        }
-        for name in rest {
-            match name.as_str() {
-                "self" => {}
-                "super" => drop(whole.pop()),
-                name => whole.push(name.trim_start_matches("r#").to_owned()),
-            }
-        }
-        self.found.push(Named { line, path: whole });
+    fn note(&mut self, line: usize, path: Vec<String>, renamed: Option<String>) {
+        // `{self}` at the end of a group offers the module before it.
+        let own = |path: &[String]| path.iter().rev().find(|name| *name != "self").cloned();
+        let offered_as = if self.public { renamed.or_else(|| own(&path)) } else { None };
+        self.found.push(Written { line, module: self.module.clone(), path, offered_as });
     }
 }
 
@@ -167,5 +215,16 @@ mod tests {
         let shown: Vec<String> =
             found.iter().map(|named| format!("{} {}", named.line, named.path.join("::"))).collect();
         assert_eq!(shown, ["1 top::a", "1 top::a::b", "1 top::d::*", "3 top::here::g", "5 x::y", "5 top::here::z"]);
+    }
+
+    #[test]
+    fn what_a_module_offers_is_told_apart_from_what_it_uses() {
+        let text = "pub use a::{B, c::D as E}; use f::G; pub(crate) use h::*; pub mod i; fn j() { k::l(); }";
+        let found = written(text.parse().expect("Rust"), &["m"]);
+        let shown: Vec<String> = found
+            .iter()
+            .map(|path| format!("{} {}", path.path.join("::"), path.offered_as.as_deref().unwrap_or("-")))
+            .collect();
+        assert_eq!(shown, ["a::B B", "a::c::D E", "f::G -", "h::* *", "k::l -"]);
     }
 }
