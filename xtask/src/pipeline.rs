@@ -101,6 +101,23 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
+/// Begins to compile what readers get beside the steps to come. Linking an engine keeps one core busy for minutes, and the
+/// profiles of artifacts have folders of their own, so that cargo lets others work meanwhile.
+pub(crate) fn begin_bundles(workspace: &Workspace, steps: &mut Steps, gpu: bool) -> anyhow::Result<()> {
+    wasm_target(workspace, steps)?;
+    let mut bundles = vec![Bundle::Ui, Bundle::Cpu];
+    if gpu && has_gpu_engine(workspace)? {
+        // The longest first.
+        bundles.insert(0, Bundle::Gpu);
+    }
+    let command = |bundle: &Bundle| {
+        let (words, _) = bundle.build(workspace, Grade::Reader);
+        workspace.cargo(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    steps.begin_beside(bundles.iter().map(command).collect());
+    Ok(())
+}
+
 /// Everything a reader gets, in `out`.
 pub(crate) fn build_site(
     workspace: &Workspace,
@@ -110,6 +127,10 @@ pub(crate) fn build_site(
     base_url: Option<&str>,
 ) -> anyhow::Result<()> {
     wasm_target(workspace, steps)?;
+    // Tools first: they are compiled while what was begun beside goes on.
+    tool(workspace, steps, "wasm-bundle")?;
+    let builder = site_builder(workspace, steps)?;
+    steps.join();
     let pkg = workspace.target.join("pkg");
     for bundle in [Bundle::Ui, Bundle::Cpu] {
         build_bundle(workspace, steps, bundle, Grade::Reader, &pkg)?;
@@ -119,7 +140,6 @@ pub(crate) fn build_site(
     } else {
         forget(&pkg, Bundle::Gpu)?;
     }
-    let builder = site_builder(workspace, steps)?;
     let mut command = Command::new(builder);
     command.current_dir(&workspace.root).args(["build", "--release", "--out"]).arg(out).arg("--pkg").arg(&pkg);
     if let Some(url) = base_url {

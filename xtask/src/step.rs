@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -26,6 +27,8 @@ pub(crate) struct Steps {
     logs: PathBuf,
     live: bool,
     only_if_long: bool,
+    /// What is being done beside the steps, until [`Steps::join`].
+    beside: Option<JoinHandle<()>>,
 }
 
 impl Steps {
@@ -34,7 +37,31 @@ impl Steps {
         let times = std::fs::read(&times_file).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let logs = workspace.target.join("xtask-logs");
         let live = std::io::stderr().is_terminal();
-        Self { times: times.unwrap_or_default(), times_file, logs, live, only_if_long: false }
+        Self { times: times.unwrap_or_default(), times_file, logs, live, only_if_long: false, beside: None }
+    }
+
+    /// Begins commands beside the steps, one after the other, unless some are under way. Whoever needs what they make runs them
+    /// as steps after [`Steps::join`]: that finds them done, or shows why they fail.
+    pub(crate) fn begin_beside(&mut self, commands: Vec<Command>) {
+        let run = move || {
+            for mut command in commands {
+                // A failure is shown by the step that repeats it.
+                let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            }
+        };
+        self.beside.get_or_insert_with(|| std::thread::spawn(run));
+    }
+
+    /// Waits for what was begun beside the steps, if anything was.
+    pub(crate) fn join(&mut self) {
+        let Some(beside) = self.beside.take() else { return };
+        let start = Instant::now();
+        // A panic there is one of ours in starting a command; the step that follows will meet the same.
+        let _ = beside.join();
+        let took = start.elapsed();
+        if took > Duration::from_secs(2) {
+            eprintln!("  the rest of what was begun beside: {}", words(took.as_secs_f64()));
+        }
     }
 
     /// Runs a step and says how it went. Its output is shown only if it fails.
@@ -149,6 +176,28 @@ pub(crate) fn words(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_runs_beside_is_done_after_join() {
+        let folder = std::env::temp_dir().join(format!("xtask-beside-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("temporary folder");
+        let workspace = Workspace { root: folder.clone(), target: folder.clone() };
+        let mut steps = Steps::new(&workspace);
+        let touch = |name: &str| {
+            let mut command = Command::new("touch");
+            command.arg(folder.join(name));
+            command
+        };
+        let mut missing = Command::new("no such program");
+        missing.arg("x");
+        steps.begin_beside(vec![touch("one"), missing, touch("two")]);
+        // While something is under way nothing else is begun.
+        steps.begin_beside(vec![touch("three")]);
+        steps.join();
+        steps.join();
+        assert!(["one", "two"].iter().all(|name| folder.join(name).exists()) && !folder.join("three").exists());
+        std::fs::remove_dir_all(folder).expect("temporary folder");
+    }
 
     #[test]
     fn time_left_comes_from_the_last_run() {

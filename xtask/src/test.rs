@@ -52,6 +52,10 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
     args.finish()?;
     let start = std::time::Instant::now();
     let mut steps = Steps::new(workspace);
+    if !no_browser {
+        // Without what it needs it fails below, where the browser's tests are prepared, and in words.
+        let _ = pipeline::begin_bundles(workspace, &mut steps, gpu);
+    }
     let mut total = Tally::default();
     for group in GROUPS {
         let mut words = vec!["test", "--quiet", "--no-fail-fast"];

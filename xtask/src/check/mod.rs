@@ -38,6 +38,9 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
         return Err(Usage(format!("there is no check “{name}”; they are {}", all.join(", "))).into());
     }
     let mut steps = Steps::new(workspace);
+    if only.is_none() {
+        pipeline::begin_bundles(workspace, &mut steps, true)?;
+    }
     let mut failures = Vec::new();
     for check in CHECKS.iter().filter(|check| only.as_deref().is_none_or(|name| name == check.name)) {
         eprintln!("{}", check.name);
