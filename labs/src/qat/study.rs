@@ -358,6 +358,8 @@ fn lengths(studied: &[Studied], results: &[Seeds], cx: &Context) -> Chart {
 mod tests {
     use lab_api::Reference;
 
+    use super::super::summary::Spread;
+
     /// The default run is the first seed of one of the study's arms: a training that went elsewhere shows in one of them.
     #[test]
     fn the_default_run_lies_among_the_seeds_of_the_study() {
@@ -371,6 +373,30 @@ mod tests {
             let (low, high) =
                 seeds.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), s| (low.min(*s), high.max(*s)));
             assert!((low - 1e-9..=high + 1e-9).contains(&value), "{shown} {value}, seeds {low} to {high}");
+        }
+    }
+
+    /// What devices may be apart by comes from what seeds are apart by, and not from much more.
+    #[test]
+    fn the_spread_over_seeds_is_that_of_the_study() {
+        let reference: Reference = serde_json::from_str(include_str!("reference.json")).expect("a reference");
+        let study = reference.study.expect("a study").report;
+        let widest = |starts: [&str; 3], glyphs: bool| {
+            let of_arm = |id: &str| starts.iter().any(|start| id.starts_with(start)) && id.contains("glyphs") == glyphs;
+            let arms = study.metrics.iter().filter(|metric| of_arm(&metric.id) && metric.samples.len() > 2);
+            let deviation = |samples: &[f64]| {
+                let mean = samples.iter().sum::<f64>() / samples.len() as f64;
+                (samples.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / (samples.len() - 1) as f64).sqrt()
+            };
+            arms.map(|metric| deviation(&metric.samples)).fold(0.0, f64::max)
+        };
+        for (spread, glyphs) in [(Spread::DIGITS, false), (Spread::GLYPHS, true)] {
+            for (stated, starts) in
+                [(spread.points, ["qat_", "gain_", "gap_"]), (spread.decibels, ["sqnr_", "sqnr_", "sqnr_"])]
+            {
+                let found = widest(starts, glyphs);
+                assert!(found <= stated && stated < 1.5 * found, "{starts:?}: stated {stated}, found {found}");
+            }
         }
     }
 }
