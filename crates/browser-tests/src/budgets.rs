@@ -26,6 +26,9 @@ const SECTIONS: [(&str, &str); 11] = [
 /// The section that also holds a record, in keys of its own.
 const ONE_MORE_LAB: &str = "one_more_lab";
 const RECORD: [&str; 2] = ["labs", "engine_cpu"];
+/// Sections of engines, and the key that says by how much each lab beyond those of the record may raise their limit.
+const ENGINES: [&str; 2] = ["engine_cpu", "engine_gpu"];
+const EACH_FURTHER_LAB: &str = "each_further_lab";
 
 /// How many times a limit of time tests tolerate: other programs run beside them. `cargo xtask bench` tolerates none.
 const TOLERANCE: f64 = 5.0;
@@ -72,7 +75,11 @@ impl Budgets {
                     .push(format!("budgets.toml lacks the section [{name}]; write it with its limit and its goal."));
                 continue;
             };
-            let record = if name == ONE_MORE_LAB { &RECORD[..] } else { &[] };
+            let record = match name {
+                ONE_MORE_LAB => &RECORD[..],
+                engine if ENGINES.contains(&engine) => &[EACH_FURTHER_LAB][..],
+                _ => &[],
+            };
             let keys: Vec<&str> = ["limit", "goal"].into_iter().chain(record.iter().copied()).collect();
             for key in section.keys().filter(|key| !keys.contains(&key.as_str())) {
                 problems.push(format!("[{name}] in budgets.toml knows no key {key}; it has {}.", keys.join(", ")));
@@ -123,6 +130,21 @@ impl Budgets {
             )
         };
         Ok((value > limit).then(sentence))
+    }
+
+    /// A sentence if an engine of so many labs is above its limit, which every lab beyond those of the record raises.
+    ///
+    /// # Errors
+    /// There is no such budget.
+    pub fn engine(&self, name: &str, what: &str, labs: usize, engine_kb: f64) -> anyhow::Result<Option<String>> {
+        let further = (labs as f64 - self.number(ONE_MORE_LAB, RECORD[0])?).max(0.0);
+        let limit = self.limit(name)? + further * self.number(name, EACH_FURTHER_LAB)?;
+        let sentence = || {
+            format!(
+                "{what} is {engine_kb:.1} KB, above the limit of {limit} KB for {labs} labs ([{name}] in budgets.toml); make it smaller."
+            )
+        };
+        Ok((engine_kb > limit).then(sentence))
     }
 
     /// A sentence if a time is above what tests tolerate of the limit of `name`.
@@ -298,6 +320,24 @@ mod tests {
         );
         let stale = record.one_more_lab(labs - 1, 900.0).expect("a record").expect("stale");
         assert!(stale.contains("record this engine (900.0 KB)"), "{stale}");
+    }
+
+    #[test]
+    fn each_further_lab_raises_the_limit_of_an_engine() {
+        let budgets = with("[engine_cpu]", "[engine_cpu]").expect("valid");
+        let number = |section, key| budgets.number(section, key).expect("known");
+        let labs = number(ONE_MORE_LAB, "labs") as usize;
+        let (limit, each) = (number("engine_cpu", "limit"), number("engine_cpu", EACH_FURTHER_LAB));
+        let engine = |labs, kb| budgets.engine("engine_cpu", "it", labs, kb).expect("known");
+        assert_eq!(
+            (engine(labs, limit), engine(labs + 2, limit + 2.0 * each), engine(labs - 1, limit)),
+            (None, None, None)
+        );
+        let sentence = engine(labs + 2, limit + 2.0 * each + 1.0).expect("exceeded");
+        assert!(sentence.contains(&format!("for {} labs ([engine_cpu]", labs + 2)), "{sentence}");
+        assert!(
+            refused("each_further_lab = 24", "each = 24").contains("[engine_gpu] in budgets.toml knows no key each")
+        );
     }
 
     #[test]
