@@ -1,6 +1,8 @@
 //! Invariants of ARCHITECTURE.md about who may depend on whom, asked of `cargo tree`.
 
-use crate::pipeline::WASM;
+use std::collections::BTreeSet;
+
+use crate::pipeline::{self, WASM};
 use crate::step::Steps;
 use crate::workspace::Workspace;
 
@@ -82,7 +84,33 @@ pub(super) fn check(workspace: &Workspace, _: &mut Steps) -> anyhow::Result<Vec<
         anyhow::ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
         failures.extend(violations(rule, &String::from_utf8_lossy(&output.stdout)));
     }
+    let features = |words: &[&str]| -> anyhow::Result<String> {
+        let words = [&["tree", "--quiet", "--prefix", "none", "--format", "{p} [{f}]"], words].concat();
+        let output = workspace.cargo(&words).output()?;
+        anyhow::ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let alone = features(&["--package", "lab-cli", "--edges", "normal,build"])?;
+    let tested = features(&[&pipeline::LABS[..], &["--edges", "normal,build,dev"]].concat())?;
+    failures.extend(compiled_twice(&alone, &tested));
     Ok(failures)
+}
+
+/// Packages of the command line that its tests want with other features: they, and all that stands on them, Burn most likely,
+/// would be compiled once for `cargo xtask lab` and once more for `cargo xtask test`.
+fn compiled_twice(alone: &str, tested: &str) -> Vec<String> {
+    let lines = |tree: &str| -> BTreeSet<String> {
+        tree.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).filter(|line| !line.is_empty()).collect()
+    };
+    let (alone, tested) = (lines(alone), lines(tested));
+    let sentence = |line: &String| {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        format!(
+            "{name} has other features in the tests of the labs than in their command line, so that Burn is compiled twice; name \
+             it, with the features of the tests, in crates/lab-cli/Cargo.toml. `cargo tree -p lab-cli -e features -i {name}` shows more."
+        )
+    };
+    alone.difference(&tested).map(sentence).collect()
 }
 
 /// One sentence per forbidden package found. The first line of a tree is the package itself.
@@ -113,6 +141,14 @@ mod tests {
         let found = violations(&RULES[0], tree);
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with("site-ui depends on burn-tensor, but the page's WASM"), "{found:?}");
+    }
+
+    #[test]
+    fn a_package_that_tests_want_otherwise_is_named() {
+        let alone = "lab-cli v1 []\nfastrand v2 [std]\nburn v1 [std]\nfastrand v2 [std] (*)\n";
+        assert!(compiled_twice(alone, &format!("{alone}tempfile v3 []\n")).is_empty());
+        let found = compiled_twice(alone, &alone.replace("fastrand v2 [std]", "fastrand v2 [default,std]"));
+        assert!(found.len() == 1 && found[0].starts_with("fastrand has other features"), "{found:?}");
     }
 
     #[test]
