@@ -22,9 +22,9 @@ pub(crate) struct Catalogue {
 pub(crate) struct Method {
     pub(crate) id: String,
     pub(crate) name: String,
-    /// `training`, `after`, `system`.
+    /// `training`, `after`, `measuring`.
     applied: Applied,
-    /// `training`, `inference`, `both`, `nothing`.
+    /// `training`, `inference`, `both`, `insight`.
     saves: Saves,
     trade_off: String,
     tier: Tier,
@@ -68,8 +68,8 @@ pub(crate) struct LearningPath {
     pub(crate) id: String,
     pub(crate) title: String,
     words: String,
-    /// Method ids, in order; `all` is every method of the catalogue.
-    steps: Vec<String>,
+    /// Method ids and labels of chapters (`sec-...`), in order; `all` is every method of the catalogue.
+    pub(crate) steps: Vec<String>,
 }
 
 /// How a page turns a method's chapter and lab into links; `None` where the label does not exist.
@@ -96,7 +96,7 @@ impl Catalogue {
             }
         }
         for path in &catalogue.paths {
-            for step in path.steps.iter().filter(|step| *step != "all") {
+            for step in path.steps.iter().filter(|step| *step != "all" && !is_label(step)) {
                 if !seen.contains_key(step.as_str()) {
                     let hint =
                         near(step, seen.keys().copied()).map_or_else(String::new, |n| format!("; did you mean “{n}”?"));
@@ -189,29 +189,44 @@ pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
 }
 
 /// A learning path as an ordered list.
-pub(crate) fn path(path: &LearningPath, catalogue: &Catalogue, to: LinkTo<'_>) -> String {
+///
+/// `title` tells a chapter's title by its label.
+pub(crate) fn path(
+    path: &LearningPath,
+    catalogue: &Catalogue,
+    to: LinkTo<'_>,
+    title: &dyn Fn(&str) -> Option<String>,
+) -> String {
     let id = escape(&path.id);
     let mut out = format!(
         "<div class=\"path\"><p class=\"path-words\"><strong>{}.</strong> {}</p><ol class=\"learning-path\" data-path=\"{id}\">",
         escape(&path.title),
         escape(&path.words)
     );
-    let steps: Vec<&Method> = if path.steps.iter().any(|step| step == "all") {
-        catalogue.methods.iter().collect()
-    } else {
-        path.steps.iter().filter_map(|step| catalogue.methods.iter().find(|method| method.id == *step)).collect()
-    };
-    for method in steps {
-        let name = escape(&method.name);
-        let item = method
-            .chapter
-            .as_deref()
-            .and_then(|chapter| to(chapter, &method.name))
-            .unwrap_or_else(|| format!("{name} {PLANNED}"));
-        let _ = write!(out, "<li>{item} <span class=\"path-level\">{}</span></li>", level_word(method.level));
+    if path.steps.iter().any(|step| step == "all") {
+        catalogue.methods.iter().for_each(|method| out += &step(method, to));
+    }
+    for name in &path.steps {
+        if is_label(name) {
+            let _ = write!(out, "<li>{}</li>", title(name).and_then(|title| to(name, &title)).unwrap_or_default());
+        } else if let Some(method) = catalogue.methods.iter().find(|method| method.id == *name) {
+            out += &step(method, to);
+        }
     }
     out.push_str("</ol></div>");
     out
+}
+
+/// One method of a path.
+fn step(method: &Method, to: LinkTo<'_>) -> String {
+    let chapter = method.chapter.as_deref().and_then(|chapter| to(chapter, &method.name));
+    let item = chapter.unwrap_or_else(|| format!("{} {PLANNED}", escape(&method.name)));
+    format!("<li>{item} <span class=\"path-level\">{}</span></li>", level_word(method.level))
+}
+
+/// Whether a path's step names a chapter rather than a method.
+pub(crate) fn is_label(step: &str) -> bool {
+    step.starts_with("sec-")
 }
 
 #[cfg(test)]

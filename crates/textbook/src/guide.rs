@@ -41,7 +41,10 @@ pub(crate) struct Axis {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Value {
     pub(crate) id: String,
+    /// As the question offers it.
     pub(crate) words: String,
+    /// As a table names it.
+    pub(crate) short: String,
 }
 
 /// For each question the answers under which a row holds; a question that is not named does not matter.

@@ -14,6 +14,8 @@ mod catalogue;
 mod charts;
 mod diagram;
 mod glossary;
+mod guide;
+mod guide_page;
 mod highlight;
 mod html;
 mod inline;
