@@ -84,37 +84,18 @@ function enhance(guide, message) {
     apply();
     remember();
   });
-  form.hidden = false;
   apply();
 }
 
-const FILTERS = { applied: 'Applied', saves: 'Saves', tier: 'Buys', level: 'Level', lab: 'Lab' };
-
-/** Selects above a table of methods, one for each column that tells its rows apart. */
+/** The selects above a table of methods. */
 function filter(figure) {
+  const box = figure.querySelector('.methods-filter');
+  if (!box) return;
   const rows = [...figure.querySelectorAll('tbody tr')];
-  const box = document.createElement('p');
-  box.className = 'methods-filter';
-  const fields = [];
-  for (const [key, title] of Object.entries(FILTERS)) {
-    const values = [...new Set(rows.map((row) => row.dataset[key]))];
-    if (values.length < 2) continue;
-    const label = document.createElement('label');
-    const select = document.createElement('select');
-    select.name = key;
-    select.append(new Option('all', ''), ...values.map((value) => new Option(value, value)));
-    label.append(`${title} `, select);
-    box.append(label, ' ');
-    fields.push(select);
-  }
-  if (rows.length < 4 || !fields.length) return;
-  const says = document.createElement('span');
-  says.setAttribute('role', 'status');
-  box.append(says);
+  const says = box.querySelector('[role="status"]');
   box.addEventListener('change', () => {
-    const chosen = Object.fromEntries(fields.map((field) => [field.name, field.value]));
+    const chosen = Object.fromEntries([...box.querySelectorAll('select')].map((field) => [field.name, field.value]));
     for (const row of rows) row.hidden = !fits(row.dataset, chosen);
     says.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} methods`;
   });
-  figure.prepend(box);
 }

@@ -161,8 +161,9 @@ fn link(label: Option<&str>, words: &str, to: LinkTo<'_>) -> String {
 
 /// The table of some methods.
 pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
-    let mut out = String::from(
-        "<figure class=\"methods\" data-methods><div class=\"table-wrapper\" tabindex=\"0\" role=\"region\" aria-label=\"Methods\"><table class=\"methods-table\"><thead><tr><th scope=\"col\">Method</th><th scope=\"col\">Applied</th><th scope=\"col\">Saves</th><th scope=\"col\">Trade-off</th><th scope=\"col\">Buys</th><th scope=\"col\">Level</th><th scope=\"col\">Chapter</th><th scope=\"col\">Lab</th></tr></thead><tbody>",
+    let mut out = format!("<figure class=\"methods\" data-methods>{}", filters(methods));
+    out.push_str(
+        "<div class=\"table-wrapper\" tabindex=\"0\" role=\"region\" aria-label=\"Methods\"><table class=\"methods-table\"><thead><tr><th scope=\"col\">Method</th><th scope=\"col\">Applied</th><th scope=\"col\">Saves</th><th scope=\"col\">Trade-off</th><th scope=\"col\">Buys</th><th scope=\"col\">Level</th><th scope=\"col\">Chapter</th><th scope=\"col\">Lab</th></tr></thead><tbody>",
     );
     for method in methods {
         let lab = method.lab.as_ref().map(|lab| format!("lab-{lab}"));
@@ -185,6 +186,44 @@ pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
         );
     }
     out.push_str("</tbody></table></div></figure>");
+    out
+}
+
+/// A select for each column that tells enough rows apart.
+fn filters(methods: &[&Method]) -> String {
+    const WORTH_IT: usize = 6;
+    if methods.len() < WORTH_IT {
+        return String::new();
+    }
+    let mut out = String::from("<p class=\"methods-filter needs-js\">");
+    let exists = |method: &Method| if method.lab.is_some() { "exists" } else { "planned" };
+    let columns: [(&str, &str, &dyn Fn(&Method) -> &'static str); 5] = [
+        ("applied", "Applied", &|method| method.applied.word()),
+        ("saves", "Saves", &|method| method.saves.word()),
+        ("tier", "Buys", &|method| method.tier.word()),
+        ("level", "Level", &|method| level_word(method.level)),
+        ("lab", "Lab", &exists),
+    ];
+    for (key, title, of) in columns {
+        let mut values: Vec<&str> = Vec::new();
+        for value in methods.iter().map(|method| of(method)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        if values.len() < 2 {
+            continue;
+        }
+        let _ = write!(
+            out,
+            "<label>{title} <select name=\"{key}\" autocomplete=\"off\"><option value=\"\">all</option>"
+        );
+        for value in values {
+            let _ = write!(out, "<option>{value}</option>");
+        }
+        out.push_str("</select></label> ");
+    }
+    out.push_str("<span role=\"status\"></span></p>");
     out
 }
 

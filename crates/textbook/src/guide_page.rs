@@ -49,7 +49,7 @@ impl Page<'_> {
     fn guide_form(&self) -> String {
         let guide = &self.book.guide;
         let mut out = String::from(
-            "<section class=\"guide\" id=\"guide\" data-guide aria-label=\"Decision guide\"><form class=\"guide-form\" hidden><fieldset><legend>Your situation</legend>",
+            "<section class=\"guide\" id=\"guide\" data-guide aria-label=\"Decision guide\"><form class=\"guide-form needs-js\"><fieldset><legend>Your situation</legend>",
         );
         for axis in &guide.axes {
             let id = escape(&axis.id);
@@ -59,8 +59,7 @@ impl Page<'_> {
                 escape(&axis.question)
             );
             for value in &axis.values {
-                let _ =
-                    write!(out, "<option value=\"{}\">{}</option>", escape(&value.id), escape(&value.words));
+                let _ = write!(out, "<option value=\"{}\">{}</option>", escape(&value.id), escape(&value.words));
             }
             out.push_str("</select></label>");
         }
@@ -208,7 +207,9 @@ impl Page<'_> {
             let answers: Vec<String> = guide
                 .axes
                 .iter()
-                .filter_map(|axis| axis.values.iter().find(|value| setting.get(axis.id.as_str()) == Some(&value.id.as_str())))
+                .filter_map(|axis| {
+                    axis.values.iter().find(|value| setting.get(axis.id.as_str()) == Some(&value.id.as_str()))
+                })
                 .map(|value| escape(&value.short))
                 .collect();
             let _ = write!(

@@ -25,6 +25,7 @@ mod links;
 mod listing;
 mod math;
 mod outline;
+mod overlap;
 mod page;
 mod problem;
 mod quiz;
@@ -47,6 +48,7 @@ use mdbook_preprocessor::{
 use serde::Deserialize;
 
 pub use diagram::{Inventory as DiagramInventory, inventory as diagram_inventory};
+pub use overlap::{LIMIT as OVERLAP_LIMIT, Overlap, Passage, SHINGLE, TopicOverlap, overlap};
 pub use problem::{Problem, Problems};
 
 use book::{Book, Caches, Places};

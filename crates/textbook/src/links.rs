@@ -123,7 +123,8 @@ impl Page<'_> {
             for step in path.steps.iter().filter(|step| is_label(step)) {
                 if !self.book.register.labels.contains_key(step) {
                     let near = self.book.register.nearest(step);
-                    let words = format!("book/data/methods.toml: the path “{}” names @{step}, which the book lacks", path.id);
+                    let words =
+                        format!("book/data/methods.toml: the path “{}” names @{step}, which the book lacks", path.id);
                     return Err((words, near));
                 }
             }
