@@ -214,10 +214,8 @@ fn filters(methods: &[&Method]) -> String {
         if values.len() < 2 {
             continue;
         }
-        let _ = write!(
-            out,
-            "<label>{title} <select name=\"{key}\" autocomplete=\"off\"><option value=\"\">all</option>"
-        );
+        let _ =
+            write!(out, "<label>{title} <select name=\"{key}\" autocomplete=\"off\"><option value=\"\">all</option>");
         for value in values {
             let _ = write!(out, "<option>{value}</option>");
         }

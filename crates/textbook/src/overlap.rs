@@ -86,8 +86,7 @@ impl Overlap {
     /// A table for people.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut out =
-            format!("{:<52} {:>9} {:>9} {:>9}  severity\n", "topic", "strategy", "tactics", "overlap");
+        let mut out = format!("{:<52} {:>9} {:>9} {:>9}  severity\n", "topic", "strategy", "tactics", "overlap");
         for row in self.topics.iter().chain([&self.all]) {
             let _ = writeln!(
                 out,
@@ -179,7 +178,8 @@ fn terms(id: &str, name: &str) -> Vec<Vec<String>> {
 }
 
 static NOT_PROSE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\{\{#[^}]*\}\}|\{[#.][^}]*\}|\[[^\[\]]*@[^\[\]]*\]|@[A-Za-z][\w:-]*|\[![A-Z]+\]").expect("a constant pattern")
+    Regex::new(r"\{\{#[^}]*\}\}|\{[#.][^}]*\}|\[[^\[\]]*@[^\[\]]*\]|@[A-Za-z][\w:-]*|\[![A-Z]+\]")
+        .expect("a constant pattern")
 });
 
 /// Lower-case words; a hyphen parts them, an apostrophe does not.
@@ -362,7 +362,8 @@ mod tests {
 
     #[test]
     fn long_runs_are_one_passage_and_each_word_counts_once() {
-        let strategy = "So: the pruning of whole channels leaves a dense network that every program runs as fast as it can.\n";
+        let strategy =
+            "So: the pruning of whole channels leaves a dense network that every program runs as fast as it can.\n";
         let found = compare(&[file("s.md", strategy)], &[file("t.md", TACTICS)], &pruning());
         assert_eq!((found.all.strategy, found.all.repeated, found.passages.len()), (19, 18, 1));
     }
@@ -376,7 +377,8 @@ mod tests {
 
     #[test]
     fn questions_and_tables_count() {
-        let quiz = "```quiz\nid = \"a\"\nquestion = \"Which of these seven long words stand here twice?\"\nanswer = 1\n```\n";
+        let quiz =
+            "```quiz\nid = \"a\"\nquestion = \"Which of these seven long words stand here twice?\"\nanswer = 1\n```\n";
         let table = "| a | b |\n|---|---|\n| which of these seven long words stand here | 2 |\n";
         let found = compare(&[file("s.md", quiz)], &[file("t.md", table)], &pruning());
         assert_eq!((found.all.strategy, found.all.repeated), (9, 8));
