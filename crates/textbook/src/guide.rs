@@ -72,7 +72,7 @@ pub(crate) struct Gain {
     pub(crate) conditions: Conditions,
     /// 1 below one and a half times, 2 up to three times, 3 beyond; by the lower end of what is published.
     pub(crate) size: u8,
-    /// 0 a setting, 1 a few inputs, 2 a training run, 3 another network, 4 a search for one.
+    /// 0 a setting, 1 an afternoon, 2 a training run, 3 another network, 4 a search for one.
     pub(crate) effort: u8,
     /// The number, with model, baseline and source. Markdown.
     pub(crate) expect: String,
@@ -140,7 +140,7 @@ impl Ranked<'_> {
 pub(crate) const FIRST: usize = 3;
 
 const SIZES: std::ops::RangeInclusive<u8> = 1..=3;
-const EFFORTS: [&str; 5] = ["a setting", "a few inputs", "a training run", "another network", "a search"];
+const EFFORTS: [&str; 5] = ["a setting", "an afternoon", "a training run", "another network", "a search"];
 
 /// What an effort is called.
 pub(crate) fn effort_words(effort: u8) -> &'static str {
