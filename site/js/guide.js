@@ -20,7 +20,7 @@ export function read(search, axes) {
   const asked = [...new URLSearchParams(search)];
   const isForLab = asked.some(([name]) => name === 'lab');
   for (const [name, value] of asked) {
-    if (name in axes) {
+    if (Object.hasOwn(axes, name)) {
       if (axes[name].includes(value)) chosen[name] = value;
       else if (value) problems.push(`The guide has no answer “${value}” to “${name}”; it knows ${axes[name].join(', ')}.`);
     } else if (!isForLab && !others.includes(name)) {
