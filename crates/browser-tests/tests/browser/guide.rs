@@ -6,7 +6,8 @@ use serde_json::json;
 const PAGE: &str = "strategy/choosing.html";
 
 /// Techniques that can be seen, in order.
-const SHOWN: &str = "return [...document.querySelectorAll('.guide-group tr[data-row]')].filter(row => row.checkVisibility())
+const SHOWN: &str =
+    "return [...document.querySelectorAll('.guide-group tr[data-row]')].filter(row => row.checkVisibility())
     .map(row => row.dataset.technique).join(' ')";
 
 #[tokio::test]
@@ -32,7 +33,8 @@ async fn a_link_sets_the_guide_and_a_choice_changes_the_link() -> anyhow::Result
 async fn what_a_link_asks_in_vain_is_told() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         tab.open(&format!("{PAGE}?binds=memry&hardwares=phone")).await?;
-        tab.wait("a word about the guide", 5.0, "document.querySelector('[data-page-message]')?.textContent.trim()").await?;
+        tab.wait("a word about the guide", 5.0, "document.querySelector('[data-page-message]')?.textContent.trim()")
+            .await?;
         let words = tab.script("return document.querySelector('[data-page-message]').textContent", &[]).await?;
         let words = words.as_str().unwrap_or_default();
         anyhow::ensure!(words.contains("memry") && words.contains("hardwares"), "it says: {words}");
