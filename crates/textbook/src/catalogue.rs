@@ -130,13 +130,7 @@ impl Catalogue {
             if !allowed.contains(&value) {
                 return fail(&format!("{key} is one of {}", allowed.join(", ")), near(value, allowed.iter().copied()));
             }
-            chosen.retain(|method| match key {
-                "applied" => method.applied.word() == value,
-                "saves" => method.saves.word() == value,
-                "tier" => method.tier.word() == value,
-                "level" => level_word(method.level) == value,
-                _ => method.lab.is_some() == (value == "exists"),
-            });
+            chosen.retain(|method| attribute(method, key) == value);
         }
         if chosen.is_empty() {
             return Err((args.to_owned(), "no method of the catalogue matches".to_owned(), None));
@@ -176,7 +170,7 @@ pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
             saves = method.saves.word(),
             tier = method.tier.word(),
             level = level_word(method.level),
-            has_lab = if method.lab.is_some() { "exists" } else { "planned" },
+            has_lab = attribute(method, "lab"),
             name = escape(&method.name),
             applied_shown = method.applied.shown(),
             saves_shown = method.saves.shown(),
@@ -189,6 +183,18 @@ pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
     out
 }
 
+/// What a method says of an attribute that filters know.
+fn attribute(method: &Method, key: &str) -> &'static str {
+    match key {
+        "applied" => method.applied.word(),
+        "saves" => method.saves.word(),
+        "tier" => method.tier.word(),
+        "level" => level_word(method.level),
+        _ if method.lab.is_some() => "exists",
+        _ => "planned",
+    }
+}
+
 /// A select for each column that tells enough rows apart.
 fn filters(methods: &[&Method]) -> String {
     const WORTH_IT: usize = 6;
@@ -196,17 +202,11 @@ fn filters(methods: &[&Method]) -> String {
         return String::new();
     }
     let mut out = String::from("<p class=\"methods-filter needs-js\">");
-    let exists = |method: &Method| if method.lab.is_some() { "exists" } else { "planned" };
-    let columns: [(&str, &str, &dyn Fn(&Method) -> &'static str); 5] = [
-        ("applied", "Applied", &|method| method.applied.word()),
-        ("saves", "Saves", &|method| method.saves.word()),
-        ("tier", "Buys", &|method| method.tier.word()),
-        ("level", "Level", &|method| level_word(method.level)),
-        ("lab", "Lab", &exists),
-    ];
-    for (key, title, of) in columns {
+    for (key, title) in
+        [("applied", "Applied"), ("saves", "Saves"), ("tier", "Buys"), ("level", "Level"), ("lab", "Lab")]
+    {
         let mut values: Vec<&str> = Vec::new();
-        for value in methods.iter().map(|method| of(method)) {
+        for value in methods.iter().map(|method| attribute(method, key)) {
             if !values.contains(&value) {
                 values.push(value);
             }

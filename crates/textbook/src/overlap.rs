@@ -170,7 +170,10 @@ fn read(folder: &Path, name: &str, files: &mut Vec<(String, String)>) -> std::io
 
 /// What a method is called in running text: the words of its id, and the parts of its name.
 fn terms(id: &str, name: &str) -> Vec<Vec<String>> {
+    // Short parts, such as “cost” and “ZeRO”, are words of everyday as well.
+    const LONG: usize = 6;
     let parts = name.split(['(', ')', ',', ':']).flat_map(|part| part.split(" and "));
+    let parts = parts.map(str::trim).filter(|part| part.len() >= LONG);
     let mut terms: Vec<Vec<String>> = parts.chain([id]).map(words).filter(|term| !term.is_empty()).collect();
     terms.sort();
     terms.dedup();
@@ -332,6 +335,13 @@ mod tests {
     }
 
     const TACTICS: &str = "# Pruning {#sec-pruning}\n\nThe pruning of whole channels leaves a dense network that every\nprogram runs as fast as it can.\n";
+
+    #[test]
+    fn a_topic_is_known_by_its_id_and_the_long_parts_of_its_name() {
+        let found = terms("distributed-training", "Distributed training (data parallel, ZeRO, FSDP)");
+        let joined: Vec<String> = found.iter().map(|term| term.join(" ")).collect();
+        assert_eq!(joined, ["data parallel", "distributed training"]);
+    }
 
     #[test]
     fn a_planted_copy_is_counted_and_shown() {
