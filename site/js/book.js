@@ -233,11 +233,12 @@ export function message(words) {
   place.innerHTML = `<p>${words}</p>`;
 }
 
-// Labs and quizzes, where the page has any.
+// Labs, quizzes and tables that answer, where the page has any.
 const context = { root, message, storage };
 const load = (address) => import(new URL(address, document.baseURI));
 if ($('section[data-lab]') || new URLSearchParams(location.search).has('lab')) load(script.dataset.labs).then((labs) => labs.start(context));
 if ($('form.quiz')) load(script.dataset.quiz).then((quiz) => quiz.start(context));
+if ($('[data-guide], [data-methods]', main)) load(script.dataset.guide).then((guide) => guide.start(context));
 
 // Offline. Not under `serve`, where a page must never come from a cache.
 if ('serviceWorker' in navigator && !html.hasAttribute('data-print') && !$('script[src$="__reload.js"]')) {

@@ -98,6 +98,15 @@ const COMMANDS: &[Command] = &[
         },
     },
     Command {
+        name: "overlap",
+        usage: "[--json]",
+        about: "What strategy and tactics say in the same words, by topic; fails at 1 %",
+        run: |workspace, args| {
+            let status = pipeline::overlap(workspace, &args.rest()).status()?;
+            Ok(pipeline::exit_code(status))
+        },
+    },
+    Command {
         name: "screenshots",
         usage: "[FILTER]",
         about: "Photograph every lab idle, running, done and failed, wide and narrow, in both themes",

@@ -267,6 +267,14 @@ pub(crate) fn asset_maker(workspace: &Workspace, args: Args) -> anyhow::Result<E
     Ok(exit_code(status))
 }
 
+/// The comparison of strategy and tactics, which fails where they repeat each other.
+pub(crate) fn overlap(workspace: &Workspace, rest: &[String]) -> Command {
+    let words = ["run", "--quiet", "--package", "textbook", "--bin", "mdbook-textbook", "--", "overlap"];
+    let mut command = workspace.cargo(&words);
+    command.args(rest);
+    command
+}
+
 /// The exit code of a program we stand for.
 pub(crate) fn exit_code(status: std::process::ExitStatus) -> ExitCode {
     status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)

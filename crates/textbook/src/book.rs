@@ -12,6 +12,7 @@ use crate::{
     catalogue::Catalogue,
     diagram::Diagrams,
     glossary::Glossary,
+    guide::{self, Guide, Scenario},
     highlight::Highlighter,
     labels::{Register, normal},
     labs::Labs,
@@ -59,6 +60,12 @@ pub(crate) struct Book<'a> {
     pub(crate) works: BTreeMap<String, Work>,
     pub(crate) glossary: Glossary,
     pub(crate) catalogue: Catalogue,
+    pub(crate) guide: Guide,
+    /// `guide.toml` as it stands: where a problem is.
+    pub(crate) guide_text: String,
+    pub(crate) scenarios: Vec<Scenario>,
+    /// The chapter that holds `{{#guide}}`.
+    pub(crate) guide_page: Option<usize>,
     /// The chapter that holds `{{#bibliography}}`.
     pub(crate) bibliography_page: Option<usize>,
     /// The chapter that holds `{{#glossary}}`.
@@ -106,7 +113,24 @@ impl<'a> Book<'a> {
                 in_data("methods.toml", line, message, "methods.toml");
                 Catalogue::default()
             });
-        let keys = cited_keys(register, &bibliography);
+        let (guide_text, guide) = read("guide.toml")
+            .and_then(|text| {
+                let guide = if text.is_empty() { Guide::default() } else { Guide::parse(&text, &catalogue)? };
+                Ok((text, guide))
+            })
+            .unwrap_or_else(|(line, message)| {
+                in_data("guide.toml", line, message, "guide.toml");
+                (String::new(), Guide::default())
+            });
+        let scenarios = read("guide-scenarios.toml")
+            .and_then(|text| if guide.axes.is_empty() { Ok(Vec::new()) } else { guide::scenarios(&text, &guide) })
+            .unwrap_or_else(|(line, message)| {
+                in_data("guide-scenarios.toml", line, message, "guide-scenarios.toml");
+                Vec::new()
+            });
+        let mut cited_in: Vec<String> = scenarios.iter().map(|scenario| format!("@{}", scenario.source)).collect();
+        cited_in.push(guide_text.clone());
+        let keys = cited_keys(register, &cited_in, &bibliography);
         let works = bibliography.works(&keys, style).unwrap_or_else(|message| {
             let file = normal(&format!("{}/../book.toml", places.data_name));
             let nearest = nearest_style(style);
@@ -123,6 +147,10 @@ impl<'a> Book<'a> {
             works,
             glossary,
             catalogue,
+            guide,
+            guide_text,
+            scenarios,
+            guide_page: page_of("{{#guide}}"),
             bibliography_page: page_of("{{#bibliography}}"),
             glossary_page: page_of("{{#glossary}}"),
             cited: RefCell::default(),
@@ -157,10 +185,11 @@ impl Caches {
 }
 
 /// Keys that stand after an `@` anywhere: what is cited, in the order of the data file.
-fn cited_keys(register: &Register, bibliography: &Bibliography) -> Vec<String> {
+fn cited_keys(register: &Register, data: &[String], bibliography: &Bibliography) -> Vec<String> {
     let mut words = BTreeSet::new();
-    for chapter in &register.chapters {
-        for after in chapter.source.text.split('@').skip(1) {
+    let chapters = register.chapters.iter().map(|chapter| chapter.source.text.as_str());
+    for text in chapters.chain(data.iter().map(String::as_str)) {
+        for after in text.split('@').skip(1) {
             let end = after.find(|c: char| !(c.is_alphanumeric() || "_-:+/".contains(c))).unwrap_or(after.len());
             words.insert(&after[..end]);
         }

@@ -22,9 +22,9 @@ pub(crate) struct Catalogue {
 pub(crate) struct Method {
     pub(crate) id: String,
     pub(crate) name: String,
-    /// `training`, `after`, `system`.
+    /// `training`, `after`, `measuring`.
     applied: Applied,
-    /// `training`, `inference`, `both`, `nothing`.
+    /// `training`, `inference`, `both`, `insight`.
     saves: Saves,
     trade_off: String,
     tier: Tier,
@@ -68,8 +68,8 @@ pub(crate) struct LearningPath {
     pub(crate) id: String,
     pub(crate) title: String,
     words: String,
-    /// Method ids, in order; `all` is every method of the catalogue.
-    steps: Vec<String>,
+    /// Method ids and labels of chapters (`sec-...`), in order; `all` is every method of the catalogue.
+    pub(crate) steps: Vec<String>,
 }
 
 /// How a page turns a method's chapter and lab into links; `None` where the label does not exist.
@@ -96,7 +96,7 @@ impl Catalogue {
             }
         }
         for path in &catalogue.paths {
-            for step in path.steps.iter().filter(|step| *step != "all") {
+            for step in path.steps.iter().filter(|step| *step != "all" && !is_label(step)) {
                 if !seen.contains_key(step.as_str()) {
                     let hint =
                         near(step, seen.keys().copied()).map_or_else(String::new, |n| format!("; did you mean “{n}”?"));
@@ -130,13 +130,7 @@ impl Catalogue {
             if !allowed.contains(&value) {
                 return fail(&format!("{key} is one of {}", allowed.join(", ")), near(value, allowed.iter().copied()));
             }
-            chosen.retain(|method| match key {
-                "applied" => method.applied.word() == value,
-                "saves" => method.saves.word() == value,
-                "tier" => method.tier.word() == value,
-                "level" => level_word(method.level) == value,
-                _ => method.lab.is_some() == (value == "exists"),
-            });
+            chosen.retain(|method| attribute(method, key) == value);
         }
         if chosen.is_empty() {
             return Err((args.to_owned(), "no method of the catalogue matches".to_owned(), None));
@@ -161,8 +155,9 @@ fn link(label: Option<&str>, words: &str, to: LinkTo<'_>) -> String {
 
 /// The table of some methods.
 pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
-    let mut out = String::from(
-        "<figure class=\"methods\" data-methods><div class=\"table-wrapper\" tabindex=\"0\" role=\"region\" aria-label=\"Methods\"><table class=\"methods-table\"><thead><tr><th scope=\"col\">Method</th><th scope=\"col\">Applied</th><th scope=\"col\">Saves</th><th scope=\"col\">Trade-off</th><th scope=\"col\">Buys</th><th scope=\"col\">Level</th><th scope=\"col\">Chapter</th><th scope=\"col\">Lab</th></tr></thead><tbody>",
+    let mut out = format!("<figure class=\"methods\" data-methods>{}", filters(methods));
+    out.push_str(
+        "<div class=\"table-wrapper\" tabindex=\"0\" role=\"region\" aria-label=\"Methods\"><table class=\"methods-table\"><thead><tr><th scope=\"col\">Method</th><th scope=\"col\">Applied</th><th scope=\"col\">Saves</th><th scope=\"col\">Trade-off</th><th scope=\"col\">Buys</th><th scope=\"col\">Level</th><th scope=\"col\">Chapter</th><th scope=\"col\">Lab</th></tr></thead><tbody>",
     );
     for method in methods {
         let lab = method.lab.as_ref().map(|lab| format!("lab-{lab}"));
@@ -175,7 +170,7 @@ pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
             saves = method.saves.word(),
             tier = method.tier.word(),
             level = level_word(method.level),
-            has_lab = if method.lab.is_some() { "exists" } else { "planned" },
+            has_lab = attribute(method, "lab"),
             name = escape(&method.name),
             applied_shown = method.applied.shown(),
             saves_shown = method.saves.shown(),
@@ -188,30 +183,87 @@ pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
     out
 }
 
+/// What a method says of an attribute that filters know.
+fn attribute(method: &Method, key: &str) -> &'static str {
+    match key {
+        "applied" => method.applied.word(),
+        "saves" => method.saves.word(),
+        "tier" => method.tier.word(),
+        "level" => level_word(method.level),
+        _ if method.lab.is_some() => "exists",
+        _ => "planned",
+    }
+}
+
+/// A select for each column that tells enough rows apart.
+fn filters(methods: &[&Method]) -> String {
+    const WORTH_IT: usize = 6;
+    if methods.len() < WORTH_IT {
+        return String::new();
+    }
+    let mut out = String::from("<p class=\"methods-filter needs-js\">");
+    for (key, title) in
+        [("applied", "Applied"), ("saves", "Saves"), ("tier", "Buys"), ("level", "Level"), ("lab", "Lab")]
+    {
+        let mut values: Vec<&str> = Vec::new();
+        for value in methods.iter().map(|method| attribute(method, key)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        if values.len() < 2 {
+            continue;
+        }
+        let _ =
+            write!(out, "<label>{title} <select name=\"{key}\" autocomplete=\"off\"><option value=\"\">all</option>");
+        for value in values {
+            let _ = write!(out, "<option>{value}</option>");
+        }
+        out.push_str("</select></label> ");
+    }
+    out.push_str("<span role=\"status\"></span></p>");
+    out
+}
+
 /// A learning path as an ordered list.
-pub(crate) fn path(path: &LearningPath, catalogue: &Catalogue, to: LinkTo<'_>) -> String {
+///
+/// `title` tells a chapter's title by its label.
+pub(crate) fn path(
+    path: &LearningPath,
+    catalogue: &Catalogue,
+    to: LinkTo<'_>,
+    title: &dyn Fn(&str) -> Option<String>,
+) -> String {
     let id = escape(&path.id);
     let mut out = format!(
         "<div class=\"path\"><p class=\"path-words\"><strong>{}.</strong> {}</p><ol class=\"learning-path\" data-path=\"{id}\">",
         escape(&path.title),
         escape(&path.words)
     );
-    let steps: Vec<&Method> = if path.steps.iter().any(|step| step == "all") {
-        catalogue.methods.iter().collect()
-    } else {
-        path.steps.iter().filter_map(|step| catalogue.methods.iter().find(|method| method.id == *step)).collect()
-    };
-    for method in steps {
-        let name = escape(&method.name);
-        let item = method
-            .chapter
-            .as_deref()
-            .and_then(|chapter| to(chapter, &method.name))
-            .unwrap_or_else(|| format!("{name} {PLANNED}"));
-        let _ = write!(out, "<li>{item} <span class=\"path-level\">{}</span></li>", level_word(method.level));
+    if path.steps.iter().any(|step| step == "all") {
+        catalogue.methods.iter().for_each(|method| out += &step(method, to));
+    }
+    for name in &path.steps {
+        if is_label(name) {
+            let _ = write!(out, "<li>{}</li>", title(name).and_then(|title| to(name, &title)).unwrap_or_default());
+        } else if let Some(method) = catalogue.methods.iter().find(|method| method.id == *name) {
+            out += &step(method, to);
+        }
     }
     out.push_str("</ol></div>");
     out
+}
+
+/// One method of a path.
+fn step(method: &Method, to: LinkTo<'_>) -> String {
+    let chapter = method.chapter.as_deref().and_then(|chapter| to(chapter, &method.name));
+    let item = chapter.unwrap_or_else(|| format!("{} {PLANNED}", escape(&method.name)));
+    format!("<li>{item} <span class=\"path-level\">{}</span></li>", level_word(method.level))
+}
+
+/// Whether a path's step names a chapter rather than a method.
+pub(crate) fn is_label(step: &str) -> bool {
+    step.starts_with("sec-")
 }
 
 #[cfg(test)]

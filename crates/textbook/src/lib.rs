@@ -14,6 +14,8 @@ mod catalogue;
 mod charts;
 mod diagram;
 mod glossary;
+mod guide;
+mod guide_page;
 mod highlight;
 mod html;
 mod inline;
@@ -23,6 +25,7 @@ mod links;
 mod listing;
 mod math;
 mod outline;
+mod overlap;
 mod page;
 mod problem;
 mod quiz;
@@ -45,6 +48,7 @@ use mdbook_preprocessor::{
 use serde::Deserialize;
 
 pub use diagram::{Inventory as DiagramInventory, inventory as diagram_inventory};
+pub use overlap::{LIMIT as OVERLAP_LIMIT, Overlap, Passage, SHINGLE, TopicOverlap, overlap};
 pub use problem::{Problem, Problems};
 
 use book::{Book, Caches, Places};

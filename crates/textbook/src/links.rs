@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lab_api::Link;
 
-use crate::{html::escape, labels::normal, page::Page, problem::near};
+use crate::{catalogue::is_label, html::escape, labels::normal, page::Page, problem::near};
 
 /// What is wrong, and the nearest valid name.
 type Refused = (String, Option<String>);
@@ -74,12 +74,15 @@ impl Page<'_> {
         Err((format!("{} has no such anchor", target.path), near))
     }
 
-    /// The address of a setting, `?lab=quantization&bits=4`: on the page that holds the lab, wherever the link stands. `None`
-    /// for every other link; refused where the lab is in no page or would refuse the setting.
+    /// The address of a setting, `?lab=quantization&bits=4`: on the page that holds the lab, wherever the link stands; and of
+    /// `?binds=memory`, on the page that holds the decision guide. `None` for every other link; refused where the lab is in no
+    /// page, or lab or guide would refuse the setting.
     pub(crate) fn setting(&self, to: &str) -> Option<Result<String, Refused>> {
         let query = to.strip_prefix('?')?;
         let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let lab = pairs.clone().find(|(name, _)| *name == "lab")?.1;
+        let Some((_, lab)) = pairs.clone().find(|(name, _)| *name == "lab") else {
+            return self.guide_setting(to, query);
+        };
         Some(self.allows(lab, pairs).and_then(|()| {
             let label = format!("lab-{lab}");
             let Some(target) = self.book.register.labels.get(&label) else {
@@ -89,6 +92,13 @@ impl Page<'_> {
             let page = self.book.register.page(self.chapter, target.chapter);
             Ok(format!("{page}{to}#{}-controls", target.anchor))
         }))
+    }
+
+    /// The address of a setting of the decision guide; `None` in a book without one.
+    fn guide_setting(&self, to: &str, query: &str) -> Option<Result<String, Refused>> {
+        let page = self.book.guide_page?;
+        let address = format!("{}{to}#guide", self.book.register.page(self.chapter, page));
+        Some(self.book.guide.setting(query).map(|_| address))
     }
 
     /// Whether the lab takes what a link asks of it.
@@ -108,6 +118,16 @@ impl Page<'_> {
     pub(crate) fn check_catalogue(&self) -> Result<(), Refused> {
         if self.book.catalogue.methods.is_empty() {
             return Err((format!("{}/methods.toml is missing or holds no method", self.book.places.data_name), None));
+        }
+        for path in &self.book.catalogue.paths {
+            for step in path.steps.iter().filter(|step| is_label(step)) {
+                if !self.book.register.labels.contains_key(step) {
+                    let near = self.book.register.nearest(step);
+                    let words =
+                        format!("book/data/methods.toml: the path “{}” names @{step}, which the book lacks", path.id);
+                    return Err((words, near));
+                }
+            }
         }
         for method in &self.book.catalogue.methods {
             let lab = method.lab.as_ref().map(|lab| format!("lab-{lab}"));

@@ -337,8 +337,13 @@ impl<'a> Page<'a> {
                         near(args, paths.iter().map(|path| path.id.as_str())),
                     ));
                 };
-                catalogue::path(path, &self.book.catalogue, &to)
+                let title = |label: &str| {
+                    let target = self.book.register.labels.get(label)?;
+                    Some(self.plain(&target.title))
+                };
+                catalogue::path(path, &self.book.catalogue, &to, &title)
             }
+            "guide" => self.guide(args)?,
             _ => return Ok(None),
         };
         Ok(Some(html))

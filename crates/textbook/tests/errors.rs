@@ -160,6 +160,9 @@ const SLIPS: &[Slip] = &[
     slip("{{#methods aplied=after}}\n", 1, "no attribute of a method (aplied=after)", "aplied=after", Some("applied")),
     slip("{{#methods applied=aftr}}\n", 1, "applied is one of", "applied=aftr", Some("after")),
     slip("{{#path beginer}}\n", 1, "no such learning path", "beginer", Some("beginner")),
+    slip("{{#guide pears}}\n", 1, "the guide has these parts", "pears", Some("pairs")),
+    slip("\n[a](?binds=memry)\n", 2, "no answer to “binds”", "?binds=memry", Some("memory")),
+    slip("\n[a](?bind=memory)\n", 2, "asks no question “bind”", "?bind=memory", Some("binds")),
     slip("```rusty\nfn f() {}\n```\n", 1, "no language", "rusty", Some("rust")),
     slip("```rust {cap=\"open}\nfn f() {}\n```\n", 1, "attributes are", "cap=\"open", None),
     slip("```mermaid\nflowchart LR\n A --> B\n```\n", 1, "text alternative", "flowchart LR", None),
@@ -262,6 +265,9 @@ fn data_files_are_checked_too() {
         ("bibliography.bib", "@article{x, title={A\n", "bibliography.bib:"),
         ("glossary.toml", "[a]\nforms = []\ndefinition = \"d\"\n", "glossary.toml:1: the term “a” needs"),
         ("methods.toml", "[[method]]\nid = 1\n", "methods.toml:2: the catalogue does not parse"),
+        ("guide.toml", "[[axis]]\nid = 1\n", "guide.toml:2: the guide does not parse"),
+        ("guide.toml", "[[technique]]\nid = \"othr\"\n", "guide.toml:2: the catalogue has no method “othr”"),
+        ("guide-scenarios.toml", "[[scenario]]\nid = 1\n", "guide-scenarios.toml:2: the scenarios do not parse"),
     ];
     for (file, text, expected) in cases {
         let project = broken_project();
@@ -276,7 +282,7 @@ fn data_files_are_checked_too() {
 
 #[test]
 fn a_missing_data_file_is_told_by_the_directive_that_needs_it() {
-    for file in ["glossary.toml", "methods.toml"] {
+    for file in ["glossary.toml", "methods.toml", "guide.toml"] {
         let project = broken_project();
         std::fs::remove_file(project.path().join("book/data").join(file)).expect("was there");
         let found = problems(project.path(), "# T\n");

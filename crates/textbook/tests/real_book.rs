@@ -45,6 +45,10 @@ const DIRECTIVES: &[&str] = &[
     "{{#value ",
     "{{#methods",
     "{{#path ",
+    "{{#guide}}",
+    "{{#guide pairs}}",
+    "{{#guide scenarios}}",
+    "](?binds=",
     "{{#glossary}}",
     "{{#bibliography}}",
 ];

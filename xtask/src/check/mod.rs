@@ -26,6 +26,7 @@ const CHECKS: &[Check] = &[
     Check { name: "dependencies", run: trees::check },
     Check { name: "lints", run: lints::check },
     Check { name: "generated", run: generated },
+    Check { name: "overlap", run: overlap },
     Check { name: "book", run: book },
     Check { name: "site", run: site },
 ];
@@ -95,6 +96,12 @@ fn generated(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<Str
         }
     }
     Ok(failures)
+}
+
+/// Strategy and tactics lean on each other and do not repeat each other.
+fn overlap(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<String>> {
+    let output = steps.observe("overlap", &mut pipeline::overlap(workspace, &[]), false)?;
+    Ok(if output.success { Vec::new() } else { vec![output.text.trim_end().to_owned()] })
 }
 
 /// Every directive, reference and link of the book, by building it: the builder lists all errors with file and line.

@@ -1,10 +1,10 @@
 //! The preprocessor as mdBook calls it: the book as JSON in, the book as JSON out. `mdbook-textbook diagrams [--prune] [ROOT]` compares the
-//! diagrams in the chapters with the pictures that are kept.
+//! diagrams in the chapters with the pictures that are kept; `mdbook-textbook overlap [--json] [ROOT]` the words of strategy with those of tactics.
 
 use std::{io, path::Path, process::ExitCode};
 
 use mdbook_preprocessor::{Preprocessor as _, errors::Result, parse_input};
-use textbook::{Textbook, diagram_inventory};
+use textbook::{OVERLAP_LIMIT, Textbook, diagram_inventory, overlap};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,8 +23,14 @@ fn main() -> ExitCode {
             let root = rest.iter().find(|arg| !arg.starts_with("--")).unwrap_or(&".");
             finish(diagrams(Path::new(root), prune))
         }
+        ["overlap", rest @ ..] => {
+            let root = rest.iter().find(|arg| !arg.starts_with("--")).unwrap_or(&".");
+            finish(repeated(Path::new(root), rest.contains(&"--json")))
+        }
         _ => {
-            eprintln!("usage: mdbook-textbook [supports RENDERER | diagrams [--prune] [ROOT]]");
+            eprintln!(
+                "usage: mdbook-textbook [supports RENDERER | diagrams [--prune] [ROOT] | overlap [--json] [ROOT]]"
+            );
             ExitCode::from(2)
         }
     }
@@ -46,6 +52,15 @@ fn process() -> Result<()> {
     let root = context.root.parent().map_or_else(|| context.root.clone(), ToOwned::to_owned);
     let book = Textbook::new(&root).run(&context, book)?;
     serde_json::to_writer(io::stdout(), &book)?;
+    Ok(())
+}
+
+fn repeated(root: &Path, as_json: bool) -> Result<()> {
+    let found = overlap(root)?;
+    print!("{}", if as_json { found.json() } else { found.table() });
+    if found.is_too_much() {
+        anyhow::bail!("{:.2} % of strategy stands in tactics too; {OVERLAP_LIMIT} % is too much", found.all.percent());
+    }
     Ok(())
 }
 
