@@ -136,8 +136,8 @@ pub(super) fn of(subject: &Subject, plan: &Plan, outcome: &Outcome) -> Report {
             right(3)
         ),
         format!(
-            "Finding the mask took {} trainings; the ticket's own comes on top.",
-            if plan.rounds == 1 { "one of the".to_owned() } else { plan.rounds.to_string() }
+            "Finding the mask took {}; the ticket's own comes on top.",
+            if plan.rounds == 1 { "one training".to_owned() } else { format!("{} trainings", plan.rounds) }
         ),
     ];
     Report { metrics, tables, charts: charts(outcome), notes }
