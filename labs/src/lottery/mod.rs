@@ -73,7 +73,7 @@ impl Lab for Lottery {
     type Params = Params;
 
     fn smoke() -> Params {
-        Params { rounds: 2, steps: 40, rewind_to: 10, ..Params::default() }
+        Params { sparsity: 0.8, rounds: 2, steps: 40, rewind_to: 10, ..Params::default() }
     }
 
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
