@@ -10,6 +10,12 @@ pub mod inspect;
 #[path = "levels/mod.rs"]
 pub mod levels;
 
+#[path = "lottery/mod.rs"]
+pub mod lottery;
+
+#[path = "pruning/mod.rs"]
+pub mod pruning;
+
 #[path = "qat/mod.rs"]
 pub mod qat;
 
@@ -23,6 +29,8 @@ lab_kit::registry! {
     draw::Draw = "draw",
     inspect::Inspect = "inspect",
     levels::Levels = "levels",
+    lottery::Lottery = "lottery",
+    pruning::Pruning = "pruning",
     qat::Qat = "qat",
     quantization::Quantization = "quantization",
     quantized_lm::QuantizedLm = "quantized_lm",

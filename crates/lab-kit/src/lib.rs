@@ -20,6 +20,7 @@ pub mod measure;
 pub mod mlp;
 pub mod models;
 pub mod ops;
+pub mod prune;
 pub mod quant;
 pub mod report;
 pub mod stats;
