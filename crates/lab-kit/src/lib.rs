@@ -22,6 +22,7 @@ pub mod models;
 pub mod ops;
 pub mod quant;
 pub mod report;
+pub mod sparse;
 pub mod stats;
 pub mod subject;
 pub mod tensor_file;
