@@ -10,6 +10,9 @@ pub mod inspect;
 #[path = "levels/mod.rs"]
 pub mod levels;
 
+#[path = "pruned_lm/mod.rs"]
+pub mod pruned_lm;
+
 #[path = "qat/mod.rs"]
 pub mod qat;
 
@@ -19,11 +22,16 @@ pub mod quantization;
 #[path = "quantized_lm/mod.rs"]
 pub mod quantized_lm;
 
+#[path = "sparse_speed/mod.rs"]
+pub mod sparse_speed;
+
 lab_kit::registry! {
     draw::Draw = "draw",
     inspect::Inspect = "inspect",
     levels::Levels = "levels",
+    pruned_lm::PrunedLm = "pruned_lm",
     qat::Qat = "qat",
     quantization::Quantization = "quantization",
     quantized_lm::QuantizedLm = "quantized_lm",
+    sparse_speed::SparseSpeed = "sparse_speed",
 }

@@ -45,7 +45,10 @@ impl Csr {
     }
 }
 
+// ANCHOR_END: csr
+
 impl Format for Csr {
+    // ANCHOR: multiply
     fn multiply(&self, x: &[f32], y: &mut [f32], n: usize) {
         for (ends, y) in self.starts.windows(2).zip(y.chunks_exact_mut(n)) {
             let (values, columns) = self.row(ends[0], ends[1]);
@@ -57,7 +60,7 @@ impl Format for Csr {
             }
         }
     }
-    // ANCHOR_END: csr
+    // ANCHOR_END: multiply
 
     fn rows(&self) -> usize {
         self.starts.len() - 1

@@ -73,7 +73,6 @@ impl SparseGpt {
         self.sweep(weight, &Choice::Given(kept), true, rounding)
     }
 
-    // ANCHOR: sparse_gpt
     /// Column by column from the left: a weight that goes leaves an error, which the columns to its right take up.
     fn sweep(&self, weight: &[f32], choice: &Choice, update: bool, rounding: Rounding) -> Swept {
         let (n, upper) = (self.columns, self.spread.upper());
@@ -110,6 +109,7 @@ impl SparseGpt {
                         let costs: Vec<f32> = (j..j + of).map(|j| cost(row[j], j)).collect();
                         kept[j..j + of].copy_from_slice(&keep(&costs, *of, *pattern, *sharing));
                     }
+                    // ANCHOR: sparse_gpt
                     let value = match (&grids, kept[j]) {
                         (_, false) => 0.0,
                         (None, true) => row[j],
@@ -126,12 +126,12 @@ impl SparseGpt {
                         let shares = &upper[j * n + j + 1..(j + 1) * n];
                         row[j + 1..].iter_mut().zip(shares).for_each(|(w, share)| *w -= lost * share);
                     }
+                    // ANCHOR_END: sparse_gpt
                 }
             }
         }
         Swept { weights: w.into_iter().map(|w| w as f32).collect(), kept, error }
     }
-    // ANCHOR_END: sparse_gpt
 }
 
 #[cfg(test)]
