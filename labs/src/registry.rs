@@ -13,6 +13,9 @@ pub mod levels;
 #[path = "lottery/mod.rs"]
 pub mod lottery;
 
+#[path = "pruned_lm/mod.rs"]
+pub mod pruned_lm;
+
 #[path = "pruning/mod.rs"]
 pub mod pruning;
 
@@ -25,13 +28,18 @@ pub mod quantization;
 #[path = "quantized_lm/mod.rs"]
 pub mod quantized_lm;
 
+#[path = "sparse_speed/mod.rs"]
+pub mod sparse_speed;
+
 lab_kit::registry! {
     draw::Draw = "draw",
     inspect::Inspect = "inspect",
     levels::Levels = "levels",
     lottery::Lottery = "lottery",
+    pruned_lm::PrunedLm = "pruned_lm",
     pruning::Pruning = "pruning",
     qat::Qat = "qat",
     quantization::Quantization = "quantization",
     quantized_lm::QuantizedLm = "quantized_lm",
+    sparse_speed::SparseSpeed = "sparse_speed",
 }

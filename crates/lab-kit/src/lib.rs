@@ -23,6 +23,7 @@ pub mod ops;
 pub mod prune;
 pub mod quant;
 pub mod report;
+pub mod sparse;
 pub mod stats;
 pub mod subject;
 pub mod tensor_file;

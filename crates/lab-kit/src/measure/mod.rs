@@ -8,6 +8,7 @@ mod memory;
 mod peaks;
 pub mod quality;
 mod time;
+mod turns;
 
 pub use compute::{Mask, Work};
 pub use energy::{Energy, EnergyAssumptions, UseAssumptions, joules_at};
@@ -16,3 +17,4 @@ pub use memory::{
 };
 pub use peaks::{Bandwidth, IN_CACHE_BYTES, IN_MEMORY_BYTES, Roofline, bandwidth, peak_gflops};
 pub use time::{Pair, against_itself, samples, side_by_side};
+pub use turns::in_turns;

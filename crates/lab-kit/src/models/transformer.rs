@@ -207,6 +207,31 @@ impl Transformer {
         seen
     }
 
+    /// The residual stream `[B, T, C]` of tokens `[B, T]` before the first layer.
+    #[must_use]
+    pub fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.model.embed_tokens.forward(tokens)
+    }
+
+    /// What layer `number` makes of a residual stream `[B, T, C]` that begins at position 0, and what its matrices are given
+    /// on the way, as in [`Transformer::inputs_of_matrices`]: for whoever changes a model layer by layer. A layer that is not
+    /// there changes nothing.
+    #[must_use]
+    pub fn layer(&self, number: usize, mut x: Tensor<3>) -> (Tensor<3>, Vec<(Vec<String>, Tensor<2>)>) {
+        let [_, t, _] = x.dims();
+        let mask = causal_mask(t, 0, &x.device().inner());
+        let mut seen = Vec::new();
+        let mut watch = |names: &[&str], x: &Tensor<3>| {
+            let [b, t, c] = x.dims();
+            let names = names.iter().map(|name| format!("model.layers.{number}.{name}.weight"));
+            seen.push((names.collect(), x.clone().reshape([b * t, c])));
+        };
+        if let Some(layer) = self.model.layers.get(number) {
+            layer.forward(&mut x, &self.rope, (mask, 0), None, &mut watch);
+        }
+        (x, seen)
+    }
+
     /// Logits `[B, T, V]` of tokens `[B, T]` that continue what the cache holds; the cache then holds them too.
     ///
     /// # Errors
@@ -253,12 +278,8 @@ impl Transformer {
         for (number, layer) in self.model.layers.iter().enumerate() {
             let watch: &mut Watch = &mut |names, x| watch(number, names, x);
             let cache = caches.as_mut().and_then(Iterator::next);
-            let normed = layer.input_layernorm.forward(x.clone());
-            let (y, cache) = layer.self_attn.forward(normed, &self.rope, (mask.clone(), start), cache, watch);
+            let cache = layer.forward(&mut x, &self.rope, (mask.clone(), start), cache, watch);
             kept.extend(cache);
-            x = x + y;
-            let normed = layer.post_attention_layernorm.forward(x.clone());
-            x = x + layer.mlp.forward(normed, watch);
         }
         (self.model.norm.forward(x), kept)
     }
@@ -268,6 +289,25 @@ impl Transformer {
             Some(head) => head.forward(x),
             None => self.model.embed_tokens.head(x),
         }
+    }
+}
+
+impl Layer {
+    /// Adds what the layer computes to the residual stream `[B, T, C]`.
+    fn forward(
+        &self,
+        x: &mut Tensor<3>,
+        rope: &Rope,
+        place: (Option<Tensor<4>>, usize),
+        cache: Option<LayerCache>,
+        watch: &mut Watch,
+    ) -> Option<LayerCache> {
+        let normed = self.input_layernorm.forward(x.clone());
+        let (y, cache) = self.self_attn.forward(normed, rope, place, cache, watch);
+        *x = x.clone() + y;
+        let normed = self.post_attention_layernorm.forward(x.clone());
+        *x = x.clone() + self.mlp.forward(normed, watch);
+        cache
     }
 }
 
@@ -467,6 +507,18 @@ mod tests {
             named.sort();
             expected.sort();
             assert_eq!(named, expected);
+            // Layer by layer the same.
+            let (mut x, mut by_layer) = (model.embed(tokens()), Vec::new());
+            for number in 0..=config.layers {
+                let (y, inputs) = model.layer(number, x);
+                by_layer.extend(inputs);
+                x = y;
+            }
+            assert_eq!(by_layer.len() + 1, seen.len());
+            for ((names, input), (expected, whole)) in by_layer.into_iter().zip(&seen) {
+                assert_eq!(&names, expected);
+                assert_eq!(worst(input, whole.clone()), 0.0);
+            }
             // The last of them, given to the output layer, makes the logits.
             let (_, last) = &seen[seen.len() - 1];
             let logits = model.head(last.clone().reshape([2, 3, config.channels]));

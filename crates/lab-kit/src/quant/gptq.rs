@@ -113,8 +113,21 @@ impl Hessian {
         weight.chunks_exact(n).map(of_row).sum()
     }
 
+    /// Channels of the inputs.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The length of each input channel over all examples, `sqrt(Σ x²)`.
+    #[must_use]
+    pub fn norms(&self) -> Vec<f64> {
+        let n = self.columns;
+        (0..n).map(|i| (0.5 * self.upper[i * n + i]).sqrt()).collect()
+    }
+
     /// The whole of it with a little on the diagonal.
-    fn damped(&self) -> Vec<f64> {
+    pub(crate) fn damped(&self) -> Vec<f64> {
         let n = self.columns;
         let mean = (0..n).map(|i| self.upper[i * n + i]).sum::<f64>() / n.max(1) as f64;
         // Without any input, all directions count alike and nothing is made up for.
@@ -137,13 +150,25 @@ impl Spread {
     /// The triangle of these inputs; the unit matrix, which spreads nothing, where they are not finite.
     #[must_use]
     pub fn new(hessian: &Hessian) -> Self {
+        Self::checked(hessian).unwrap_or_else(|| {
+            let columns = hessian.columns;
+            let cell = |i: usize| f64::from(u8::from(i % columns == i / columns));
+            Self { columns, upper: (0..columns * columns).map(cell).collect() }
+        })
+    }
+
+    /// The triangle of these inputs, or nothing where they are not finite: for whoever would not have a remedy fail silently.
+    #[must_use]
+    pub fn checked(hessian: &Hessian) -> Option<Self> {
         let columns = hessian.columns;
-        let lower = inverse(&hessian.damped(), columns).and_then(|inverse| cholesky(&inverse, columns));
-        let cell = |i: usize| match &lower {
-            Some(lower) => lower[i % columns * columns + i / columns],
-            None => f64::from(u8::from(i % columns == i / columns)),
-        };
-        Self { columns, upper: (0..columns * columns).map(cell).collect() }
+        let lower = inverse(&hessian.damped(), columns).and_then(|inverse| cholesky(&inverse, columns))?;
+        let upper = (0..columns * columns).map(|i| lower[i % columns * columns + i / columns]).collect();
+        Some(Self { columns, upper })
+    }
+
+    /// The triangle, `[columns, columns]`; what is below the diagonal is zero.
+    pub(crate) fn upper(&self) -> &[f64] {
+        &self.upper
     }
 }
 
