@@ -4,11 +4,17 @@
 #[path = "draw/mod.rs"]
 pub mod draw;
 
+#[path = "energy/mod.rs"]
+pub mod energy;
+
 #[path = "inspect/mod.rs"]
 pub mod inspect;
 
 #[path = "levels/mod.rs"]
 pub mod levels;
+
+#[path = "limits/mod.rs"]
+pub mod limits;
 
 #[path = "qat/mod.rs"]
 pub mod qat;
@@ -19,11 +25,17 @@ pub mod quantization;
 #[path = "quantized_lm/mod.rs"]
 pub mod quantized_lm;
 
+#[path = "roofline/mod.rs"]
+pub mod roofline;
+
 lab_kit::registry! {
     draw::Draw = "draw",
+    energy::Energy = "energy",
     inspect::Inspect = "inspect",
     levels::Levels = "levels",
+    limits::Limits = "limits",
     qat::Qat = "qat",
     quantization::Quantization = "quantization",
     quantized_lm::QuantizedLm = "quantized_lm",
+    roofline::Roofline = "roofline",
 }
