@@ -7,6 +7,9 @@ pub mod draw;
 #[path = "energy/mod.rs"]
 pub mod energy;
 
+#[path = "footprint/mod.rs"]
+pub mod footprint;
+
 #[path = "inspect/mod.rs"]
 pub mod inspect;
 
@@ -31,6 +34,7 @@ pub mod roofline;
 lab_kit::registry! {
     draw::Draw = "draw",
     energy::Energy = "energy",
+    footprint::Footprint = "footprint",
     inspect::Inspect = "inspect",
     levels::Levels = "levels",
     limits::Limits = "limits",

@@ -1,10 +1,10 @@
 //! One figure and how far it may be off: carbon of a reply, input by input and all at once.
 
 use lab_kit::{
+    Context,
     measure::footprint::{Embodied, GRIDS, Ranged, Site, footprint, monte_carlo, tornado},
     stats::{median, median_interval},
 };
-use rand_chacha::ChaCha8Rng;
 
 use super::{Params, subject::Run};
 
@@ -22,8 +22,8 @@ pub(super) struct Band {
 
 // ANCHOR: inputs
 /// The inputs of the figure and how far each may plausibly be off. Only the time was measured.
-pub(super) fn inputs(run: &Run, params: &Params, rng: &mut ChaCha8Rng) -> Vec<Ranged> {
-    let ms = median_interval(&run.pair.second, 0.95, rng);
+pub(super) fn inputs(run: &Run, params: &Params, cx: &Context) -> Vec<Ranged> {
+    let ms = median_interval(&run.pair.second, 0.95, &mut cx.rng("time"));
     let seconds = |ms: f64| 1e-3 * ms * REPLY;
     let about = |name, mid: f64, factor: f64| Ranged { name, low: mid / factor, mid, high: mid * factor };
     let time = Ranged {
@@ -53,15 +53,15 @@ pub(super) fn grams(values: &[f64], years: f64) -> f64 {
 }
 
 impl Band {
-    pub(super) fn of(run: &Run, params: &Params, rng: &mut ChaCha8Rng) -> Self {
-        let inputs = inputs(run, params, rng);
+    pub(super) fn of(run: &Run, params: &Params, cx: &Context) -> Self {
+        let inputs = inputs(run, params, cx);
         // What is zero has no range on a logarithmic scale.
         let drawn: Vec<Ranged> = inputs
             .iter()
             .map(|input| Ranged { low: input.low.max(1e-12), high: input.high.max(1e-12), ..*input })
             .collect();
         let estimate = |values: &[f64]| grams(values, params.years);
-        Self { bars: tornado(&inputs, estimate), percentiles: monte_carlo(&drawn, DRAWS, rng, estimate) }
+        Self { bars: tornado(&inputs, estimate), percentiles: monte_carlo(&drawn, DRAWS, &mut cx.rng("draws"), estimate) }
     }
 }
 

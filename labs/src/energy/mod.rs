@@ -162,7 +162,7 @@ impl Lab for Energy {
         let training = subject.training_ms_per_token(cx).await?;
         report.metrics.extend(summary::amortized(&run, &training, &params));
         cx.progress("Which input matters?", 0.95);
-        let band = estimate::Band::of(&run, &params, &mut cx.rng("draws"));
+        let band = estimate::Band::of(&run, &params, cx);
         report.metrics.extend(summary::carbon(&run, &band, &params));
         report.charts.insert(0, figures::tornado(&band));
         report.notes = summary::notes(&run, &band, &params);
