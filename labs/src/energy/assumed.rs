@@ -86,7 +86,10 @@ mod tests {
     #[test]
     fn names_and_grams_are_those_of_the_table() {
         let at = |grid| Params { grid, ..Params::default() }.grid_grams();
-        assert_eq!((at(Grid::Norway), at(Grid::UnitedStates), at(Grid::Poland), at(Grid::India)), (30.0, 369.0, 662.0, 713.0));
+        assert_eq!(
+            (at(Grid::Norway), at(Grid::UnitedStates), at(Grid::Poland), at(Grid::India)),
+            (30.0, 369.0, 662.0, 713.0)
+        );
         assert_eq!(at(Grid::Own), 400.0);
     }
 

@@ -61,7 +61,10 @@ impl Band {
             .map(|input| Ranged { low: input.low.max(1e-12), high: input.high.max(1e-12), ..*input })
             .collect();
         let estimate = |values: &[f64]| grams(values, params.years);
-        Self { bars: tornado(&inputs, estimate), percentiles: monte_carlo(&drawn, DRAWS, &mut cx.rng("draws"), estimate) }
+        Self {
+            bars: tornado(&inputs, estimate),
+            percentiles: monte_carlo(&drawn, DRAWS, &mut cx.rng("draws"), estimate),
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 mod assumed;
 mod estimate;
 mod figures;
-mod subject;
 #[cfg(feature = "schema")]
 mod study;
+mod subject;
 mod summary;
 
 use lab_api::{BadParam, LabError, Report};

@@ -37,13 +37,13 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
                     let subject = Subject::load(bits, cx).await?;
                     let found = subject.time(work, batch, cx).await?;
                     // One number for each round: what stays the same within a round is no evidence.
-                    let middle = Pair { first: vec![median(&found.pair.first)], second: vec![median(&found.pair.second)] };
-                    match &mut all {
-                        None => all = Some(Run { pair: middle, ..found }),
-                        Some(all) => {
-                            all.pair.first.extend(middle.first);
-                            all.pair.second.extend(middle.second);
-                        }
+                    let middle =
+                        Pair { first: vec![median(&found.pair.first)], second: vec![median(&found.pair.second)] };
+                    if let Some(all) = all.as_mut() {
+                        all.pair.first.extend(middle.first);
+                        all.pair.second.extend(middle.second);
+                    } else {
+                        all = Some(Run { pair: middle, ..found });
                     }
                     if bits == Width::Four && work == Work::Decode && batch == 1 {
                         training.extend(subject.training_ms_per_token(cx).await?);
@@ -58,19 +58,43 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
                 let percent = |ratio: f64| 100.0 * (ratio - 1.0);
                 let interval = lab_api::Interval { low: percent(ratio.low), high: percent(ratio.high), level: LEVEL };
                 report.metrics.extend([
-                    metric(Family::Time, &format!("clock_{id}"), &format!("Change by the clock: {words}"), percent(time), "%")
-                        .lower()
-                        .interval(interval)
-                        .measured(run.pair.ratios().iter().map(|ratio| percent(1.0 / ratio)).collect()),
-                    metric(Family::Memory, &format!("count_{id}"), &format!("Change by counting: {words}"), percent(counted[1] / counted[0]), "%")
-                        .lower()
-                        .exact(1e-6, "operations and bytes are counted"),
-                    metric(Family::Time, &format!("mj_{id}"), &format!("Energy of a token by the clock: {words}"), 1e3 * clock(&run, &params)[1], "mJ")
-                        .lower()
-                        .baseline(1e3 * clock(&run, &params)[0])
-                        .measured(vec![1e3 * clock(&run, &params)[1]]),
-                    metric(Family::Utilization, &format!("explained_{id}"), &format!("Share that counting explains: {words}"), 100.0 * counted[0] / clock(&run, &params)[0], "%")
-                        .measured(vec![100.0 * counted[0] / clock(&run, &params)[0]]),
+                    metric(
+                        Family::Time,
+                        &format!("clock_{id}"),
+                        &format!("Change by the clock: {words}"),
+                        percent(time),
+                        "%",
+                    )
+                    .lower()
+                    .interval(interval)
+                    .measured(run.pair.ratios().iter().map(|ratio| percent(1.0 / ratio)).collect()),
+                    metric(
+                        Family::Memory,
+                        &format!("count_{id}"),
+                        &format!("Change by counting: {words}"),
+                        percent(counted[1] / counted[0]),
+                        "%",
+                    )
+                    .lower()
+                    .exact(1e-6, "operations and bytes are counted"),
+                    metric(
+                        Family::Time,
+                        &format!("mj_{id}"),
+                        &format!("Energy of a token by the clock: {words}"),
+                        1e3 * clock(&run, &params)[1],
+                        "mJ",
+                    )
+                    .lower()
+                    .baseline(1e3 * clock(&run, &params)[0])
+                    .measured(vec![1e3 * clock(&run, &params)[1]]),
+                    metric(
+                        Family::Utilization,
+                        &format!("explained_{id}"),
+                        &format!("Share that counting explains: {words}"),
+                        100.0 * counted[0] / clock(&run, &params)[0],
+                        "%",
+                    )
+                    .measured(vec![100.0 * counted[0] / clock(&run, &params)[0]]),
                 ]);
                 rows.push(vec![
                     Cell::from(words.as_str()),
@@ -87,11 +111,27 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
                     let trained = median(&training) * params.device_watts;
                     let generated = 1e3 * clock(&run, &params)[0];
                     report.metrics.extend([
-                        metric(Family::Time, "training_mj", "Energy of training on a token, by the clock", trained, "mJ")
-                            .interval(median_interval(&training.iter().map(|ms| ms * params.device_watts).collect::<Vec<_>>(), LEVEL, &mut cx.rng("training")))
-                            .measured(training.iter().map(|ms| ms * params.device_watts).collect()),
-                        metric(Family::Time, "training_ratio", "Training on a token over writing one", trained / generated, "×")
-                            .measured(vec![trained / generated]),
+                        metric(
+                            Family::Time,
+                            "training_mj",
+                            "Energy of training on a token, by the clock",
+                            trained,
+                            "mJ",
+                        )
+                        .interval(median_interval(
+                            &training.iter().map(|ms| ms * params.device_watts).collect::<Vec<_>>(),
+                            LEVEL,
+                            &mut cx.rng("training"),
+                        ))
+                        .measured(training.iter().map(|ms| ms * params.device_watts).collect()),
+                        metric(
+                            Family::Time,
+                            "training_ratio",
+                            "Training on a token over writing one",
+                            trained / generated,
+                            "×",
+                        )
+                        .measured(vec![trained / generated]),
                     ]);
                 }
             }
@@ -144,8 +184,14 @@ fn reach(run: &Run, report: &mut Report, cx: &Context) {
         }
         let [low, _, high] = band.percentiles;
         report.metrics.push(
-            metric(Family::Scale, &format!("band_{word}"), &format!("95th over 5th percentile of the carbon, {word}"), high / low, "×")
-                .measured(vec![high / low]),
+            metric(
+                Family::Scale,
+                &format!("band_{word}"),
+                &format!("95th over 5th percentile of the carbon, {word}"),
+                high / low,
+                "×",
+            )
+            .measured(vec![high / low]),
         );
         let mid: Vec<f64> = estimate::inputs(run, &params, cx).iter().map(|input| input.mid).collect();
         let whole = estimate::grams(&mid, params.years);
@@ -153,8 +199,14 @@ fn reach(run: &Run, report: &mut Report, cx: &Context) {
         without[4] = 0.0;
         let share = 100.0 * (1.0 - estimate::grams(&without, params.years) / whole);
         report.metrics.push(
-            metric(Family::Scale, &format!("embodied_{word}"), &format!("Share of making the device, {word}"), share, "%")
-                .measured(vec![share]),
+            metric(
+                Family::Scale,
+                &format!("embodied_{word}"),
+                &format!("Share of making the device, {word}"),
+                share,
+                "%",
+            )
+            .measured(vec![share]),
         );
     }
 }

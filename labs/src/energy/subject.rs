@@ -22,7 +22,7 @@ use super::Work;
 /// Tokens of a prompt, and of the cache that a step attends over.
 pub(super) const PROMPT: usize = 128;
 /// Requests whose joules are compared.
-const BATCHES: [usize; 4] = [1, 2, 4, 16];
+const BATCHES: [usize; 3] = [1, 4, 16];
 const GROUP: usize = 32;
 
 /// Both models.
@@ -118,7 +118,7 @@ impl Subject {
     pub(super) async fn time(&self, work: Work, batch: usize, cx: &Context) -> Result<Run, LabError> {
         let [plain, packed] = &self.models;
         let (mut one, mut other) = (Session::new(plain, work, batch, cx)?, Session::new(packed, work, batch, cx)?);
-        let pair = side_by_side(cx, 900.0, async || one.step().await, async || other.step().await).await?;
+        let pair = side_by_side(cx, 600.0, async || one.step().await, async || other.step().await).await?;
         let tokens = tokens_of(work, batch);
         let per_token = |ms: Vec<f64>| ms.iter().map(|ms| ms / tokens as f64).collect();
         let counted = match (counted(&mut one, cx).await?, counted(&mut other, cx).await?) {
@@ -136,7 +136,7 @@ impl Subject {
             let mut ms_per_token = [0.0; 2];
             for (ms, model) in ms_per_token.iter_mut().zip(&self.models) {
                 let mut session = Session::new(model, Work::Decode, requests, cx)?;
-                let times = samples(cx, 80.0, async || session.step().await).await?;
+                let times = samples(cx, 60.0, async || session.step().await).await?;
                 *ms = lab_kit::stats::median(&times) / requests as f64;
             }
             found.push(Batch { requests, ms_per_token });
@@ -149,28 +149,32 @@ impl Subject {
         let device = cx.device.clone().autodiff();
         let model = Transformer::new(&self.config, &self.weights, "the language model", &device)?;
         // One to warm up.
-        let recipe = Recipe { steps: 6, warmup_steps: 0, learning_rate: 1e-5, ..Recipe::default() };
+        let recipe = Recipe { steps: 5, warmup_steps: 0, learning_rate: 1e-5, ..Recipe::default() };
         let mut trainer = Trainer::new(model, recipe)?;
         let vocabulary = u32::try_from(self.config.vocabulary).unwrap_or(1);
         let row: Vec<u32> = (0..PROMPT as u32).map(|i| (i * 11 + 5) % vocabulary).collect();
         let mut targets = row.clone();
         targets.rotate_left(1);
         let (mut ms, mut last) = (Vec::new(), cx.now_ms());
-        let loss = |model: &Transformer, _: usize| {
+        let loss = |model: &Transformer, _: usize| -> Result<Tensor<1>, LabError> {
             let logits = model.forward(model.tokens(&[&row], &device)?);
             let [b, t, v] = logits.dims();
             Ok(cross_entropy(logits.reshape([b * t, v]), model.tokens(&[&targets], &device)?.reshape([b * t])))
         };
         trainer
-            .run(|| cx.now_ms(), loss, async |_, progress| {
-                let now = cx.now_ms();
-                if progress.step > 1 {
-                    ms.push((now - last) / PROMPT as f64);
-                }
-                cx.checkpoint().await?;
-                last = cx.now_ms();
-                Ok(())
-            })
+            .run(
+                || cx.now_ms(),
+                loss,
+                async |_, progress| {
+                    let now = cx.now_ms();
+                    if progress.step > 1 {
+                        ms.push((now - last) / PROMPT as f64);
+                    }
+                    cx.checkpoint().await?;
+                    last = cx.now_ms();
+                    Ok(())
+                },
+            )
             .await?;
         Ok(ms)
     }

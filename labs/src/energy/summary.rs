@@ -48,7 +48,8 @@ pub(super) fn energy(run: &Run, params: &Params, cx: &Context) -> Vec<Metric> {
     let ratio = ratio_interval(&run.pair.second, &run.pair.first, LEVEL, &mut cx.rng("ratio"));
     let percent = |ratio: f64| 100.0 * (ratio * watts - 1.0);
     let turns = run.pair.ratios().iter().map(|ratio| percent(1.0 / ratio)).collect();
-    let same = if watts == 1.0 { " The same watts are assumed for both, so that this is the change of time." } else { "" };
+    let same =
+        if watts == 1.0 { " The same watts are assumed for both, so that this is the change of time." } else { "" };
     let mut metrics = vec![
         metric(Family::Time, "token_ms", "Time of a token", median(&run.pair.second), "ms")
             .detail()
@@ -102,11 +103,17 @@ pub(super) fn batches(batches: &[Batch], params: &Params) -> Vec<Metric> {
     let (Some(one), Some(many)) = (batches.first(), batches.last()) else { return Vec::new() };
     let joules = |batch: &Batch| batch.ms_per_token[0] * params.watts()[0];
     vec![
-        metric(Family::Scale, "batch_mj", &format!("Energy of a token, {} requests at once", many.requests), joules(many), "mJ")
-            .lower()
-            .baseline(joules(one))
-            .measured(vec![joules(many)])
-            .help("Decode in FP32 by the clock; the baseline is one request alone. The same watts are assumed for both."),
+        metric(
+            Family::Scale,
+            "batch_mj",
+            &format!("Energy of a token, {} requests at once", many.requests),
+            joules(many),
+            "mJ",
+        )
+        .lower()
+        .baseline(joules(one))
+        .measured(vec![joules(many)])
+        .help("Decode in FP32 by the clock; the baseline is one request alone. The same watts are assumed for both."),
     ]
 }
 
@@ -125,9 +132,15 @@ pub(super) fn amortized(run: &Run, training: &[f64], params: &Params) -> Vec<Met
             .detail()
             .measured(vec![all_wh])
             .help("3.8 million tokens, each once, on this device."),
-        metric(Family::Time, "days", "Days until inference has cost as much as training", tokens / (REPLY * f64::from(params.replies_a_day)), "days")
-            .measured(vec![tokens / (REPLY * f64::from(params.replies_a_day))])
-            .help("Replies of 256 tokens, as many a day as you entered. The ratio does not depend on the watts."),
+        metric(
+            Family::Time,
+            "days",
+            "Days until inference has cost as much as training",
+            tokens / (REPLY * f64::from(params.replies_a_day)),
+            "days",
+        )
+        .measured(vec![tokens / (REPLY * f64::from(params.replies_a_day))])
+        .help("Replies of 256 tokens, as many a day as you entered. The ratio does not depend on the watts."),
     ]
 }
 
@@ -166,7 +179,12 @@ pub(super) fn notes(run: &Run, band: &Band, params: &Params) -> Vec<String> {
     let (clock, count) = (change(clock(run, params)), change(count(run, &EnergyAssumptions::FP32_DRAM)));
     let verb = |percent: f64| if percent < 0.0 { "saves" } else { "costs" };
     if (clock < 0.0) == (count < 0.0) {
-        notes.push(format!("Clock and count agree on the sign: packing {} energy, {:.0} % by the clock and {:.0} % by counting.", verb(clock), clock.abs(), count.abs()));
+        notes.push(format!(
+            "Clock and count agree on the sign: packing {} energy, {:.0} % by the clock and {:.0} % by counting.",
+            verb(clock),
+            clock.abs(),
+            count.abs()
+        ));
     } else {
         notes.push(format!(
             "Clock and count disagree on the sign: packing {} {:.0} % by the clock and {} {:.0} % by counting. Only a counter or a meter can tell which is right here.",

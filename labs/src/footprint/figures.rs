@@ -12,7 +12,9 @@ pub(super) fn moved(params: &Params) -> Chart {
     Chart {
         id: "moved".into(),
         title: "What if it ran elsewhere?".into(),
-        caption: "Tonnes of CO2 equivalent of the same year on ten grids. What making the machines emitted does not move.".into(),
+        caption:
+            "Tonnes of CO2 equivalent of the same year on ten grids. What making the machines emitted does not move."
+                .into(),
         x: Axis::linear("Grid"),
         y: Axis::linear("Tonnes a year"),
         body: ChartBody::Bar {
@@ -54,7 +56,12 @@ pub(super) fn years(params: &Params) -> Chart {
 pub(super) fn grids(params: &Params) -> Table {
     let row = |(name, grams): (&str, f64)| {
         let year = params.year(grams);
-        vec![Cell::from(name), Cell::from(grams), Cell::from(1e-6 * year.grams()), Cell::from(100.0 * year.embodied_grams / year.grams())]
+        vec![
+            Cell::from(name),
+            Cell::from(grams),
+            Cell::from(1e-6 * year.grams()),
+            Cell::from(100.0 * year.embodied_grams / year.grams()),
+        ]
     };
     Table {
         id: "grids".into(),

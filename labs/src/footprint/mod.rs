@@ -7,7 +7,9 @@ mod study;
 use lab_api::{Family, LabError, Metric, Report};
 use lab_kit::{
     Context, Lab,
-    measure::footprint::{Embodied, Footprint as Year, GRIDS, JOULES_PER_WH, Site, break_even_uses, footprint, rebound},
+    measure::footprint::{
+        Embodied, Footprint as Year, GRIDS, JOULES_PER_WH, Site, break_even_uses, footprint, rebound,
+    },
     report::{MetricExt, metric},
 };
 use serde::{Deserialize, Serialize};
@@ -191,15 +193,21 @@ fn metrics(params: &Params) -> Vec<Metric> {
         number(Family::Scale, "bill", "Bill of a day", year.cost / 365.0, "")
             .lower()
             .help("Energy alone, in the currency of the price."),
-        number(Family::Scale, "after_year", "Next year's total over this year's", total, "×")
-            .lower()
-            .help("Growth of use over the gain of the technique: above 1 the total rises although each use takes less."),
+        number(Family::Scale, "after_year", "Next year's total over this year's", total, "×").lower().help(
+            "Growth of use over the gain of the technique: above 1 the total rises although each use takes less.",
+        ),
     ];
     if let Some(uses) = params.break_even() {
         metrics.push(
-            number(Family::Time, "pays_days", "Days until the one-off cost has paid", uses / params.uses.a_day(), "days")
-                .lower()
-                .help("At today's number of uses."),
+            number(
+                Family::Time,
+                "pays_days",
+                "Days until the one-off cost has paid",
+                uses / params.uses.a_day(),
+                "days",
+            )
+            .lower()
+            .help("At today's number of uses."),
         );
         metrics.push(number(Family::Time, "pays_uses", "Uses until then", uses, "").detail().lower());
     }
@@ -217,11 +225,18 @@ fn notes(params: &Params) -> Vec<String> {
     notes.push(if total > 1.0 {
         format!("Growth eats the saving: with {} times the use the total rises to {total:.2} times.", params.growth)
     } else {
-        format!("The total falls to {:.0} % in a year; use may grow {} times before nothing is left of the saving.", 100.0 * total, params.gain)
+        format!(
+            "The total falls to {:.0} % in a year; use may grow {} times before nothing is left of the saving.",
+            100.0 * total,
+            params.gain
+        )
     });
     let year = params.year(grams);
     if params.embodied_grams > 0.0 {
-        notes.push(format!("Making the machines is {:.0} % of the carbon here.", 100.0 * year.embodied_grams / year.grams()));
+        notes.push(format!(
+            "Making the machines is {:.0} % of the carbon here.",
+            100.0 * year.embodied_grams / year.grams()
+        ));
     }
     notes
 }
@@ -265,7 +280,8 @@ mod tests {
 
     #[test]
     fn a_dirtier_grid_raises_carbon_alone() {
-        let (clean, dirty) = (run(Params { grid: 1, ..Params::default() }), run(Params { grid: 8, ..Params::default() }));
+        let (clean, dirty) =
+            (run(Params { grid: 1, ..Params::default() }), run(Params { grid: 8, ..Params::default() }));
         assert!((value(&dirty, "tonnes") / value(&clean, "tonnes") - 662.0 / 30.0).abs() < 1e-9);
         assert_eq!(value(&dirty, "mwh"), value(&clean, "mwh"));
     }

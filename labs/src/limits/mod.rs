@@ -50,18 +50,18 @@ pub struct Params {
     /// Device
     ///
     /// Best rates and memory; the sources stand in the chapter.
-    pub device: Device,
+    pub machine: Device,
     /// Own device: arithmetic
     #[cfg_attr(feature = "schema", schemars(range(min = 0.01, max = 10_000.0), extend("x-unit" = "TFLOP/s", "x-step" = 0.01)))]
-    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "device", "is": ["own"]})))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "machine", "is": ["own"]})))]
     pub tflops: f64,
     /// Own device: bandwidth
     #[cfg_attr(feature = "schema", schemars(range(min = 1.0, max = 20_000.0), extend("x-unit" = "GB/s", "x-step" = 1.0)))]
-    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "device", "is": ["own"]})))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "machine", "is": ["own"]})))]
     pub gb_per_s: f64,
     /// Own device: memory
     #[cfg_attr(feature = "schema", schemars(range(min = 0.1, max = 1000.0), extend("x-unit" = "GB", "x-step" = 0.1)))]
-    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "device", "is": ["own"]})))]
+    #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "machine", "is": ["own"]})))]
     pub memory_gb: f64,
     /// Kernels a step starts
     ///
@@ -95,7 +95,7 @@ impl Default for Params {
             cache: Bits::Sixteen,
             context: 2048,
             users: 64,
-            device: Device::H100,
+            machine: Device::H100,
             tflops: 2.0,
             gb_per_s: 50.0,
             memory_gb: 4.0,
@@ -112,7 +112,7 @@ const RESERVE: f64 = 0.05;
 
 impl Params {
     fn machine(&self) -> Machine {
-        let (flops_per_s, bytes_per_s, capacity_bytes) = match self.device.rates() {
+        let (flops_per_s, bytes_per_s, capacity_bytes) = match self.machine.rates() {
             Some(rates) => rates,
             None => (self.tflops * 1e12, self.gb_per_s * 1e9, self.memory_gb * 1e9),
         };
@@ -126,8 +126,7 @@ impl Params {
     }
 
     fn served(&self) -> Served {
-        let (parameters, state) =
-            self.model.sizes().unwrap_or((self.billions * 1e9, self.state_kib * 1024.0));
+        let (parameters, state) = self.model.sizes().unwrap_or((self.billions * 1e9, self.state_kib * 1024.0));
         Served {
             parameters,
             weight_bits: self.weights.bits(),
@@ -209,18 +208,30 @@ fn metrics(machine: &Machine, served: &Served, verdict: &Verdict, earlier: &Verd
             .help("Share of the step in which the device's arithmetic has something to do."),
         number(Family::Utilization, "ceiling", "Most that removing the binding limit can bring", verdict.ceiling, "×")
             .help("Its time over that of the next limit."),
-        number(Family::Time, "prefill_ms", "Reading one user's context, at best", 1e3 * bound_by(machine, &served.prefill()).bound_seconds(), "ms")
-            .detail()
-            .lower(),
+        number(
+            Family::Time,
+            "prefill_ms",
+            "Reading one user's context, at best",
+            1e3 * bound_by(machine, &served.prefill()).bound_seconds(),
+            "ms",
+        )
+        .detail()
+        .lower(),
     ]);
     metrics
 }
 
 fn notes(machine: &Machine, served: &Served, verdict: &Verdict) -> Vec<String> {
     let helps = match verdict.limit {
-        Limit::Capacity => "fewer bits for weights or cache, heads that share keys and values, a shorter or windowed context, a second device",
-        Limit::Bandwidth => "fewer bits for what is read most, more users for each read of the weights, a smaller cache",
-        Limit::Arithmetic => "lower precision that the hardware multiplies faster, a smaller or sparser model, fewer tokens",
+        Limit::Capacity => {
+            "fewer bits for weights or cache, heads that share keys and values, a shorter or windowed context, a second device"
+        }
+        Limit::Bandwidth => {
+            "fewer bits for what is read most, more users for each read of the weights, a smaller cache"
+        }
+        Limit::Arithmetic => {
+            "lower precision that the hardware multiplies faster, a smaller or sparser model, fewer tokens"
+        }
         Limit::Link => "fewer and larger messages, another way to split the model",
         Limit::Overhead => "fusion, compilation, larger batches: fewer starts for the same work",
     };
@@ -295,7 +306,8 @@ mod tests {
         for model in Model::ALL {
             for device in Device::ALL {
                 for users in [1, 1024] {
-                    let params = Params { model, device, users, launch_us: 5.0, context: 128, ..Params::default() };
+                    let params =
+                        Params { model, machine: device, users, launch_us: 5.0, context: 128, ..Params::default() };
                     run(params).check().expect("sound");
                 }
             }

@@ -33,16 +33,48 @@ pub(super) fn run() -> Report {
         let verdict = bound_by(&machine, &served.decode());
         let words = format!("{users} users, weights in {} bits, cache in {}", weights.bits(), cache.bits());
         report.metrics.extend([
-            number(Family::Memory, format!("gb_{id}"), &format!("Bytes a step: {words}"), served.decode().bytes * 1e-9, "GB"),
-            number(Family::Time, format!("bytes_ms_{id}"), &format!("Bytes alone: {words}"), 1e3 * verdict.seconds[1], "ms"),
-            number(Family::Time, format!("arithmetic_ms_{id}"), &format!("Arithmetic alone: {words}"), 1e3 * verdict.seconds[0], "ms"),
-            number(Family::Scale, format!("tokens_{id}"), &format!("Tokens per second: {words}"), served.users / verdict.bound_seconds(), "tokens/s").higher(),
-            number(Family::Memory, format!("fit_{id}"), &format!("Users that fit: {words}"), served.users_that_fit(&machine, 0.0), "").higher(),
+            number(
+                Family::Memory,
+                format!("gb_{id}"),
+                &format!("Bytes a step: {words}"),
+                served.decode().bytes * 1e-9,
+                "GB",
+            ),
+            number(
+                Family::Time,
+                format!("bytes_ms_{id}"),
+                &format!("Bytes alone: {words}"),
+                1e3 * verdict.seconds[1],
+                "ms",
+            ),
+            number(
+                Family::Time,
+                format!("arithmetic_ms_{id}"),
+                &format!("Arithmetic alone: {words}"),
+                1e3 * verdict.seconds[0],
+                "ms",
+            ),
+            number(
+                Family::Scale,
+                format!("tokens_{id}"),
+                &format!("Tokens per second: {words}"),
+                served.users / verdict.bound_seconds(),
+                "tokens/s",
+            )
+            .higher(),
+            number(
+                Family::Memory,
+                format!("fit_{id}"),
+                &format!("Users that fit: {words}"),
+                served.users_that_fit(&machine, 0.0),
+                "",
+            )
+            .higher(),
         ]);
     }
     let mut rows = Vec::new();
     for device in Device::ALL {
-        let params = Params { device, users: 1, weights: Bits::Four, cache: Bits::Eight, ..Params::default() };
+        let params = Params { machine: device, users: 1, weights: Bits::Four, cache: Bits::Eight, ..Params::default() };
         let (machine, served) = (params.machine(), params.served());
         let verdict = bound_by(&machine, &served.decode());
         let rate = if verdict.limit == Limit::Capacity { 0.0 } else { 1.0 / verdict.bound_seconds() };
@@ -57,7 +89,9 @@ pub(super) fn run() -> Report {
     report.tables.push(Table {
         id: "devices".into(),
         title: "Llama 3 8B in 4 bits, one user, 2,048 tokens of context".into(),
-        columns: ["Device", "Balance (FLOP/byte)", "Limit", "Tokens per second", "Users that fit"].map(str::to_owned).to_vec(),
+        columns: ["Device", "Balance (FLOP/byte)", "Limit", "Tokens per second", "Users that fit"]
+            .map(str::to_owned)
+            .to_vec(),
         rows,
     });
     report

@@ -47,7 +47,10 @@ pub(super) fn roofline(roofs: &Roofs, plain: &Matrix, packed: &Matrix, phases: &
 pub(super) fn bandwidth(roofs: &Roofs) -> Chart {
     let of = |pass: Pass| {
         let streams = roofs.streams.iter().filter(|stream| stream.pass == pass.name());
-        line(pass.name(), streams.map(|stream| [stream.held_bytes as f64 / f64::from(1 << 20), median(&stream.gb_per_s)]).collect())
+        line(
+            pass.name(),
+            streams.map(|stream| [stream.held_bytes as f64 / f64::from(1 << 20), median(&stream.gb_per_s)]).collect(),
+        )
     };
     let series = Pass::ALL.map(of).into_iter().filter(|series| !series.points.is_empty()).collect();
     Chart {

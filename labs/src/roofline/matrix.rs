@@ -96,7 +96,8 @@ pub(super) async fn packed(width: usize, most: usize, bits: Width, cx: &Context)
     let settings = Settings::weight_only(bits.bits(), Scheme::Symmetric, Granularity::Group(GROUP));
     let drawn = PackedMatrix::quantize(&drawn_rows(width, cx), width, &settings);
     let times = width / DRAWN;
-    let whole = PackedMatrix { rows: width, codes: drawn.codes.repeat(times), scales: drawn.scales.repeat(times), ..drawn };
+    let whole =
+        PackedMatrix { rows: width, codes: drawn.codes.repeat(times), scales: drawn.scales.repeat(times), ..drawn };
     let bytes = whole.bytes();
     let weight = PackedWeight::new(whole, Inputs::Float, &cx.device);
     let name = format!("{} bits", bits.bits());

@@ -100,17 +100,37 @@ pub(super) async fn operations(cx: &Context) -> Result<Vec<Point>, LabError> {
         let attention = Work::matmul(w(tokens), w(d), w(PROMPT), 4) * w(heads);
         type Operation<'a> = Box<dyn Fn() + 'a>;
         let run: Vec<(&str, Work, Operation)> = vec![
-            ("feed-forward matrix", Work::matmul(w(tokens), w(c), w(f), 4), Box::new(|| keep(x.clone().matmul(up.clone())))),
-            ("output matrix", Work::matmul(w(tokens), w(c), w(config.vocabulary), 4), Box::new(|| keep(x.clone().matmul(output.clone())))),
-            ("attention scores", attention, Box::new(|| drop(std::hint::black_box(queries.clone().matmul(keys.clone()))))),
-            ("softmax of scores", Work::softmax(w(heads * tokens), w(PROMPT), 4), Box::new(|| keep(softmax(scores.clone(), 1)))),
+            (
+                "feed-forward matrix",
+                Work::matmul(w(tokens), w(c), w(f), 4),
+                Box::new(|| keep(x.clone().matmul(up.clone()))),
+            ),
+            (
+                "output matrix",
+                Work::matmul(w(tokens), w(c), w(config.vocabulary), 4),
+                Box::new(|| keep(x.clone().matmul(output.clone()))),
+            ),
+            (
+                "attention scores",
+                attention,
+                Box::new(|| drop(std::hint::black_box(queries.clone().matmul(keys.clone())))),
+            ),
+            (
+                "softmax of scores",
+                Work::softmax(w(heads * tokens), w(PROMPT), 4),
+                Box::new(|| keep(softmax(scores.clone(), 1))),
+            ),
             // x / (1 + exp(-x)): four operations.
             ("SiLU", Work::elementwise(w(tokens * f), 1, 4, 4), Box::new(|| keep(silu(wide.clone())))),
             // Square, sum, scale by the root, scale by the weight: four an element.
-            ("norm", Work::elementwise(w(tokens * c), 1, 4, 4), Box::new(|| {
-                let size = (x.clone().powi_scalar(2).mean_dim(1) + 1e-5).sqrt();
-                keep(x.clone() / size * norm.clone());
-            })),
+            (
+                "norm",
+                Work::elementwise(w(tokens * c), 1, 4, 4),
+                Box::new(|| {
+                    let size = (x.clone().powi_scalar(2).mean_dim(1) + 1e-5).sqrt();
+                    keep(x.clone() / size * norm.clone());
+                }),
+            ),
         ];
         for (name, work, call) in run {
             let ms = samples(cx, BUDGET_MS, async || {
@@ -148,6 +168,9 @@ mod tests {
         let small = hollow(&config);
         small.check().expect("a transformer");
         assert!(small.flops(1, PROMPT) * 20 < config.flops(1, PROMPT));
-        assert_eq!((small.layers, small.heads, small.key_value_heads), (config.layers, config.heads, config.key_value_heads));
+        assert_eq!(
+            (small.layers, small.heads, small.key_value_heads),
+            (config.layers, config.heads, config.key_value_heads)
+        );
     }
 }

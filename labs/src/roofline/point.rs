@@ -41,12 +41,8 @@ impl Point {
             link_bytes_per_s: f64::INFINITY,
             launch_seconds: 1e-3 * self.overhead_ms,
         };
-        let demand = Demand {
-            flops: self.work.flops as f64,
-            bytes: self.work.bytes as f64,
-            launches: 1.0,
-            ..Demand::default()
-        };
+        let demand =
+            Demand { flops: self.work.flops as f64, bytes: self.work.bytes as f64, launches: 1.0, ..Demand::default() };
         bound_by(&machine, &demand)
     }
 

@@ -71,7 +71,9 @@ impl Roofs {
         roofs.streams = streams(buffer_mib << 20, cx).await?;
         let most = roofs.streams.iter().map(|stream| best(&stream.gb_per_s)).fold(0.0, f64::max);
         if most > ABSURD_GB_PER_S {
-            let why = format!("{most:.0} GB/s is more than one core can move: the work was optimized away, or the clock is wrong");
+            let why = format!(
+                "{most:.0} GB/s is more than one core can move: the work was optimized away, or the clock is wrong"
+            );
             return Err(LabError::Refused { why });
         }
         Ok(roofs)
@@ -137,7 +139,8 @@ impl Roofs {
     /// The roof for work on this many bytes: the best rate among buffers at least as large as the largest that would still lie in
     /// the same level or one nearer.
     pub(super) fn gb_per_s_at(&self, bytes: usize) -> f64 {
-        let below = self.streams.iter().map(|stream| stream.held_bytes).filter(|held| *held <= bytes).max().unwrap_or(0);
+        let below =
+            self.streams.iter().map(|stream| stream.held_bytes).filter(|held| *held <= bytes).max().unwrap_or(0);
         let large = self.streams.iter().filter(|stream| stream.held_bytes >= below);
         large.map(|stream| best(&stream.gb_per_s)).fold(0.0, f64::max)
     }
@@ -149,7 +152,9 @@ impl Roofs {
     /// The levels of memory that the update shows.
     pub(super) fn levels(&self) -> Vec<Level> {
         let of_update = self.streams.iter().filter(|stream| stream.pass == Pass::Update.name());
-        fit_levels(&of_update.map(|stream| (stream.held_bytes as f64, 1e9 * best(&stream.gb_per_s))).collect::<Vec<_>>())
+        fit_levels(
+            &of_update.map(|stream| (stream.held_bytes as f64, 1e9 * best(&stream.gb_per_s))).collect::<Vec<_>>(),
+        )
     }
 }
 
@@ -215,7 +220,8 @@ async fn streams(largest: usize, cx: &Context) -> Result<Vec<Stream>, LabError> 
     let mut x = buffer(largest, cx).await?;
     let y = buffer(largest, cx).await?;
     let mut found = Vec::new();
-    let mut sizes: Vec<usize> = std::iter::successors(Some(SMALLEST), |size| Some(size * 4)).take_while(|s| *s < largest).collect();
+    let mut sizes: Vec<usize> =
+        std::iter::successors(Some(SMALLEST), |size| Some(size * 4)).take_while(|s| *s < largest).collect();
     sizes.push(largest);
     for (i, size) in sizes.iter().enumerate() {
         cx.progress("How fast does it move bytes?", 0.15 + 0.25 * i as f64 / sizes.len() as f64);
@@ -242,9 +248,9 @@ async fn streams(largest: usize, cx: &Context) -> Result<Vec<Stream>, LabError> 
 pub(super) async fn buffer(bytes: usize, cx: &Context) -> Result<Vec<f32>, LabError> {
     let count = bytes / size_of::<f32>();
     let mut values = Vec::new();
-    values.try_reserve_exact(count).map_err(|_| LabError::Device {
-        why: format!("{} MiB cannot be had here; try half as much", bytes >> 20),
-    })?;
+    values
+        .try_reserve_exact(count)
+        .map_err(|_| LabError::Device { why: format!("{} MiB cannot be had here; try half as much", bytes >> 20) })?;
     while values.len() < count {
         values.resize((values.len() + (1 << 20)).min(count), 1e-3);
         cx.checkpoint().await?;

@@ -43,9 +43,30 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
             let one = matrix.points.first().map_or(1.0, |point| point.time_ms());
             for (columns, point) in matrix.columns.iter().zip(&matrix.points) {
                 let id = |what: &str| format!("{what}_{place}_{columns}");
-                add(&mut found, Family::Scale, &id("times"), &format!("Time of {columns} columns over that of one, matrix in {place}"), "×", point.time_ms() / one);
-                add(&mut found, Family::Scale, &id("rate"), &format!("Rate at {columns} columns, matrix in {place}"), "GFLOP/s", point.gflops());
-                add(&mut found, Family::Utilization, &id("share"), &format!("Share of the bound at {columns} columns, matrix in {place}"), "%", 100.0 * point.share(&roofs));
+                add(
+                    &mut found,
+                    Family::Scale,
+                    &id("times"),
+                    &format!("Time of {columns} columns over that of one, matrix in {place}"),
+                    "×",
+                    point.time_ms() / one,
+                );
+                add(
+                    &mut found,
+                    Family::Scale,
+                    &id("rate"),
+                    &format!("Rate at {columns} columns, matrix in {place}"),
+                    "GFLOP/s",
+                    point.gflops(),
+                );
+                add(
+                    &mut found,
+                    Family::Utilization,
+                    &id("share"),
+                    &format!("Share of the bound at {columns} columns, matrix in {place}"),
+                    "%",
+                    100.0 * point.share(&roofs),
+                );
             }
         }
         for bits in [Width::Sixteen, Width::Eight, Width::Four] {
@@ -53,25 +74,60 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
             for columns in [1, COLUMNS] {
                 if let (Some(fp32), Some(packed)) = (plain.at(columns), packed.at(columns)) {
                     let label = format!("Speed-up by {} bits at {columns} columns", bits.bits());
-                    add(&mut found, Family::Time, &format!("speedup_{}_{columns}", bits.bits()), &label, "×", fp32.time_ms() / packed.time_ms());
+                    add(
+                        &mut found,
+                        Family::Time,
+                        &format!("speedup_{}_{columns}", bits.bits()),
+                        &label,
+                        "×",
+                        fp32.time_ms() / packed.time_ms(),
+                    );
                 }
             }
-            add(&mut found, Family::Memory, &format!("bytes_{}", bits.bits()), &format!("FP32 bytes over those of {} bits", bits.bits()), "×", plain.bytes as f64 / packed.bytes as f64);
+            add(
+                &mut found,
+                Family::Memory,
+                &format!("bytes_{}", bits.bits()),
+                &format!("FP32 bytes over those of {} bits", bits.bits()),
+                "×",
+                plain.bytes as f64 / packed.bytes as f64,
+            );
         }
         let phases = model::phases(cx).await?;
         for (id, point) in ["decode", "prefill"].into_iter().zip(&phases.points) {
             let verdict = point.verdict(&roofs);
             let ms = verdict.seconds.map(|seconds| 1e3 * seconds);
             add(&mut found, Family::Time, &format!("{id}_ms"), &format!("Time of {id}"), "ms", point.time_ms());
-            add(&mut found, Family::Time, &format!("{id}_arithmetic_ms"), &format!("Arithmetic alone: {id}"), "ms", ms[0]);
+            add(
+                &mut found,
+                Family::Time,
+                &format!("{id}_arithmetic_ms"),
+                &format!("Arithmetic alone: {id}"),
+                "ms",
+                ms[0],
+            );
             add(&mut found, Family::Time, &format!("{id}_bytes_ms"), &format!("Bytes alone: {id}"), "ms", ms[1]);
             add(&mut found, Family::Time, &format!("{id}_overhead_ms"), &format!("Overhead alone: {id}"), "ms", ms[3]);
         }
         let operations = model::operations(cx).await?;
         for point in &operations {
             let id = point.name.replace(", ", "_").replace([' ', '-'], "_").to_lowercase();
-            add(&mut found, Family::Utilization, &format!("op_share_{id}"), &format!("Share of the bound: {}", point.name), "%", 100.0 * point.share(&roofs));
-            add(&mut found, Family::Utilization, &format!("op_intensity_{id}"), &format!("Operations per byte: {}", point.name), "FLOP/byte", point.work.intensity());
+            add(
+                &mut found,
+                Family::Utilization,
+                &format!("op_share_{id}"),
+                &format!("Share of the bound: {}", point.name),
+                "%",
+                100.0 * point.share(&roofs),
+            );
+            add(
+                &mut found,
+                Family::Utilization,
+                &format!("op_intensity_{id}"),
+                &format!("Operations per byte: {}", point.name),
+                "FLOP/byte",
+                point.work.intensity(),
+            );
         }
         let all = plain.points.iter().chain(&operations).chain(&phases.points);
         let above = all.filter(|point| point.share(&roofs) > 1.1).count();
@@ -94,7 +150,14 @@ fn of_roofs(roofs: &Roofs, found: &mut Found) {
     let launch: Vec<f64> = roofs.launch_ms.iter().map(|ms| 1e3 * ms).collect();
     add(found, Family::Time, "launch_us", "Starting an operation", "µs", median(&launch));
     for (k, rates) in &roofs.polynomials {
-        add(found, utilization, &format!("polynomial_{k}"), &format!("Polynomial of {k} steps"), "GFLOP/s", median(rates));
+        add(
+            found,
+            utilization,
+            &format!("polynomial_{k}"),
+            &format!("Polynomial of {k} steps"),
+            "GFLOP/s",
+            median(rates),
+        );
     }
     for stream in &roofs.streams {
         let word = stream.pass.split(' ').next().unwrap_or_default();
@@ -109,7 +172,9 @@ fn report(found: &Found, cx: &Context) -> Report {
     let mut rows = Vec::new();
     for (id, (family, label, unit, values)) in found {
         let interval = median_interval(values, LEVEL, &mut cx.rng(id));
-        report.metrics.push(metric(*family, id, label, median(values), unit).interval(interval).measured(values.clone()));
+        report
+            .metrics
+            .push(metric(*family, id, label, median(values), unit).interval(interval).measured(values.clone()));
         rows.push(vec![
             Cell::from(label.as_str()),
             Cell::from(*unit),

@@ -18,7 +18,9 @@ pub(super) fn roofs(roofs: &Roofs, cx: &Context) -> Vec<Metric> {
     let peak = metric(Family::Utilization, "peak_gflops", "Arithmetic roof", roofs.peak_gflops(), "GFLOP/s")
         .higher()
         .measured(rates.to_vec())
-        .help(&format!("The best rate seen on one core, by {kernel}. The baseline is the same product in three plain loops."));
+        .help(&format!(
+            "The best rate seen on one core, by {kernel}. The baseline is the same product in three plain loops."
+        ));
     let mut metrics = vec![Metric { baseline: roofs.naive_gflops, ..peak }];
     if let Some(memory) = roofs.memory() {
         metrics.push(
@@ -30,7 +32,11 @@ pub(super) fn roofs(roofs: &Roofs, cx: &Context) -> Vec<Metric> {
     }
     let cache = metric(Family::Memory, "cache_gb_per_s", "Nearest cache", roofs.cache_gb_per_s(), "GB/s");
     metrics.push(
-        cache.detail().higher().measured(vec![roofs.cache_gb_per_s()]).help("The fastest pass over buffers of any size."),
+        cache
+            .detail()
+            .higher()
+            .measured(vec![roofs.cache_gb_per_s()])
+            .help("The fastest pass over buffers of any size."),
     );
     metrics.push(
         metric(Family::Utilization, "ridge", "Ridge", roofs.ridge(), "FLOP/byte")
@@ -92,18 +98,30 @@ pub(super) fn matrices(plain: &Matrix, packed: &Matrix, roofs: &Roofs, cx: &Cont
             .help("FP32; the baseline is one column."),
     );
     metrics.push(
-        metric(Family::Utilization, "intensity", &format!("Operations per byte at {count} columns"), last.work.intensity(), "FLOP/byte")
-            .detail()
-            .baseline(one.work.intensity())
-            .exact(1e-9, "operations and bytes are counted")
-            .help("Half the columns, as long as they are few beside the width."),
+        metric(
+            Family::Utilization,
+            "intensity",
+            &format!("Operations per byte at {count} columns"),
+            last.work.intensity(),
+            "FLOP/byte",
+        )
+        .detail()
+        .baseline(one.work.intensity())
+        .exact(1e-9, "operations and bytes are counted")
+        .help("Half the columns, as long as they are few beside the width."),
     );
     metrics.push(
-        metric(Family::Utilization, "memory_share", "One column: share of the memory roof", 100.0 * one.share(roofs), "%")
-            .detail()
-            .higher()
-            .measured(one.ms.iter().map(|ms| 100.0 * one.share(roofs) * one.time_ms() / ms).collect())
-            .help("Bytes of matrix and vectors per second over the best pass over buffers of this size."),
+        metric(
+            Family::Utilization,
+            "memory_share",
+            "One column: share of the memory roof",
+            100.0 * one.share(roofs),
+            "%",
+        )
+        .detail()
+        .higher()
+        .measured(one.ms.iter().map(|ms| 100.0 * one.share(roofs) * one.time_ms() / ms).collect())
+        .help("Bytes of matrix and vectors per second over the best pass over buffers of this size."),
     );
     if let (Some(first), Some(late)) = (packed.points.first(), packed.points.last()) {
         let (value, interval) = ratio(one, first);
@@ -117,13 +135,19 @@ pub(super) fn matrices(plain: &Matrix, packed: &Matrix, roofs: &Roofs, cx: &Cont
         );
         let (value, interval) = ratio(last, late);
         metrics.push(
-            metric(Family::Time, "packed_speedup_last", &format!("{count} columns: speed-up by {}", packed.name), value, "×")
-                .detail()
-                .higher()
-                .baseline(1.0)
-                .interval(interval)
-                .measured(vec![value])
-                .help("Where bytes are shared by many columns, fewer of them save little, and unpacking is work added."),
+            metric(
+                Family::Time,
+                "packed_speedup_last",
+                &format!("{count} columns: speed-up by {}", packed.name),
+                value,
+                "×",
+            )
+            .detail()
+            .higher()
+            .baseline(1.0)
+            .interval(interval)
+            .measured(vec![value])
+            .help("Where bytes are shared by many columns, fewer of them save little, and unpacking is work added."),
         );
     }
     metrics.push(
@@ -143,11 +167,17 @@ pub(super) fn model(phases: &Phases, roofs: &Roofs, cx: &Context) -> Vec<Metric>
     for (id, point) in ["decode", "prefill"].into_iter().zip(&phases.points) {
         let verdict = point.verdict(roofs);
         let roof_ms = 1e3 * verdict.seconds[0].max(verdict.seconds[1]);
-        let time = metric(Family::Time, &format!("{id}_ms"), &format!("Language model: {}", point.name), point.time_ms(), "ms")
-            .lower()
-            .interval(median_interval(&point.ms, LEVEL, &mut cx.rng(id)))
-            .measured(point.ms.clone())
-            .help("A model of 2.1 million weights; a step attends over 128 tokens.");
+        let time = metric(
+            Family::Time,
+            &format!("{id}_ms"),
+            &format!("Language model: {}", point.name),
+            point.time_ms(),
+            "ms",
+        )
+        .lower()
+        .interval(median_interval(&point.ms, LEVEL, &mut cx.rng(id)))
+        .measured(point.ms.clone())
+        .help("A model of 2.1 million weights; a step attends over 128 tokens.");
         metrics.push(if id == "decode" { time } else { time.detail() });
         metrics.push(
             metric(Family::Time, &format!("{id}_roof_ms"), &format!("What the roofs ask for: {id}"), roof_ms, "ms")
@@ -208,9 +238,12 @@ pub(super) fn notes(roofs: &Roofs, plain: &Matrix, phases: &Phases, cpu: bool) -
             verdict.limit.name()
         ));
     }
-    let leaves = plain.points.iter().zip(&plain.columns).find(|(point, _)| point.verdict(roofs).limit == Limit::Arithmetic);
+    let leaves =
+        plain.points.iter().zip(&plain.columns).find(|(point, _)| point.verdict(roofs).limit == Limit::Arithmetic);
     if let Some((_, columns)) = leaves {
-        notes.push(format!("Of the numbers of columns tried, {columns} is the first at which arithmetic binds the FP32 matrix."));
+        notes.push(format!(
+            "Of the numbers of columns tried, {columns} is the first at which arithmetic binds the FP32 matrix."
+        ));
     }
     if !cpu {
         notes.push("On a GPU the kernels are Burn's, and each time includes waiting for the result; single operations of the model are left out.".into());

@@ -206,7 +206,12 @@ pub fn tornado(inputs: &[Ranged], estimate: impl Fn(&[f64]) -> f64) -> Vec<(&'st
 
 /// The 5th, 50th and 95th percentile of the estimate over `draws` draws of all inputs at once, each log-uniform in its range.
 #[must_use]
-pub fn monte_carlo(inputs: &[Ranged], draws: usize, rng: &mut ChaCha8Rng, estimate: impl Fn(&[f64]) -> f64) -> [f64; 3] {
+pub fn monte_carlo(
+    inputs: &[Ranged],
+    draws: usize,
+    rng: &mut ChaCha8Rng,
+    estimate: impl Fn(&[f64]) -> f64,
+) -> [f64; 3] {
     let mut values = vec![0.0; inputs.len()];
     let mut results: Vec<f64> = (0..draws.max(1))
         .map(|_| {

@@ -19,17 +19,16 @@ pub const POLYNOMIAL_BLOCK: usize = LANES * IN_FLIGHT;
 /// whole blocks of [`POLYNOMIAL_BLOCK`] stays as it is.
 pub fn polynomial(values: &mut [f32], k: usize, a: f32, b: f32) {
     let (a, b) = (f32x4::splat(a), f32x4::splat(b));
-    for block in values.chunks_exact_mut(POLYNOMIAL_BLOCK) {
-        let (parts, _) = block.as_chunks_mut::<LANES>();
-        let mut x: [f32x4; IN_FLIGHT] = std::array::from_fn(|i| f32x4::new(parts[i]));
+    let (vectors, _) = values.as_chunks_mut::<LANES>();
+    let (blocks, _) = vectors.as_chunks_mut::<IN_FLIGHT>();
+    for block in blocks {
+        let mut x = block.map(f32x4::new);
         for _ in 0..k {
             for x in &mut x {
                 *x = *x * a + b;
             }
         }
-        for (part, x) in parts.iter_mut().zip(x) {
-            *part = x.to_array();
-        }
+        *block = x.map(f32x4::to_array);
     }
 }
 // ANCHOR_END: polynomial
@@ -162,14 +161,17 @@ pub fn columns(weight: &[f32], inner: usize, x: &[f32], y: &mut [f32]) {
 /// Products of `R` rows with `B` columns, each a sum in vectors of its own.
 fn block<const R: usize, const B: usize>(rows: [&[f32]; R], columns: [&[f32]; B]) -> [[f32; B]; R] {
     let mut sums = [[f32x4::splat(0.0); B]; R];
-    let parts = rows.map(|row| row.as_chunks::<LANES>());
-    let columns = columns.map(|column| column.as_chunks::<LANES>());
-    for i in 0..parts[0].0.len() {
-        let x: [f32x4; B] = std::array::from_fn(|b| f32x4::new(columns[b].0[i]));
-        for (sums, part) in sums.iter_mut().zip(&parts) {
-            let w = f32x4::new(part.0[i]);
-            for (sum, x) in sums.iter_mut().zip(&x) {
-                *sum += w * *x;
+    let (parts, columns) =
+        (rows.map(|row| row.as_chunks::<LANES>()), columns.map(|column| column.as_chunks::<LANES>()));
+    // All of one length, which spares the loop its checks.
+    let length = parts[0].0.len();
+    let (w, x) = (parts.map(|part| &part.0[..length]), columns.map(|column| &column.0[..length]));
+    for i in 0..length {
+        let x = x.map(|x| f32x4::new(x[i]));
+        for (sums, w) in sums.iter_mut().zip(w) {
+            let w = f32x4::new(w[i]);
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum += w * x;
             }
         }
     }

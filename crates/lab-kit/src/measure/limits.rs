@@ -307,8 +307,13 @@ mod tests {
 
     #[test]
     fn corners() {
-        let machine =
-            Machine { flops_per_s: 100.0, bytes_per_s: 20.0, capacity_bytes: 50.0, link_bytes_per_s: 10.0, launch_seconds: 1.0 };
+        let machine = Machine {
+            flops_per_s: 100.0,
+            bytes_per_s: 20.0,
+            capacity_bytes: 50.0,
+            link_bytes_per_s: 10.0,
+            launch_seconds: 1.0,
+        };
         let work = |flops, bytes| Demand { flops, bytes, ..Demand::default() };
         // On the ridge both take a second, and arithmetic is named; nothing is gained by removing it.
         let ridge = bound_by(&machine, &work(100.0, 20.0));
@@ -348,7 +353,18 @@ mod tests {
         let flat = stairs(&|_| 80e9, &mut rng);
         assert_eq!(fit_levels(&flat).len(), 1);
         let mib = f64::from(1 << 20);
-        let two = stairs(&|size| if size <= mib { 80e9 } else if size <= 16.0 * mib { 40e9 } else { 12e9 }, &mut rng);
+        let two = stairs(
+            &|size| {
+                if size <= mib {
+                    80e9
+                } else if size <= 16.0 * mib {
+                    40e9
+                } else {
+                    12e9
+                }
+            },
+            &mut rng,
+        );
         let levels = fit_levels(&two);
         assert_eq!(levels.iter().map(|level| level.up_to_bytes / mib).collect::<Vec<_>>(), [1.0, 16.0, 128.0]);
         near(levels[2].bytes_per_s, 12e9, 2);
