@@ -4,11 +4,20 @@
 #[path = "draw/mod.rs"]
 pub mod draw;
 
+#[path = "energy/mod.rs"]
+pub mod energy;
+
+#[path = "footprint/mod.rs"]
+pub mod footprint;
+
 #[path = "inspect/mod.rs"]
 pub mod inspect;
 
 #[path = "levels/mod.rs"]
 pub mod levels;
+
+#[path = "limits/mod.rs"]
+pub mod limits;
 
 #[path = "lottery/mod.rs"]
 pub mod lottery;
@@ -28,18 +37,25 @@ pub mod quantization;
 #[path = "quantized_lm/mod.rs"]
 pub mod quantized_lm;
 
+#[path = "roofline/mod.rs"]
+pub mod roofline;
+
 #[path = "sparse_speed/mod.rs"]
 pub mod sparse_speed;
 
 lab_kit::registry! {
     draw::Draw = "draw",
+    energy::Energy = "energy",
+    footprint::Footprint = "footprint",
     inspect::Inspect = "inspect",
     levels::Levels = "levels",
+    limits::Limits = "limits",
     lottery::Lottery = "lottery",
     pruned_lm::PrunedLm = "pruned_lm",
     pruning::Pruning = "pruning",
     qat::Qat = "qat",
     quantization::Quantization = "quantization",
     quantized_lm::QuantizedLm = "quantized_lm",
+    roofline::Roofline = "roofline",
     sparse_speed::SparseSpeed = "sparse_speed",
 }

@@ -3,7 +3,11 @@
 //! Everything takes the run's [`Context`](crate::Context), so the same code measures in a terminal and in a page.
 
 mod compute;
+pub mod counter;
 mod energy;
+pub mod footprint;
+pub mod kernels;
+pub mod limits;
 mod memory;
 mod peaks;
 pub mod quality;
