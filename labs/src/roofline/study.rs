@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Rounds; each measures everything anew.
-const ROUNDS: usize = 10;
+const ROUNDS: usize = 6;
 const LEVEL: f64 = 0.95;
 /// Columns of the widest matrix, and the widths that a single column is measured at.
 const COLUMNS: usize = 32;
