@@ -32,7 +32,7 @@ pub enum Model {
 
 impl Model {
     /// All of them.
-    #[cfg(any(test, feature = "schema"))]
+    #[cfg(test)]
     pub(super) const ALL: [Self; 5] = [Self::Llama3Small, Self::Llama3Large, Self::Llama2, Self::Book, Self::Own];
 
     /// Weights, and bytes of a token's keys and values in 16 bits; `None` for an own one.
