@@ -56,7 +56,7 @@ impl Root {
     }
 
     /// `w · root`.
-    fn from_right(&self, w: &Matrix) -> Matrix {
+    fn times_right(&self, w: &Matrix) -> Matrix {
         match self {
             Self::None => w.clone(),
             Self::Diagonal(by) => scaled_columns(w, |j| by[j]),
@@ -65,7 +65,7 @@ impl Root {
     }
 
     /// `y · root⁻¹`.
-    fn undo_from_right(&self, y: &Matrix) -> Matrix {
+    fn undo_right(&self, y: &Matrix) -> Matrix {
         match self {
             Self::None => y.clone(),
             Self::Diagonal(by) => scaled_columns(y, |j| by[j].recip()),
@@ -74,18 +74,18 @@ impl Root {
     }
 
     /// `rootᵀ · w`.
-    fn from_left(&self, w: &Matrix) -> Matrix {
+    fn times_left(&self, w: &Matrix) -> Matrix {
         match self {
             Self::Lower(lower) => lower.transposed().product(w),
-            _ => self.from_right(&w.transposed()).transposed(),
+            _ => self.times_right(&w.transposed()).transposed(),
         }
     }
 
     /// `root⁻ᵀ · y`.
-    fn undo_from_left(&self, y: &Matrix) -> Matrix {
+    fn undo_left(&self, y: &Matrix) -> Matrix {
         match self {
             Self::Lower(lower) => solve_upper_of_lower(lower, y),
-            _ => self.undo_from_right(&y.transposed()).transposed(),
+            _ => self.undo_right(&y.transposed()).transposed(),
         }
     }
 }
@@ -113,9 +113,9 @@ pub struct Weighted {
 /// the loss to second order, were gradients and inputs independent. `None` for what is not a number.
 #[must_use]
 pub fn weighted(w: &Matrix, left: &Root, right: &Root) -> Option<Weighted> {
-    let found = svd(&left.from_left(&right.from_right(w)))?;
-    let a = left.undo_from_left(&found.u);
-    let mut b = right.undo_from_right(&found.vt);
+    let found = svd(&left.times_left(&right.times_right(w)))?;
+    let a = left.undo_left(&found.u);
+    let mut b = right.undo_right(&found.vt);
     for (i, s) in found.s.iter().enumerate() {
         b.row_mut(i).iter_mut().for_each(|x| *x *= s);
     }
@@ -181,7 +181,7 @@ mod tests {
         let expected = Matrix::new(2, 2, vec![0.095_152, -0.152_388, 3.119_121, -4.995_351]);
         assert!(apart(&aware, &expected) < 1e-6);
         let plain = weighted(&w, &Root::None, &Root::None).expect("finite").truncate(1).product();
-        let outputs = |w2: &Matrix| root.from_right(&w.minus(w2)).frobenius().powi(2);
+        let outputs = |w2: &Matrix| root.times_right(&w.minus(w2)).frobenius().powi(2);
         assert!((outputs(&aware) - 15.633_929).abs() < 1e-6 && (outputs(&plain) - 85.0).abs() < 1e-9);
         assert!((w.minus(&aware).frobenius().powi(2) - 15.285_274).abs() < 1e-6);
         assert!((w.minus(&plain).frobenius().powi(2) - 10.0).abs() < 1e-9);

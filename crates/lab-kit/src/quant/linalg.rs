@@ -24,7 +24,7 @@ pub(crate) fn cholesky(a: &[f64], n: usize) -> Option<Vec<f64>> {
 
 /// The inverse of a symmetric positive definite matrix of width `n`; `None` for any other.
 #[must_use]
-pub(super) fn inverse(a: &[f64], n: usize) -> Option<Vec<f64>> {
+pub(crate) fn inverse(a: &[f64], n: usize) -> Option<Vec<f64>> {
     let lower = cholesky(a, n)?;
     // Columns of L⁻¹ by substitution from the top, each as a row of its own, so that sums run through neighbours; then
     // a⁻¹ = L⁻ᵀ L⁻¹.
