@@ -10,6 +10,9 @@ pub mod inspect;
 #[path = "levels/mod.rs"]
 pub mod levels;
 
+#[path = "low_rank/mod.rs"]
+pub mod low_rank;
+
 #[path = "qat/mod.rs"]
 pub mod qat;
 
@@ -23,6 +26,7 @@ lab_kit::registry! {
     draw::Draw = "draw",
     inspect::Inspect = "inspect",
     levels::Levels = "levels",
+    low_rank::LowRank = "low_rank",
     qat::Qat = "qat",
     quantization::Quantization = "quantization",
     quantized_lm::QuantizedLm = "quantized_lm",

@@ -193,7 +193,8 @@ mod tests {
             let (m, n) = (3 + seed as usize % 7, 2 + seed as usize % 5);
             let (w, x) = (random(m, n, seed), random(3 * n + 2, n, 100 + seed));
             let g = random(2 * m + 3, m, 200 + seed);
-            let (right, left) = (Root::of(&moment(&x), 0.0).expect("full rank"), Root::of(&moment(&g), 0.0).expect("full"));
+            let (right, left) =
+                (Root::of(&moment(&x), 0.0).expect("full rank"), Root::of(&moment(&g), 0.0).expect("full"));
             let (aware, both) = (weighted(&w, &Root::None, &right), weighted(&w, &left, &right));
             let (aware, both) = (aware.expect("finite"), both.expect("finite"));
             let plain = weighted(&w, &Root::None, &Root::None).expect("finite");

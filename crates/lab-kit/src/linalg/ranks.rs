@@ -152,7 +152,9 @@ mod tests {
                     assert!(step == 0 || step > numbers - spent || *rank == s.gains.len(), "a step that fits was left");
                 }
                 let mut best = 0.0_f64;
-                let most = |i: usize| (spectra[i].outputs * spectra[i].inputs).div_ceil(spectra[i].outputs + spectra[i].inputs);
+                let most = |i: usize| {
+                    (spectra[i].outputs * spectra[i].inputs).div_ceil(spectra[i].outputs + spectra[i].inputs)
+                };
                 for a in 0..=most(0) {
                     for b in 0..=most(1) {
                         for c in 0..=most(2) {

@@ -167,7 +167,8 @@ mod tests {
         svd.u.product(&scaled)
     }
 
-    const SHAPES: [(usize, usize); 9] = [(1, 1), (1, 7), (7, 1), (2, 3), (8, 12), (12, 8), (13, 13), (40, 17), (64, 192)];
+    const SHAPES: [(usize, usize); 9] =
+        [(1, 1), (1, 7), (7, 1), (2, 3), (8, 12), (12, 8), (13, 13), (40, 17), (64, 192)];
 
     #[test]
     fn both_ways_multiply_back_and_agree() {
