@@ -102,7 +102,7 @@ impl Timing {
             .baseline(1.0)
             .interval(wide_interval)
             .measured(many.ratios())
-            .help("With many rows at once the arithmetic counts, with one the two launches do."),
+            .help("With one row the reading of weights and two launches count, with many the arithmetic, which thin matrices keep less busy."),
         );
         let share = |ms: f64, operations: f64| {
             100.0 * operations * *many_rows as f64 / ms.max(f64::MIN_POSITIVE) * 1e-6 / self.peak.max(f64::MIN_POSITIVE)
