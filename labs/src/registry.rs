@@ -22,6 +22,9 @@ pub mod limits;
 #[path = "lottery/mod.rs"]
 pub mod lottery;
 
+#[path = "low_rank/mod.rs"]
+pub mod low_rank;
+
 #[path = "pruned_lm/mod.rs"]
 pub mod pruned_lm;
 
@@ -51,6 +54,7 @@ lab_kit::registry! {
     levels::Levels = "levels",
     limits::Limits = "limits",
     lottery::Lottery = "lottery",
+    low_rank::LowRank = "low_rank",
     pruned_lm::PrunedLm = "pruned_lm",
     pruning::Pruning = "pruning",
     qat::Qat = "qat",

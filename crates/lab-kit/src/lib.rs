@@ -16,6 +16,7 @@ pub mod hot_paths;
 mod input;
 mod lab;
 pub mod language;
+pub mod linalg;
 pub mod measure;
 pub mod mlp;
 pub mod models;

@@ -10,8 +10,12 @@ use crate::{ops::matmul, quant::PackedWeight};
 /// A linear layer without bias. Its weight is either floats, named `weight` in a file, or packed integers.
 #[derive(Module, Debug)]
 pub struct Projection {
-    /// `[inputs, outputs]`.
+    /// `[inputs, outputs]`; `[rank, outputs]` where the matrix is a product of two.
     weight: Option<Param<Tensor<2>>>,
+    /// The first factor `[inputs, rank]` of such a product.
+    down: Option<Param<Tensor<2>>>,
+    /// Zeros `[rows, outputs]` that are added to what comes out, so that their gradient is that of the output.
+    probe: Option<Param<Tensor<2>>>,
     #[module(skip)]
     packed: Option<PackedWeight>,
 }
@@ -19,24 +23,46 @@ pub struct Projection {
 impl Projection {
     /// Floats, still to be loaded.
     pub(super) fn zeros(inputs: usize, outputs: usize, device: &Device) -> Self {
-        Self { weight: Some(Param::from_tensor(Tensor::zeros([inputs, outputs], device))), packed: None }
+        Self {
+            weight: Some(Param::from_tensor(Tensor::zeros([inputs, outputs], device))),
+            down: None,
+            probe: None,
+            packed: None,
+        }
+    }
+
+    /// The same as two factors of this rank.
+    pub(super) fn factored(inputs: usize, rank: usize, outputs: usize, device: &Device) -> Self {
+        let down = Some(Param::from_tensor(Tensor::zeros([inputs, rank], device)));
+        Self { down, ..Self::zeros(rank, outputs, device) }
+    }
+
+    /// The same with a probe for so many rows.
+    pub(super) fn probed(self, rows: usize, outputs: usize, device: &Device) -> Self {
+        Self { probe: Some(Param::from_tensor(Tensor::zeros([rows, outputs], device))), ..self }
     }
 
     /// Packed integers.
     pub(super) fn packed(weight: PackedWeight) -> Self {
-        Self { weight: None, packed: Some(weight) }
+        Self { weight: None, down: None, probe: None, packed: Some(weight) }
     }
 
     /// `[B, T, inputs]` to `[B, T, outputs]`.
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [b, t, inputs] = x.dims();
-        let rows = x.reshape([b * t, inputs]);
-        let y = match (&self.weight, &self.packed) {
+        let mut rows = x.reshape([b * t, inputs]);
+        if let Some(down) = &self.down {
+            rows = matmul(rows, down.val());
+        }
+        let mut y = match (&self.weight, &self.packed) {
             (Some(weight), _) => matmul(rows, weight.val()),
             (None, Some(packed)) => packed.linear(rows),
             // No constructor leaves both out.
             (None, None) => rows,
         };
+        if let Some(probe) = &self.probe {
+            y = y + probe.val();
+        }
         let [_, outputs] = y.dims();
         y.reshape([b, t, outputs])
     }

@@ -54,6 +54,9 @@ impl Transformer {
     /// Puts the weights on a device; one from [`Device::autodiff`] makes a model that can be trained. `source` names where
     /// the weights come from, for errors.
     ///
+    /// A matrix may come as two factors: `….weight` `[outputs, rank]` and `….down` `[rank, inputs]`. With a `….probe`
+    /// of zeros `[outputs, rows]` it tells the gradient of its outputs ([`output_gradients`](super::output_gradients)).
+    ///
     /// # Errors
     /// [`LabError::Refused`] for sizes that make no transformer, [`LabError::Asset`] when a weight is missing, left over
     /// or of another shape.
@@ -65,7 +68,19 @@ impl Transformer {
     ) -> Result<Self, LabError> {
         config.check()?;
         let (v, c) = (config.vocabulary, config.channels);
-        let floats = |_: &str, inputs: usize, outputs: usize| Ok(Projection::zeros(inputs, outputs, device));
+        let size = |name: &str, part: &str, axis: usize| {
+            weights.get(&format!("{name}.{part}")).and_then(|weight| weight.shape.get(axis)).copied()
+        };
+        let floats = |name: &str, inputs: usize, outputs: usize| {
+            let matrix = match size(name, "down", 0) {
+                Some(rank) => Projection::factored(inputs, rank, outputs, device),
+                None => Projection::zeros(inputs, outputs, device),
+            };
+            Ok(match size(name, "probe", 1) {
+                Some(rows) => matrix.probed(rows, outputs, device),
+                None => matrix,
+            })
+        };
         let model = Self::assemble(config, TokenEmbedding::zeros(v, c, device), floats, device)?;
         weights.load_into(model, source, device)
     }

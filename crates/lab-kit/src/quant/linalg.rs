@@ -2,7 +2,7 @@
 
 /// The lower triangle `L` with `L Lᵀ = a`, for a symmetric positive definite `a` of width `n`; `None` for any other.
 #[must_use]
-pub(super) fn cholesky(a: &[f64], n: usize) -> Option<Vec<f64>> {
+pub(crate) fn cholesky(a: &[f64], n: usize) -> Option<Vec<f64>> {
     let mut lower = vec![0.0; n * n];
     for i in 0..n {
         for j in 0..=i {
@@ -24,7 +24,7 @@ pub(super) fn cholesky(a: &[f64], n: usize) -> Option<Vec<f64>> {
 
 /// The inverse of a symmetric positive definite matrix of width `n`; `None` for any other.
 #[must_use]
-pub(super) fn inverse(a: &[f64], n: usize) -> Option<Vec<f64>> {
+pub(crate) fn inverse(a: &[f64], n: usize) -> Option<Vec<f64>> {
     let lower = cholesky(a, n)?;
     // Columns of L⁻¹ by substitution from the top, each as a row of its own, so that sums run through neighbours; then
     // a⁻¹ = L⁻ᵀ L⁻¹.

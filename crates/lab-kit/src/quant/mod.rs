@@ -10,7 +10,7 @@ pub mod fake;
 mod gptq;
 mod grid;
 pub mod kernel;
-mod linalg;
+pub(crate) mod linalg;
 pub mod naive;
 mod network;
 pub mod outlier;
