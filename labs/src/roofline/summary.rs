@@ -220,7 +220,7 @@ pub(super) fn notes(roofs: &Roofs, plain: &Matrix, phases: &Phases, cpu: bool) -
     if cpu && levels.len() > 1 {
         let words: Vec<String> = levels
             .iter()
-            .map(|level| format!("{:.0} GB/s up to {:.3} MiB", level.bytes_per_s * 1e-9, mib(level.up_to_bytes)))
+            .map(|level| format!("{:.0} GB/s up to {} MiB", level.bytes_per_s * 1e-9, mib(level.up_to_bytes)))
             .collect();
         notes.push(format!("The update shows {} levels of memory: {}.", levels.len(), words.join(", ")));
     } else if cpu {
