@@ -333,7 +333,10 @@ async fn language(lines: &mut Lines, cx: &Context) -> Result<(), LabError> {
 
     cx.progress("Language model: parts and single matrices", 0.7);
     let names: Vec<String> = task.layers().iter().map(|layer| layer.name.clone()).collect();
-    let only = |wanted: &dyn Fn(&str) -> bool, rank: &dyn Fn(f64) -> usize| -> Vec<Piece> {
+    type Wanted<'a> = &'a dyn Fn(&str) -> bool;
+    type InPart = fn(&str) -> bool;
+    type RankOf<'a> = &'a dyn Fn(f64) -> usize;
+    let only = |wanted: Wanted<'_>, rank: RankOf<'_>| -> Vec<Piece> {
         let piece = |(i, name): (usize, &String)| {
             let weight = &task.layers()[i].weight;
             let most = break_even(weight.rows, weight.columns);
@@ -341,7 +344,7 @@ async fn language(lines: &mut Lines, cx: &Context) -> Result<(), LabError> {
         };
         names.iter().enumerate().map(piece).collect()
     };
-    let parts: [(Layers, &str, fn(&str) -> bool); 3] = [
+    let parts: [(Layers, &str, InPart); 3] = [
         (Layers::Attention, "attention", |name| name.contains("self_attn")),
         (Layers::Mlp, "mlp", |name| name.contains(".mlp.")),
         (Layers::Head, "head", |name| name.starts_with("lm_head")),

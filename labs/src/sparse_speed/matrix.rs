@@ -52,7 +52,8 @@ impl Format {
         }
     }
 
-    /// In names of metrics.
+    /// In names of the study's metrics.
+    #[cfg(feature = "schema")]
     pub(super) fn id(self) -> &'static str {
         match self {
             Self::Dense => "dense",

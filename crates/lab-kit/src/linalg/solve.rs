@@ -54,8 +54,8 @@ pub fn pivoted_qr(b: &Matrix) -> (Vec<usize>, Matrix) {
             break;
         }
         q.iter_mut().for_each(|x| *x /= long);
-        for i in k + 1..n {
-            let row = rest.row_mut(order[i]);
+        for (i, number) in order.iter().enumerate().skip(k + 1) {
+            let row = rest.row_mut(*number);
             let along = dot(row, &q);
             add(row, -along, &q);
             triangle.row_mut(k)[i] = along;

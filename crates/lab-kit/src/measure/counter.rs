@@ -69,7 +69,7 @@ pub fn read_zones() -> Vec<Zone> {
                 range: text("max_energy_range_uj")?.trim().parse().ok()?,
             })
         };
-        return folder.filter_map(|entry| zone(entry.ok()?)).collect();
+        folder.filter_map(|entry| zone(entry.ok()?)).collect()
     }
     #[cfg(target_family = "wasm")]
     Vec::new()

@@ -48,8 +48,8 @@ impl Format for RowBlocks {
             if n > 1 {
                 // The last block may reach beyond the row, with zeros that must not be looked up.
                 let inside = |(block, number): (&[f32; SIDE], &u16)| {
-                    let first = SIDE * usize::from(*number);
-                    block.to_owned().into_iter().zip(first..self.width)
+                    let (block, first) = (*block, SIDE * usize::from(*number));
+                    block.into_iter().zip(first..self.width)
                 };
                 along_batch(blocks.flat_map(inside), x, n, y);
                 continue;
