@@ -80,6 +80,8 @@ pub struct Params {
     /// Steps of training afterwards
     ///
     /// Of 64 images, or of two windows of text, for the factors and for the dense control. A step of the language model takes a third of a second.
+    ///
+    /// The language model takes one step for every twenty of these: each costs as much.
     #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 400), extend("x-unit" = "steps", "x-step" = 10)))]
     pub tune_steps: u32,
     /// Start
@@ -243,6 +245,14 @@ pub enum Start {
     ///
     /// Random matrices are decomposed, and the factors trained from there, 1,000 steps.
     Scratch,
+}
+
+impl Params {
+    /// Steps of training afterwards. One of the language model takes as long as twenty of a classifier.
+    fn steps_of_training(&self) -> usize {
+        let steps = self.tune_steps as usize;
+        if self.model == Model::Language { steps.div_ceil(20) } else { steps }
+    }
 }
 
 /// The lab.

@@ -150,10 +150,11 @@ impl Outcome {
             Arm { name, share: ((numbers as f64 - rest) / all).max(numbers as f64 / task.parameters() as f64), judged };
         let mut tuned = None;
         if params.tune_steps > 0 || params.start == Start::Scratch {
+            let steps = params.steps_of_training();
             cx.progress("Training the factors", 0.55);
-            let factors = task.tune(&plan.pieces, params.tune_steps as usize, cx).await?;
+            let factors = task.tune(&plan.pieces, steps, cx).await?;
             cx.progress("Training the dense model as long", 0.68);
-            tuned = Some((factors, task.tune(&whole, params.tune_steps as usize, cx).await?));
+            tuned = Some((factors, task.tune(&whole, steps, cx).await?));
         }
         Ok(Self { dense, curve, plain, at, plain_at, tuned, small, int4 })
     }

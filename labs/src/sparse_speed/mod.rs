@@ -104,7 +104,7 @@ impl Lab for SparseSpeed {
     type Params = Params;
 
     fn smoke() -> Params {
-        Params { shape: Shape::Glyphs, batch: 8, ..Params::default() }
+        Params { shape: Shape::Glyphs, zeros: Zeros::Smallest, batch: 8, ..Params::default() }
     }
 
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
