@@ -145,7 +145,8 @@ pub async fn execute(entry: &LabEntry, values: &Values, cx: &mut Context) -> Res
 macro_rules! registry {
     ($($module:ident :: $lab:ident = $folder:literal,)*) => {
         /// Every lab, by name.
-        pub const ALL: &[$crate::LabEntry] = &[$(
+        // A static, so that labs are compiled once, where they stand: a constant would be compiled anew wherever it is named.
+        pub static ALL: &[$crate::LabEntry] = &[$(
             $crate::LabEntry::of::<$module::$lab>(
                 include_str!(concat!($folder, "/params.json")),
                 // The words are for the book and the command line: no engine carries them.
