@@ -1,7 +1,7 @@
 //! Everything that can break under a running lab: each has an outcome that the reader can read, and the next run works.
 
 use browser_tests::browser::{Gpu, Tab, with_browser};
-use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of};
+use browser_tests::lab::{LabOnPage, RUN_SECONDS, specimen};
 use browser_tests::server::Fault;
 
 /// Before the worker posts its first progress, it throws outside of every promise, as a trap of its WASM does.
@@ -52,7 +52,7 @@ async fn fails_readably_and_recovers(tab: &Tab, lab: &LabOnPage, words: &[&str])
 #[tokio::test]
 async fn a_worker_that_crashes_in_mid_run_is_told_and_replaced() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         // The test changes the worker's script, which no host does under a name with a hash; it must not be kept.
         tab.bypass_service_worker().await?;
         tab.server.break_files("worker.js", Fault::Prepended(CRASH.to_owned()));
@@ -65,7 +65,7 @@ async fn a_worker_that_crashes_in_mid_run_is_told_and_replaced() -> anyhow::Resu
 #[tokio::test]
 async fn a_worker_that_dies_or_hangs_can_be_cancelled_and_replaced() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         tab.bypass_service_worker().await?;
         for fault in [KILLED, STUCK] {
             tab.server.break_files("worker.js", Fault::Prepended(fault.to_owned()));
@@ -90,7 +90,7 @@ async fn a_worker_that_dies_or_hangs_can_be_cancelled_and_replaced() -> anyhow::
 /// One browser each: what is intact once is kept by the page's service worker, and no fault would reach it again.
 async fn breaks(part: &str, fault: Fault, words: &[&str]) -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         tab.server.break_files(part, fault);
         start(tab, &lab).await?;
         fails_readably_and_recovers(tab, &lab, words).await
@@ -132,7 +132,7 @@ async fn a_missing_worker_is_told() -> anyhow::Result<()> {
 async fn a_page_whose_widgets_do_not_arrive_still_shows_its_reference() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         tab.bypass_service_worker().await?;
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         for part in ["pkg/manifest.json", "pkg/ui-"] {
             tab.server.break_files(part, Fault::Missing);
             tab.open(&lab.page).await?;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use browser_tests::browser::{Gpu, Tab, with_browser};
 use browser_tests::budgets::Budgets;
-use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of};
+use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of, specimen};
 use browser_tests::{env, native};
 use serde_json::json;
 use thirtyfour::prelude::*;
@@ -154,7 +154,7 @@ async fn the_reference_in_the_page_is_the_committed_one() -> anyhow::Result<()> 
 #[tokio::test]
 async fn a_second_run_cannot_start_while_one_runs() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         tab.open(&lab.link(&[], 0, "cpu")).await?;
         lab.wake(tab).await?;
         // Both clicks in one task: no time for the button to be redrawn between them.
@@ -180,7 +180,7 @@ async fn a_second_run_cannot_start_while_one_runs() -> anyhow::Result<()> {
 #[tokio::test]
 async fn reset_brings_the_defaults_back() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         let settings = lab.other_setting();
         let (name, other) = settings.first().context("a lab with a choice")?.clone();
         tab.open(&lab.link(&settings, 7, "cpu")).await?;
@@ -202,7 +202,7 @@ async fn reset_brings_the_defaults_back() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_lab_is_operated_by_keyboard_alone() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         tab.open(&lab.link(&[], 0, "cpu")).await?;
         lab.wake(tab).await?;
         tab.script("document.activeElement?.blur(); window.scrollTo(0, 0)", &[]).await?;

@@ -1,7 +1,7 @@
 //! A setting is a link, and a link may come from anybody.
 
 use browser_tests::browser::{Gpu, with_browser};
-use browser_tests::lab::labs_of;
+use browser_tests::lab::{labs_of, specimen};
 use serde_json::json;
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn refused_values_are_told_beside_their_control_and_replaced() -> anyhow::
 #[tokio::test]
 async fn a_link_to_a_lab_that_is_not_here_is_told() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         for name in ["no-such-lab", "%3Cimg%20src=x%3E", "__proto__", ""] {
             tab.open(&format!("{}?lab={name}&bits=4", lab.page)).await?;
             tab.wait("a word about the lab", 5.0, "document.querySelector('[data-page-message]')?.textContent.trim()")

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use browser_tests::browser::{Gpu, Tab, with_browser};
 use browser_tests::budgets::Budgets;
 use browser_tests::env;
-use browser_tests::lab::labs_of;
+use browser_tests::lab::{labs_of, specimen};
 use serde_json::{Value, json};
 
 fn pages(tab: &Tab) -> Vec<String> {
@@ -77,7 +77,7 @@ async fn a_page_fetches_no_wasm_before_a_lab_nears_the_view() -> anyhow::Result<
             let early: Vec<String> = tab.server.requests().into_iter().filter(|path| path.ends_with(".wasm")).collect();
             anyhow::ensure!(early.is_empty(), "{page} fetched {early:?}");
         }
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         tab.open(&lab.page).await?;
         lab.wake(tab).await?;
         let fetched = tab.server.requests();

@@ -1,7 +1,7 @@
 //! Reading without JavaScript: results, pictures and answers are in the page itself.
 
 use browser_tests::browser::{Gpu, with_browser};
-use browser_tests::lab::labs_of;
+use browser_tests::lab::{labs_of, specimen};
 use browser_tests::native;
 use serde_json::{Value, json};
 
@@ -92,7 +92,7 @@ async fn without_javascript_the_whole_book_can_be_reached() -> anyhow::Result<()
 async fn without_javascript_the_system_chooses_the_theme_and_paper_is_white() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         tab.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await?;
-        let page = labs_of(&tab.site)?.remove(0).page;
+        let page = specimen(&tab.site)?.page;
         let colours = async |media: &str, theme: &str| -> anyhow::Result<(String, String)> {
             let features = json!([{"name": "prefers-color-scheme", "value": theme}]);
             tab.devtools("Emulation.setEmulatedMedia", json!({"media": media, "features": features})).await?;

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use browser_tests::browser::{Gpu, Tab, with_browser};
 use browser_tests::budgets::Budgets;
 use browser_tests::engine::Engine;
-use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of};
+use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of, specimen};
 use browser_tests::native;
 use browser_tests::server::Fault;
 use serde_json::json;
@@ -83,7 +83,7 @@ async fn a_model_of_integers_agrees_with_the_command_line() -> anyhow::Result<()
 #[tokio::test]
 async fn without_an_adapter_auto_runs_on_the_cpu_and_webgpu_says_why_not() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = labs_of(&tab.site)?.remove(0);
+        let lab = specimen(&tab.site)?;
         tab.open(&lab.link(&[], 0, "auto")).await?;
         lab.wake(tab).await?;
         lab.run(tab).await?;
@@ -148,7 +148,7 @@ async fn fails_and_offers_the_cpu(fault: &'static str, words: &[&str]) -> anyhow
         if !has_gpu_engine(tab)? {
             return Ok(());
         }
-        let lab: LabOnPage = labs_of(&tab.site)?.remove(0);
+        let lab: LabOnPage = specimen(&tab.site)?;
         tab.bypass_service_worker().await?;
         tab.server.break_files("worker.js", Fault::Prepended(fault.to_owned()));
         tab.open(&lab.link(&[], 0, "webgpu")).await?;
