@@ -17,7 +17,7 @@ pub(super) const NEXT: f64 = 3.0;
 
 /// Where earlier runs found the best size: only the place to search around.
 fn expected(flops: f64) -> f64 {
-    1900.0 * (flops / 5e8).powf(0.52)
+    2600.0 * (flops / 5e8).powf(0.52)
 }
 
 /// The trainings of every budget.
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn sizes_lie_around_the_expected_one_and_spend_the_budget() {
-        let groups = planned(&[3e8, 9e8, 2.7e9], 5, 400, Decay { period: 1.0 }, 7);
+        let groups = planned(&[5e8, 1.5e9, 4.5e9], 5, 400, Decay { period: 1.0 }, 7);
         assert_eq!(groups.len(), 3);
         for (flops, plans) in &groups {
             assert_eq!(plans.len(), 5);
