@@ -16,7 +16,6 @@ use lab_kit::{
     train::half_cosine,
 };
 use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
 use super::text::{BEFORE, SYMBOLS, Text};
 
@@ -55,10 +54,11 @@ pub(super) struct Characters {
 }
 
 impl Characters {
-    pub(super) fn new(h: usize, rng: &mut ChaCha8Rng, device: &Device) -> Self {
+    pub(super) fn new(h: usize, seed: u64, device: &Device) -> Self {
+        let mut rng = rng(seed, "weights");
         let codes: Vec<f32> = (0..SYMBOLS * CODE).map(|_| rng.random_range(-1.0..1.0)).collect();
         let codes = Tensor::from_data(TensorData::new(codes, [SYMBOLS, CODE]), device);
-        let mut weights = MlpWeights::init(&[BEFORE * CODE, h, h, SYMBOLS], rng);
+        let mut weights = MlpWeights::init(&[BEFORE * CODE, h, h, SYMBOLS], &mut rng);
         // At first every character is as likely as any other.
         if let Some(output) = weights.layers.last_mut() {
             let shrink = 0.02 / (6.0 / h as f32).sqrt();
@@ -136,7 +136,7 @@ impl Plan {
     ) -> Result<Option<Trained>, LabError> {
         let began = now_ms();
         let learning = device.clone().autodiff();
-        let mut model = Characters::new(self.h, &mut rng(self.seed, "weights"), &learning);
+        let mut model = Characters::new(self.h, self.seed, &learning);
         let mut optimizer = adamw(0.0);
         let mut at = 0;
         for step in 0..self.steps {
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!([4, 8, 16, 32, 64].map(weights), [912, 1856, 3840, 8192, 18_432]);
         let cx = context_with(Rc::new(FakeClock::new(0.1)), &[]);
         for h in [4, 5, 24] {
-            let model = Characters::new(h, &mut rng(0, "weights"), &cx.device);
+            let model = Characters::new(h, 0, &cx.device);
             let mut seen = Elements::default();
             model.visit(&mut seen);
             let matrices: usize = seen.0.iter().filter(|p| p.1 == 2).map(|p| p.2).sum();
@@ -248,7 +248,7 @@ mod tests {
     fn a_network_begins_by_knowing_nothing_and_learns() {
         let cx = context_with(Rc::new(FakeClock::new(0.1)), &[Part::Train.asset(), Part::Test.asset()]);
         let text = ready(Text::load(1024, &cx)).expect("shipped");
-        let model = Characters::new(16, &mut rng(0, "weights"), &cx.device);
+        let model = Characters::new(16, 0, &cx.device);
         let first = ready(judge(&model, &text, &cx.device, async || Ok(()))).expect("judged");
         assert!((first - (SYMBOLS as f64).ln()).abs() < 0.02, "{first}");
         let order = text.order(6400, &mut rng(0, "order"));

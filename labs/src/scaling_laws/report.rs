@@ -243,7 +243,7 @@ fn sizes(sweep: &Sweep) -> Chart {
 fn losses(sweep: &Sweep, five_gram: f64) -> Chart {
     let laws = &sweep.laws;
     let found: Vec<_> = laws.found().collect();
-    let from = found.first().map_or(1.0, |p| p.0);
+    let from = found.first().map_or(1.0_f64, |p| p.0);
     let to = 10.0 * found.last().map_or(1.0, |p| p.0);
     let at: Vec<f64> = (0..=12).map(|i| from * (to / from).powf(f64::from(i) / 12.0)).collect();
     let drawn = |of: &dyn Fn(f64) -> f64| -> Vec<[f64; 2]> { at.iter().map(|c| [c / 1e9, of(*c)]).collect() };

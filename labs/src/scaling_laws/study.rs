@@ -22,7 +22,7 @@ use rand::Rng;
 
 use super::{
     JUDGED, Params,
-    network::{Decay, Plan, Trained, weights},
+    network::{Decay, Plan, Trained},
     sweep::planned,
     text::Text,
 };
@@ -200,16 +200,20 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     Ok(report)
 }
 
+/// For each size of each budget the mean of as many seeds as it has, drawn with replacement.
+fn drawn(groups: &[Group], rng: &mut impl Rng) -> Vec<Vec<Run>> {
+    let mut curves = Vec::new();
+    for group in groups {
+        curves.push(group.curve(|count| (0..count).map(|_| rng.random_range(0..count)).collect()));
+    }
+    curves
+}
+
 /// The law over all budgets, and what laws fitted to fewer of them foretold.
 fn laws(groups: &[Group], cx: &Context) -> Report {
     let mut report = Report::default();
     let means: Vec<Vec<Run>> = groups.iter().map(Group::mean).collect();
     let mut rng = cx.rng("bootstrap");
-    // Drawn: for each size of each budget as many seeds as it has.
-    let drawn = |groups: &[Group], rng: &mut rand_chacha::ChaCha8Rng| -> Vec<Vec<Run>> {
-        let pick = |rng: &mut rand_chacha::ChaCha8Rng, count: usize| (0..count).map(|_| rng.random_range(0..count)).collect();
-        groups.iter().map(|group| group.curve(|count| pick(rng, count))).collect()
-    };
     if let Some((size, _)) = lines(groups, &means) {
         let exponents = (0..DRAWS).filter_map(|_| Some(lines(groups, &drawn(groups, &mut rng))?.0.exponent)).collect();
         report.metrics.push(
@@ -470,6 +474,7 @@ fn counting(report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::scaling_laws::network::weights;
 
     #[test]
     fn leaving_the_vocabulary_out_makes_the_same_surface_look_like_kaplans() {
