@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn three_ways_agree_where_the_form_is_right() {
-        let laws = ready(Laws::of(&budgets(&[0.3, 0.55, 1.0, 1.8, 3.2]), &mut rng(0, "t"), async || Ok(()))).expect("fits");
+        let laws =
+            ready(Laws::of(&budgets(&[0.3, 0.55, 1.0, 1.8, 3.2]), &mut rng(0, "t"), async || Ok(()))).expect("fits");
         let surface = laws.surface.expect("enough runs").law;
         assert!((surface.e - 1.5).abs() < 1e-2 && (surface.exponent() - LAW.exponent()).abs() < 1e-2, "{surface:?}");
         let size = laws.size.expect("three minima");

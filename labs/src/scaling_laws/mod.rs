@@ -57,7 +57,7 @@ impl Default for Params {
         Self {
             budgets: Budgets::Usual,
             widths: 5,
-            steps: 400,
+            steps: 300,
             text: Supply::All,
             schedule: Schedule::Matched,
             confirm: true,
@@ -70,9 +70,9 @@ impl Default for Params {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Budgets {
-    /// 0.15, 0.45 and 1.35 GFLOP
+    /// 0.1, 0.3 and 0.9 GFLOP
     Small,
-    /// 0.5, 1.5 and 4.5 GFLOP
+    /// 0.3, 0.9 and 2.7 GFLOP
     Usual,
     /// 1, 3 and 9 GFLOP
     Large,
@@ -82,8 +82,8 @@ impl Budgets {
     /// The smallest; each further one is three times as large.
     fn first(self) -> f64 {
         match self {
-            Self::Small => 1.5e8,
-            Self::Usual => 5e8,
+            Self::Small => 1e8,
+            Self::Usual => 3e8,
             Self::Large => 1e9,
         }
     }

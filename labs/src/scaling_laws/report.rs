@@ -73,16 +73,26 @@ pub(super) fn of(sweep: &Sweep, five_gram: f64, roof: f64, peak: Option<usize>) 
     let mut notes = Vec::new();
     if let (Some(size), Some((flops, least))) = (laws.size, laws.found().last()) {
         metrics.extend([
-            trained(metric(Family::Scale, "exponent_size", "Exponent of the best size", size.exponent, ""), 0.2)
-                .help("The best number of weights grows as this power of the operations; the characters get the rest of 1."),
+            trained(metric(Family::Scale, "exponent_size", "Exponent of the best size", size.exponent, ""), 0.3).help(
+                "The best number of weights grows as this power of the operations; the characters get the rest of 1.",
+            ),
             trained(
-                metric(Family::Scale, "tokens_per_weight", "Characters for each weight", flops / 6.0 / least.n.powi(2), ""),
-                15.0,
+                metric(
+                    Family::Scale,
+                    "tokens_per_weight",
+                    "Characters for each weight",
+                    flops / 6.0 / least.n.powi(2),
+                    "",
+                ),
+                25.0,
             )
             .help("At the best size of the largest budget."),
-            trained(metric(Family::Scale, "next_size", "Best size foretold", size.at(next), "weights"), 0.3 * size.at(next))
-                .baseline(least.n)
-                .help("For three times the largest budget; the baseline is the best size of that largest budget."),
+            trained(
+                metric(Family::Scale, "next_size", "Best size foretold", size.at(next), "weights"),
+                0.6 * size.at(next),
+            )
+            .baseline(least.n)
+            .help("For three times the largest budget; the baseline is the best size of that largest budget."),
         ]);
         notes.push(format!(
             "For each factor of three in operations the best size grew by a factor of {:.2}, not of 3.",
@@ -97,14 +107,14 @@ pub(super) fn of(sweep: &Sweep, five_gram: f64, roof: f64, peak: Option<usize>) 
     if let Some(surface) = laws.surface {
         let law = surface.law;
         metrics.extend([
-            between(trained(metric(Family::Quality, "floor", "Floor of the fitted surface", law.e, "nats"), 1.0), laws.interval(&|law| law.e))
+            between(trained(metric(Family::Quality, "floor", "Floor of the fitted surface", law.e, "nats"), 2.5), laws.interval(&|law| law.e))
                 .baseline(five_gram)
                 .help(
                     "The loss that the law says no size and no text can beat. The baseline is what counting five characters \
                      reaches on the same text.",
                 ),
             between(
-                trained(metric(Family::Scale, "exponent_surface", "Exponent by the surface", law.exponent(), ""), 0.5).detail(),
+                trained(metric(Family::Scale, "exponent_surface", "Exponent by the surface", law.exponent(), ""), 0.6).detail(),
                 laws.interval(&Law::exponent),
             )
             .help("The same exponent, from the five numbers fitted to all runs. The interval is a bootstrap over the runs."),
@@ -114,22 +124,34 @@ pub(super) fn of(sweep: &Sweep, five_gram: f64, roof: f64, peak: Option<usize>) 
         let Run { n, d, loss } = confirmed.run();
         let before = laws.found().last().map_or(loss, |(_, minimum)| minimum.loss);
         metrics.push(
-            trained(metric(Family::Quality, "confirm_loss", "Loss of the training that was foretold", loss, "nats").lower(), 0.08)
-                .baseline(before)
-                .help("At three times the largest budget. The baseline is the least loss of that largest budget."),
+            trained(
+                metric(Family::Quality, "confirm_loss", "Loss of the training that was foretold", loss, "nats").lower(),
+                0.1,
+            )
+            .baseline(before)
+            .help("At three times the largest budget. The baseline is the least loss of that largest budget."),
         );
         if let Some(straight) = laws.line {
             let error = loss - straight.at(next);
             metrics.push(
-                trained(metric(Family::Quality, "error_line", "Measured minus foretold, by the line", error, "nats"), 0.1)
+                trained(metric(Family::Quality, "error_line", "Measured minus foretold, by the line", error, "nats"), 0.15)
                     .help("The straight line through the logarithms of the least losses. Below zero the forecast was too high."),
             );
         }
         if let Some(surface) = laws.surface {
             let foretold = surface.law.loss(n, d);
             metrics.push(
-                trained(metric(Family::Quality, "error_surface", "Measured minus foretold, by the surface", loss - foretold, "nats"), 0.15)
-                    .help("The surface of five numbers. Below zero the forecast was too high."),
+                trained(
+                    metric(
+                        Family::Quality,
+                        "error_surface",
+                        "Measured minus foretold, by the surface",
+                        loss - foretold,
+                        "nats",
+                    ),
+                    0.3,
+                )
+                .help("The surface of five numbers. Below zero the forecast was too high."),
             );
             notes.push(format!(
                 "The foretold training reached {loss:.3} nats; the surface had said {foretold:.3}, with a floor at {:.2}. Counting \
@@ -140,7 +162,10 @@ pub(super) fn of(sweep: &Sweep, five_gram: f64, roof: f64, peak: Option<usize>) 
         let best = sweep.confirmed.iter().min_by(|a, b| a.loss.total_cmp(&b.loss)).unwrap_or(confirmed);
         let cost = loss - best.loss;
         notes.push(if cost > 0.0 {
-            format!("A network of {} weights was better than the one foretold, by {cost:.3} nats.", thousands(weights(best.plan.h)))
+            format!(
+                "A network of {} weights was better than the one foretold, by {cost:.3} nats.",
+                thousands(weights(best.plan.h))
+            )
         } else {
             "Neither half nor twice the size foretold was better.".into()
         });
@@ -162,10 +187,16 @@ fn speed(sweep: &Sweep, roof: f64, peak: Option<usize>) -> Vec<Metric> {
     let by_time = |a: &&Trained, b: &&Trained| a.seconds.total_cmp(&b.seconds);
     if let (Some(fast), Some(slow)) = (group.iter().min_by(by_time), group.iter().max_by(by_time)) {
         metrics.push(
-            metric(Family::Time, "seconds_spread", "Slowest over fastest training", slow.seconds / fast.seconds.max(1e-9), "×")
-                .lower()
-                .measured(Vec::new())
-                .help("Of the largest budget: equal operations, unequal seconds on this device."),
+            metric(
+                Family::Time,
+                "seconds_spread",
+                "Slowest over fastest training",
+                slow.seconds / fast.seconds.max(1e-9),
+                "×",
+            )
+            .lower()
+            .measured(Vec::new())
+            .help("Of the largest budget: equal operations, unequal seconds on this device."),
         );
     }
     if let (Some(narrow), Some(wide)) = (group.first(), group.last()) {

@@ -12,8 +12,8 @@ use lab_kit::{
     report::{MetricExt, metric},
     rng,
     scaling::{
-        Law, Minimum, PowerLaw, Run, effective, fit, fit_from, isoflop_minimum, power_law, recount, repetition_constant,
-        resample,
+        Law, Minimum, PowerLaw, Run, effective, fit, fit_from, isoflop_minimum, power_law, recount,
+        repetition_constant, resample,
     },
     stats::{median, median_interval},
     testing::ready,
@@ -28,16 +28,16 @@ use super::{
 };
 
 /// Budgets, and the seeds that each is given.
-const BUDGETS: [(f64, u64); 6] = [(5e8, 10), (1.5e9, 10), (4.5e9, 8), (1.35e10, 4), (4.05e10, 2), (1.215e11, 1)];
+const BUDGETS: [(f64, u64); 6] = [(3e8, 10), (9e8, 10), (2.7e9, 10), (8.1e9, 5), (2.43e10, 2), (7.29e10, 1)];
 const SIZES: usize = 6;
 /// Seeds of the other two arms.
 const SEEDS: u64 = 5;
 /// Different characters of the arm that repeats, the width of its network, and how often it reads them.
-const UNIQUE: usize = 20_000;
+const UNIQUE: usize = 21_000;
 const WIDTH: usize = 24;
 const EPOCHS: [usize; 5] = [1, 2, 4, 8, 16];
 /// Budget of the arm of the learning rates.
-const SCHEDULED: f64 = 1.5e9;
+const SCHEDULED: f64 = 9e8;
 const SCHEDULES: [(&str, &str, f64); 3] = [
     ("matched", "to zero at the end", 1.0),
     ("five_times", "as for five times the length", 5.0),
@@ -187,7 +187,10 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
         .iter()
         .map(|(flops, _)| {
             let own = cells.iter().filter(|cell| cell.0 == *flops);
-            Group { flops: *flops, cells: own.map(|cell| results[cell.1.clone()].iter().flatten().copied().collect()).collect() }
+            Group {
+                flops: *flops,
+                cells: own.map(|cell| results[cell.1.clone()].iter().flatten().copied().collect()).collect(),
+            }
         })
         .collect();
     cx.progress("Fitting", 0.9);
@@ -195,7 +198,9 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     repetition(&results[repeated_from..scheduled_from], &mut report, cx);
     schedules(&results[scheduled_from..], &mut report, cx);
     counting(&mut report);
-    report.metrics.push(trained(Family::Scale, "diverged", "Trainings that diverged", diverged as f64, "trainings").lower());
+    report
+        .metrics
+        .push(trained(Family::Scale, "diverged", "Trainings that diverged", diverged as f64, "trainings").lower());
     report.metrics.push(trained(Family::Scale, "trainings", "Trainings of the study", jobs.len() as f64, "trainings"));
     Ok(report)
 }
@@ -237,21 +242,35 @@ fn laws(groups: &[Group], cx: &Context) -> Report {
         let id = |what: &str| format!("{what}_{count}");
         let told = format!("fitted to {count} budgets");
         report.metrics.push(
-            trained(Family::Quality, &id("floor"), &format!("Floor of the surface, {told}"), law.e, "nats").interval(floor),
+            trained(Family::Quality, &id("floor"), &format!("Floor of the surface, {told}"), law.e, "nats")
+                .interval(floor),
         );
         report.metrics.push(
-            trained(Family::Scale, &id("exponent_surface"), &format!("Exponent by the surface, {told}"), law.exponent(), "")
-                .interval(exponent),
+            trained(
+                Family::Scale,
+                &id("exponent_surface"),
+                &format!("Exponent by the surface, {told}"),
+                law.exponent(),
+                "",
+            )
+            .interval(exponent),
         );
-        let mut row = vec![Cell::from(known[count - 1].flops / 1e9), law.e.into(), law.exponent().into(), size.exponent.into()];
+        let mut row =
+            vec![Cell::from(known[count - 1].flops / 1e9), law.e.into(), law.exponent().into(), size.exponent.into()];
         if let (Some(next), Some(truth)) = (groups.get(count), means.get(count).and_then(|curve| lowest(curve))) {
             let foretold = size.at(next.flops);
             let by_surface = law.loss(truth.n, next.flops / 6.0 / truth.n) - truth.loss;
             let by_line = straight.at(next.flops) - truth.loss;
             let sizes = foretold / truth.n;
             report.metrics.push(
-                trained(Family::Scale, &id("size_ratio"), &format!("Size foretold over size found, {told}"), sizes, "×")
-                    .help("At three times the largest budget that was known."),
+                trained(
+                    Family::Scale,
+                    &id("size_ratio"),
+                    &format!("Size foretold over size found, {told}"),
+                    sizes,
+                    "×",
+                )
+                .help("At three times the largest budget that was known."),
             );
             for (what, words, error) in [("surface", "the surface", by_surface), ("line", "the line", by_line)] {
                 report.metrics.push(trained(
@@ -272,18 +291,54 @@ fn laws(groups: &[Group], cx: &Context) -> Report {
         if let Some(minimum) = lowest(curve) {
             let words = format!("{} GFLOP", group.flops / 1e9);
             let each = group.flops / 6.0 / minimum.n.powi(2);
-            report.metrics.push(trained(Family::Scale, &format!("best_size_{}", i + 1), &format!("Best size at {words}"), minimum.n, "weights"));
-            report.metrics.push(trained(Family::Scale, &format!("tokens_per_weight_{}", i + 1), &format!("Characters for each weight at {words}"), each, ""));
-            report.metrics.push(trained(Family::Quality, &format!("least_loss_{}", i + 1), &format!("Least loss at {words}"), minimum.loss, "nats").lower());
+            report.metrics.push(trained(
+                Family::Scale,
+                &format!("best_size_{}", i + 1),
+                &format!("Best size at {words}"),
+                minimum.n,
+                "weights",
+            ));
+            report.metrics.push(trained(
+                Family::Scale,
+                &format!("tokens_per_weight_{}", i + 1),
+                &format!("Characters for each weight at {words}"),
+                each,
+                "",
+            ));
+            report.metrics.push(
+                trained(
+                    Family::Quality,
+                    &format!("least_loss_{}", i + 1),
+                    &format!("Least loss at {words}"),
+                    minimum.loss,
+                    "nats",
+                )
+                .lower(),
+            );
             // What a size that is wrong by a factor of two costs.
             let wrong = minimum.curvature * std::f64::consts::LN_2.powi(2);
-            report.metrics.push(trained(Family::Quality, &format!("wrong_by_two_{}", i + 1), &format!("Loss of half or twice the best size at {words}"), wrong, "nats").lower());
+            report.metrics.push(
+                trained(
+                    Family::Quality,
+                    &format!("wrong_by_two_{}", i + 1),
+                    &format!("Loss of half or twice the best size at {words}"),
+                    wrong,
+                    "nats",
+                )
+                .lower(),
+            );
         }
     }
     live(groups, &mut report, cx);
     let columns = [
-        "Fitted up to (GFLOP)", "Floor (nats)", "Exponent, surface", "Exponent, lowest places", "Size foretold / found",
-        "Least loss found (nats)", "Surface too high by", "Line too high by",
+        "Fitted up to (GFLOP)",
+        "Floor (nats)",
+        "Exponent, surface",
+        "Exponent, lowest places",
+        "Size foretold / found",
+        "Least loss found (nats)",
+        "Surface too high by",
+        "Line too high by",
     ];
     report.tables.push(Table {
         id: "forecasts".into(),
@@ -301,7 +356,9 @@ fn live(groups: &[Group], report: &mut Report, cx: &Context) {
     let mut found: [Vec<f64>; 6] = Default::default();
     for seed in 0..seeds {
         let curves: Vec<Vec<Run>> = groups[..3].iter().map(|group| group.curve(|_| vec![seed])).collect();
-        let (Some((size, straight)), Some(surface)) = (lines(&groups[..3], &curves), fit(&curves.concat())) else { continue };
+        let (Some((size, straight)), Some(surface)) = (lines(&groups[..3], &curves), fit(&curves.concat())) else {
+            continue;
+        };
         let next = groups[3].curve(|_| vec![seed]);
         let Some(truth) = lowest(&next) else { continue };
         let flops = groups[3].flops;
@@ -395,19 +452,31 @@ fn repetition(results: &[Option<Trained>], report: &mut Report, cx: &Context) {
     let r_star = median(&constants);
     report.metrics.push(
         over_seeds(Family::Scale, "r_star", "Decay constant of repeated text", "epochs", &constants, cx)
-            .help("20,000 characters read up to 16 times by a network of 5,952 weights; language models had 15.4."),
+            .help("21,000 characters read up to 16 times by a network of 5,952 weights; language models had 15.4."),
     );
     for (epochs, [again, fresh]) in EPOCHS.iter().zip(&losses) {
         let (again, fresh) = (median(again), median(fresh));
         let worth = effective(UNIQUE as f64, (UNIQUE * epochs) as f64, r_star) / UNIQUE as f64;
         rows.push([*epochs as f64, again, fresh, worth].map(Cell::from).to_vec());
         report.metrics.push(
-            trained(Family::Quality, &format!("repeated_{epochs}"), &format!("Loss after {epochs} epochs"), again, "nats")
-                .baseline(fresh)
-                .lower()
-                .help("The baseline read as many characters, all different."),
+            trained(
+                Family::Quality,
+                &format!("repeated_{epochs}"),
+                &format!("Loss after {epochs} epochs"),
+                again,
+                "nats",
+            )
+            .baseline(fresh)
+            .lower()
+            .help("The baseline read as many characters, all different."),
         );
-        report.metrics.push(trained(Family::Scale, &format!("worth_{epochs}"), &format!("What {epochs} epochs are worth"), worth, "epochs"));
+        report.metrics.push(trained(
+            Family::Scale,
+            &format!("worth_{epochs}"),
+            &format!("What {epochs} epochs are worth"),
+            worth,
+            "epochs",
+        ));
     }
     let curve = |name: &str, which: usize| Series {
         name: name.into(),
@@ -417,15 +486,19 @@ fn repetition(results: &[Option<Trained>], report: &mut Report, cx: &Context) {
     report.charts.push(Chart {
         id: "repetition".into(),
         title: "What is a text worth that you read again?".into(),
-        caption: "Medians of five seeds. Both networks read as many characters; one of them sees only 20,000 different ones.".into(),
-        x: Axis::log("Times 20,000 characters read"),
+        caption:
+            "Medians of five seeds. Both networks read as many characters; one of them sees only 21,000 different ones."
+                .into(),
+        x: Axis::log("Times 21,000 characters read"),
         y: Axis::linear("Held-out loss (nats per character)"),
-        body: ChartBody::Line { series: vec![curve("all different", 1), curve("20,000 again and again", 0)] },
+        body: ChartBody::Line { series: vec![curve("all different", 1), curve("21,000 again and again", 0)] },
     });
     report.tables.push(Table {
         id: "repetition".into(),
         title: "Epochs, and what they were worth".into(),
-        columns: ["Epochs", "Loss, repeated", "Loss, all different", "Worth, in epochs of fresh text"].map(str::to_owned).to_vec(),
+        columns: ["Epochs", "Loss, repeated", "Loss, all different", "Worth, in epochs of fresh text"]
+            .map(str::to_owned)
+            .to_vec(),
         rows,
     });
 }
@@ -446,8 +519,25 @@ fn schedules(results: &[Option<Trained>], report: &mut Report, cx: &Context) {
         if sizes.is_empty() {
             continue;
         }
-        report.metrics.push(over_seeds(Family::Scale, &format!("size_{id}"), &format!("Best size, rate falls {words}"), "weights", sizes, cx));
-        report.metrics.push(over_seeds(Family::Quality, &format!("loss_{id}"), &format!("Least loss, rate falls {words}"), "nats", losses, cx).lower());
+        report.metrics.push(over_seeds(
+            Family::Scale,
+            &format!("size_{id}"),
+            &format!("Best size, rate falls {words}"),
+            "weights",
+            sizes,
+            cx,
+        ));
+        report.metrics.push(
+            over_seeds(
+                Family::Quality,
+                &format!("loss_{id}"),
+                &format!("Least loss, rate falls {words}"),
+                "nats",
+                losses,
+                cx,
+            )
+            .lower(),
+        );
     }
 }
 

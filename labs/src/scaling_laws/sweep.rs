@@ -107,13 +107,19 @@ impl Sweep {
 
 async fn train(plan: &Plan, text: &Text, order: &[u32], cx: &Context) -> Result<Option<Trained>, LabError> {
     let mut breath = cx.now_ms();
-    plan.train(text, order, &cx.device, || cx.now_ms(), async || {
-        if cx.now_ms() - breath > 15.0 {
-            cx.checkpoint().await?;
-            breath = cx.now_ms();
-        }
-        Ok(())
-    })
+    plan.train(
+        text,
+        order,
+        &cx.device,
+        || cx.now_ms(),
+        async || {
+            if cx.now_ms() - breath > 15.0 {
+                cx.checkpoint().await?;
+                breath = cx.now_ms();
+            }
+            Ok(())
+        },
+    )
     .await
 }
 

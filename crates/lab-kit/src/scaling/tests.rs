@@ -81,7 +81,8 @@ fn repeated_text_is_worth_what_the_authors_code_says() {
     assert!((effective(10.0, 40.0, 15.39) - 37.256_94).abs() < 1e-2);
     assert!(effective(10.0, 1e9, 15.0) <= 160.0);
     // Made with a constant of 3, found again.
-    let fresh: Vec<(f64, f64)> = (0..60).map(|i| 100.0 * 1.1_f64.powi(i)).map(|d| (d, 2.0 + 5.0 * d.powf(-0.3))).collect();
+    let fresh: Vec<(f64, f64)> =
+        (0..60).map(|i| 100.0 * 1.1_f64.powi(i)).map(|d| (d, 2.0 + 5.0 * d.powf(-0.3))).collect();
     let repeated: Vec<(f64, f64)> =
         [200.0, 400.0, 800.0].iter().map(|d| (*d, 2.0 + 5.0 * effective(100.0, *d, 3.0).powf(-0.3))).collect();
     let found = repetition_constant(100.0, &fresh, &repeated).expect("found");
@@ -122,7 +123,10 @@ fn a_law_is_recovered_from_its_own_points() {
     let runs: Vec<Run> = grid(&REFIT, || 1.0).concat();
     let found = fit(&runs).expect("fits");
     let Law { e, a, b, alpha, beta } = found.law;
-    assert!((e - REFIT.e).abs() < 1e-4 && (alpha - REFIT.alpha).abs() < 1e-3 && (beta - REFIT.beta).abs() < 1e-3, "{found:?}");
+    assert!(
+        (e - REFIT.e).abs() < 1e-4 && (alpha - REFIT.alpha).abs() < 1e-3 && (beta - REFIT.beta).abs() < 1e-3,
+        "{found:?}"
+    );
     assert!((a / REFIT.a - 1.0).abs() < 0.05 && (b / REFIT.b - 1.0).abs() < 0.05, "{found:?}");
     // Starts that fail are told from those that agree.
     assert!(found.agreeing > STARTS / 2 && found.agreeing <= STARTS, "{found:?}");
@@ -130,7 +134,10 @@ fn a_law_is_recovered_from_its_own_points() {
     let scaled: Vec<Run> = runs.iter().map(|r| Run { n: r.n / 1e9, d: r.d / 1e12, ..*r }).collect();
     for again in [fit(&scaled), fit(&[runs.clone(), runs].concat())] {
         let law = again.expect("fits").law;
-        assert!((law.e - e).abs() < 1e-4 && (law.alpha - alpha).abs() < 1e-3 && (law.beta - beta).abs() < 1e-3, "{law:?}");
+        assert!(
+            (law.e - e).abs() < 1e-4 && (law.alpha - alpha).abs() < 1e-3 && (law.beta - beta).abs() < 1e-3,
+            "{law:?}"
+        );
     }
 }
 
@@ -141,9 +148,8 @@ fn an_interval_covers_the_truth() {
     for _ in 0..100 {
         let budgets = grid(&REFIT, || 1.0 + 0.01 * normal(&mut rng));
         let at = *start.get_or_insert_with(|| fit(&budgets.concat()).expect("fits").at);
-        let mut exponents: Vec<f64> = (0..60)
-            .filter_map(|_| Some(fit_from(&resample(&budgets, &mut rng), &at)?.law.exponent()))
-            .collect();
+        let mut exponents: Vec<f64> =
+            (0..60).filter_map(|_| Some(fit_from(&resample(&budgets, &mut rng), &at)?.law.exponent())).collect();
         exponents.sort_by(f64::total_cmp);
         let (low, high) = (exponents[exponents.len() / 40], exponents[exponents.len() - 1 - exponents.len() / 40]);
         covered += usize::from(low <= truth && truth <= high);
@@ -191,7 +197,11 @@ fn a_parabola_gives_its_minimum_and_what_has_none_is_refused() {
 fn a_line_in_logarithms_is_found_or_refused() {
     let points: Vec<(f64, f64)> = [1.0, 3.0, 9.0].iter().map(|x: &f64| (*x, 5.0 * x.powf(-0.2))).collect();
     let law = power_law(&points).expect("a line");
-    assert!((law.exponent + 0.2).abs() < 1e-12 && (law.factor - 5.0).abs() < 1e-12 && (law.at(3.0) - points[1].1).abs() < 1e-12);
+    assert!(
+        (law.exponent + 0.2).abs() < 1e-12
+            && (law.factor - 5.0).abs() < 1e-12
+            && (law.at(3.0) - points[1].1).abs() < 1e-12
+    );
     assert_eq!(power_law(&points[..1]), None);
     assert_eq!(power_law(&[(2.0, 1.0), (2.0, 3.0)]), None);
     assert_eq!(power_law(&[(1.0, 1.0), (2.0, -3.0)]), None);
