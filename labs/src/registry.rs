@@ -43,6 +43,9 @@ pub mod quantized_lm;
 #[path = "roofline/mod.rs"]
 pub mod roofline;
 
+#[path = "scaling_laws/mod.rs"]
+pub mod scaling_laws;
+
 #[path = "sparse_speed/mod.rs"]
 pub mod sparse_speed;
 
@@ -61,5 +64,6 @@ lab_kit::registry! {
     quantization::Quantization = "quantization",
     quantized_lm::QuantizedLm = "quantized_lm",
     roofline::Roofline = "roofline",
+    scaling_laws::ScalingLaws = "scaling_laws",
     sparse_speed::SparseSpeed = "sparse_speed",
 }

@@ -9,6 +9,7 @@ mod cross_validated;
 pub mod data;
 mod device;
 pub mod fit;
+pub mod five_gram;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
 mod host;
@@ -24,6 +25,7 @@ pub mod ops;
 pub mod prune;
 pub mod quant;
 pub mod report;
+pub mod scaling;
 pub mod sparse;
 pub mod stats;
 pub mod subject;
