@@ -42,7 +42,6 @@ pub(super) struct Material {
 /// A network that is asked stage by stage, before anything was asked.
 pub(super) struct Asked {
     pub(super) network: Box<dyn Staged>,
-    pub(super) name: &'static str,
     /// Multiplications until each exit.
     pub(super) costs: Vec<f64>,
     /// Numbers that the exits add.
@@ -141,7 +140,6 @@ impl Material {
         let labels = rows.iter().map(|row| lesson.rows.labels[*row]).collect();
         let asked = Asked {
             network: Box::new(MultiExit::new(&self.config, &state, "the network with exits", &cx.device)?),
-            name: "One network with exits",
             costs: self.config.costs(),
             added: self.config.added_parameters(),
             training: (said(&heads, &lesson.rows, rows, cx).await?, labels),
@@ -162,7 +160,6 @@ impl Material {
         let first = logits(&Cascade(vec![small.on(&cx.device)?]), &learned, cx).await?;
         Ok(Asked {
             network: Box::new(network),
-            name: "Two networks in a row",
             costs: vec![a, a + b],
             added: small.architecture.parameters(),
             training: (first, learned.labels),

@@ -5,7 +5,7 @@ use lab_api::{Cell, Family, Kind, LabError, Metric, Report, Table};
 use lab_kit::{
     Context,
     data::Images,
-    exits::{Cascade, ExitConfig, Joint, MultiExit, Policy, Verdicts, cost_in_batch, mean_cost},
+    exits::{ExitConfig, Joint, MultiExit, Policy, cost_in_batch, mean_cost},
     fit::fit,
     models::CnnConfig,
     report::{MetricExt, metric},
