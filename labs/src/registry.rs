@@ -4,6 +4,9 @@
 #[path = "draw/mod.rs"]
 pub mod draw;
 
+#[path = "early_exit/mod.rs"]
+pub mod early_exit;
+
 #[path = "energy/mod.rs"]
 pub mod energy;
 
@@ -51,6 +54,7 @@ pub mod sparse_speed;
 
 lab_kit::registry! {
     draw::Draw = "draw",
+    early_exit::EarlyExit = "early_exit",
     energy::Energy = "energy",
     footprint::Footprint = "footprint",
     inspect::Inspect = "inspect",

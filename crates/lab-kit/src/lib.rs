@@ -8,6 +8,7 @@ mod counts;
 mod cross_validated;
 pub mod data;
 mod device;
+pub mod exits;
 pub mod fit;
 pub mod five_gram;
 #[cfg(feature = "webgpu")]

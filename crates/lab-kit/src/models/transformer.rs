@@ -247,6 +247,13 @@ impl Transformer {
         (x, seen)
     }
 
+    /// Logits `[B, T, V]` of a residual stream `[B, T, C]`, as if no layer came after it: the last norm and the output layer
+    /// alone (the logit lens).
+    #[must_use]
+    pub fn readout(&self, x: Tensor<3>) -> Tensor<3> {
+        self.head(self.model.norm.forward(x))
+    }
+
     /// Logits `[B, T, V]` of tokens `[B, T]` that continue what the cache holds; the cache then holds them too.
     ///
     /// # Errors
@@ -391,6 +398,19 @@ mod tests {
             }
             assert!(largest > 1.0);
         }
+    }
+
+    #[test]
+    fn layer_after_layer_and_read_out_is_the_model() {
+        let (config, device) = (tiny(), Device::flex());
+        let model = random(&config, 0, &device);
+        let tokens = model.tokens(&[&[1, 5, 9, 2], &[3, 3, 0, 16]], &device).expect("valid");
+        let mut x = model.embed(tokens.clone());
+        for layer in 0..config.layers {
+            assert!(worst(model.readout(x.clone()), model.forward(tokens.clone())) > 0.0, "not before the last layer");
+            x = model.layer(layer, x).0;
+        }
+        assert!(worst(model.readout(x), model.forward(tokens)) == 0.0);
     }
 
     #[test]
