@@ -8,6 +8,7 @@ mod counts;
 mod cross_validated;
 pub mod data;
 mod device;
+pub mod distill;
 pub mod fit;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
