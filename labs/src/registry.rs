@@ -1,6 +1,12 @@
 //! Every lab of this package. Generated from the folders beside it; `cargo xtask lab registry` writes it anew. Where a
 //! deleted lab keeps this from compiling, delete its lines here by hand first.
 
+#[path = "dark_knowledge/mod.rs"]
+pub mod dark_knowledge;
+
+#[path = "distillation/mod.rs"]
+pub mod distillation;
+
 #[path = "draw/mod.rs"]
 pub mod draw;
 
@@ -47,6 +53,8 @@ pub mod roofline;
 pub mod sparse_speed;
 
 lab_kit::registry! {
+    dark_knowledge::DarkKnowledge = "dark_knowledge",
+    distillation::Distillation = "distillation",
     draw::Draw = "draw",
     energy::Energy = "energy",
     footprint::Footprint = "footprint",
