@@ -41,7 +41,6 @@ pub(super) const ARMS: [(&str, &str); 5] = [
 
 /// A network and what it says to the images that judge.
 pub(super) struct Judged {
-    pub(super) network: Network,
     pub(super) logits: Vec<f32>,
     pub(super) answers: Vec<u8>,
     /// How much its last hidden layer has of the teacher's geometry, 0 to 1.
@@ -98,11 +97,11 @@ pub(super) async fn run(
         shown(class.done() as f64 / setting.steps as f64);
     }
     let seconds = (cx.now_ms() - began) / 1e3;
-    let teacher = judged(material, material.teacher.clone(), cx).await?;
+    let teacher = judged(material, &material.teacher, cx).await?;
     let mut found = Vec::new();
     for student in class.students {
         let network = Network::of_mlp(&student.pupil.network.valid().weights().await?);
-        found.push(judged(material, network, cx).await?);
+        found.push(judged(material, &network, cx).await?);
     }
     Ok(Outcome { teacher, students: found, likeness, seconds })
 }
@@ -117,8 +116,8 @@ fn likeness(means: &[f32], labels: &[u8], temperature: f64) -> Vec<Vec<f64>> {
     (0..CLASSES).map(row).collect()
 }
 
-async fn judged(material: &Material, network: Network, cx: &Context) -> Result<Judged, LabError> {
-    let (logits, answers) = material.judge(&network, cx).await?;
+async fn judged(material: &Material, network: &Network, cx: &Context) -> Result<Judged, LabError> {
+    let (logits, answers) = material.judge(network, cx).await?;
     let images = &material.subject.images;
     let every = images.len().div_ceil(PROBED).max(1);
     let some: Vec<usize> = (0..images.len()).step_by(every).collect();
@@ -127,10 +126,10 @@ async fn judged(material: &Material, network: Network, cx: &Context) -> Result<J
     let inside = |network: &Network| {
         network.as_mlp().map(|weights| hidden(&Mlp::new(&weights, &cx.device), pixels.clone()).features)
     };
-    let alignment = match (inside(&network), inside(&material.teacher)) {
+    let alignment = match (inside(network), inside(&material.teacher)) {
         (Some(own), Some(teacher)) => read(linear_cka(own, teacher)).await?.first().copied().map_or(0.0, f64::from),
         _ => 0.0,
     };
     cx.checkpoint().await?;
-    Ok(Judged { network, logits, answers, alignment })
+    Ok(Judged { logits, answers, alignment })
 }

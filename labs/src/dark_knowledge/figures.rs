@@ -13,8 +13,7 @@ use super::{
 const SHOWN: usize = 10;
 const PICTURES: usize = 24;
 
-pub(super) fn charts(material: &Material, outcome: &Outcome, unseen: &Unseen, bias: f64, cx: &Context) -> Vec<Chart> {
-    let _ = cx;
+pub(super) fn charts(material: &Material, outcome: &Outcome, unseen: &Unseen, bias: f64) -> Vec<Chart> {
     let alike = alike(outcome);
     vec![
         ablation(material, outcome),

@@ -76,8 +76,7 @@ impl Unseen {
 }
 
 /// Numbers of this student.
-pub(super) fn metrics(material: &Material, unseen: &Unseen, bias: f64, cx: &Context) -> Vec<Metric> {
-    let _ = cx;
+pub(super) fn metrics(material: &Material, unseen: &Unseen, bias: f64) -> Vec<Metric> {
     let ([hidden, seen, all], asked) = (unseen.accuracies(material, bias), unseen.accuracies(material, 1e3)[0]);
     let quality = |id: &str, label: &str, (percent, interval): (f64, Interval), apart: f64| {
         trained(metric(Family::Quality, id, label, percent, "%").higher().interval(interval), apart)

@@ -134,14 +134,14 @@ impl Lab for DarkKnowledge {
         cx.progress("A student that never sees some classes", 0.75);
         let unseen = hidden::run(&material, &setting, cx).await?;
         let mut metrics = summary::quality(&material, &outcome, cx);
-        metrics.splice(3..3, hidden::metrics(&material, &unseen, params.bias, cx));
+        metrics.splice(3..3, hidden::metrics(&material, &unseen, params.bias));
         metrics.extend(summary::beforehand(&material));
         metrics.extend(summary::times(&material, &outcome));
         cx.progress("Done", 1.0);
         Ok(Report {
             metrics,
             tables: vec![figures::table(&material, &outcome, cx)],
-            charts: figures::charts(&material, &outcome, &unseen, params.bias, cx),
+            charts: figures::charts(&material, &outcome, &unseen, params.bias),
             notes: summary::notes(&material, &outcome, &unseen, params.bias),
         })
     }

@@ -88,11 +88,11 @@ choice! {
     /// How many images.
     Images {
         /// 470 (10 of each class)
-        Few = "470",
+        Ten = "470",
         /// 1,410 (30 of each class)
-        Some = "1410",
+        Thirty = "1410",
         /// 4,700 (100 of each class)
-        Many = "4700",
+        Hundred = "4700",
         /// All 13,944
         All = "all",
     }
@@ -132,7 +132,7 @@ choice! {
     /// What else than answers.
     Features {
         /// None
-        None = "none",
+        Nothing = "none",
         /// Hint
         ///
         /// A linear map of the student's last hidden layer is to give the teacher's.
@@ -183,7 +183,7 @@ choice! {
 impl Default for Params {
     fn default() -> Self {
         Self {
-            images: Images::Few,
+            images: Images::Ten,
             teacher: Teacher::TrainedHere,
             teacher_epochs: 3,
             student_width: 64,
@@ -191,7 +191,7 @@ impl Default for Params {
             temperature: 4.0,
             schedule: Schedule::Constant,
             weight: 1.0,
-            features: Features::None,
+            features: Features::Nothing,
             views: Views::Same,
             steps: 600,
             letter: Letter::O,
@@ -209,7 +209,7 @@ impl Params {
     }
 
     fn setting(&self) -> Result<Setting, LabError> {
-        if self.teacher == Teacher::ShippedCnn && self.features != Features::None {
+        if self.teacher == Teacher::ShippedCnn && self.features != Features::Nothing {
             let why =
                 "the convolutional teacher has no hidden layer like the student's: choose a fully connected one".into();
             return Err(LabError::BadParam(BadParam { name: "features".into(), why }));
@@ -217,9 +217,9 @@ impl Params {
         let t = self.temperature;
         Ok(Setting {
             images: match self.images {
-                Images::Few => 470,
-                Images::Some => 1410,
-                Images::Many => 4700,
+                Images::Ten => 470,
+                Images::Thirty => 1410,
+                Images::Hundred => 4700,
                 Images::All => usize::MAX,
             },
             widths: vec![self.student_width as usize; self.student_layers as usize],
@@ -230,7 +230,7 @@ impl Params {
             },
             weight: self.weight,
             features: match self.features {
-                Features::None => distill::Features::None,
+                Features::Nothing => distill::Features::None,
                 Features::Hint => distill::Features::Hint,
                 Features::Similarity => distill::Features::Similarity,
             },
@@ -281,8 +281,7 @@ impl Lab for Distillation {
         let mut so_far = report.clone();
         let outcome = arms::run(&material, &setting, cx, |done, curves| {
             cx.progress("The students learn, side by side", 0.4 + 0.5 * done);
-            so_far.charts.truncate(1);
-            so_far.charts.insert(0, curves);
+            so_far.charts = vec![curves, letter.clone()];
             cx.publish(&so_far)
         })
         .await?;

@@ -153,7 +153,14 @@ async fn short(seed: u64, found: &mut Found, cx: &Context) -> Result<(), LabErro
         let setting = Setting { images, ..base.clone() };
         let (labels, soft) = (id("labels"), id("soft"));
         let (a, b) = (format!("{word} images, labels"), format!("{word} images, soft answers"));
-        group(&material, &setting, &[(&labels, &a, Taught::Labels), (&soft, &b, PLAIN)], found, cx).await?;
+        group(
+            &material,
+            &setting,
+            &[(labels.as_str(), a.as_str(), Taught::Labels), (soft.as_str(), b.as_str(), PLAIN)],
+            found,
+            cx,
+        )
+        .await?;
     }
     teacher(("e3", "3 epochs"), &material, &base, found, cx).await?;
     if seed >= LONG_SEEDS {
@@ -178,7 +185,14 @@ async fn long(material: &Material, base: &Setting, found: &mut Found, cx: &Conte
         let setting = Setting { widths: vec![width; 2], ..base.clone() };
         let (labels, soft) = (format!("labels_w{width}"), format!("soft_w{width}"));
         let (a, b) = (format!("{width} units, labels"), format!("{width} units, soft answers"));
-        group(material, &setting, &[(&labels, &a, Taught::Labels), (&soft, &b, PLAIN)], found, cx).await?;
+        group(
+            material,
+            &setting,
+            &[(labels.as_str(), a.as_str(), Taught::Labels), (soft.as_str(), b.as_str(), PLAIN)],
+            found,
+            cx,
+        )
+        .await?;
     }
     for (steps, word) in [(base.steps, "short"), (4 * base.steps, "long")] {
         for (views, name) in [(Views::Same, "same"), (Views::Shifted, "shifted"), (Views::Stale, "stale")] {

@@ -83,7 +83,8 @@ pub(super) fn complete(
         trained(metric(family, id, label, points, "points").higher().interval(interval), 2.0 * POINTS)
     };
     let agreeing = |answers: &[u8]| {
-        100.0 - subject.compare(answers, &outcome.teacher).percent(subject.compare(answers, &outcome.teacher).flips)
+        let compared = subject.compare(answers, &outcome.teacher);
+        100.0 - compared.percent(compared.flips)
     };
     let mut metrics = vec![
         quality("accuracy", "Accuracy, taught by soft answers", &soft.answers)

@@ -23,6 +23,7 @@ pub enum Divergence {
     Variation,
 }
 
+// ANCHOR: divergence
 /// The divergence of two distributions over the same classes, in nats (of [`Divergence::Variation`]: 0 to 1). Infinite
 /// where it divides by a probability of zero.
 #[must_use]
@@ -47,6 +48,7 @@ pub fn divergence(kind: Divergence, p: &[f64], q: &[f64]) -> f64 {
 pub fn acceptance(p: &[f64], q: &[f64]) -> f64 {
     p.iter().zip(q).map(|(p, q)| p.min(*q)).sum()
 }
+// ANCHOR_END: divergence
 
 /// Tokens that one look of the large model yields, when each of `guesses` words of the draft is accepted with probability
 /// `acceptance` and the first refusal ends the row: `(1 - a^(g + 1)) / (1 - a)` (arXiv:2211.17192, equation 1).

@@ -159,7 +159,7 @@ impl Trainable for Student {
         self.pupil.network.forward(pixels)
     }
     fn judge(&self, pixels: Tensor<2>) -> Tensor<2> {
-        self.pupil.network.clone().valid().forward(pixels)
+        self.pupil.network.valid().forward(pixels)
     }
     // ANCHOR: student_loss
     fn loss(&mut self, pixels: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {

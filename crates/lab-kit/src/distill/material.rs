@@ -114,7 +114,7 @@ async fn trained(subject: &Subject, epochs: usize, cx: &Context, shown: &dyn Fn(
     let start = MlpWeights::init(&TEACHER_WIDTHS, &mut cx.rng("teacher"));
     let network = Plain(Mlp::new(&start, &cx.device.clone().autodiff()));
     let mut order = cx.rng("order of the teacher");
-    let watch = async |done, _, _: &Plain<Mlp>| {
+    let watch = async |done: usize, _: f64, _: &Plain<Mlp>| {
         shown(done as f64 / epochs as f64);
         Ok(())
     };
@@ -152,7 +152,7 @@ pub fn class_means(table: &[f32], labels: &[u8], classes: usize, temperature: f6
     labels
         .iter()
         .flat_map(|l| sums.get(usize::from(*l)))
-        .flat_map(|(sum, n)| sum.iter().map(|s| logit(s, *n)))
+        .flat_map(|(sum, n)| sum.iter().map(move |s| logit(s, *n)))
         .collect()
 }
 
