@@ -15,6 +15,7 @@ mod workspace;
 use std::process::ExitCode;
 
 use args::Args;
+use step::Steps;
 use workspace::Workspace;
 
 /// A command: its name, its arguments as shown, one line of description, and what it does.
@@ -102,7 +103,7 @@ const COMMANDS: &[Command] = &[
         usage: "[--json]",
         about: "What strategy and tactics say in the same words, by topic; fails at 1 %",
         run: |workspace, args| {
-            let status = pipeline::overlap(workspace, &args.rest()).status()?;
+            let status = pipeline::overlap(workspace, &mut Steps::new(workspace), &args.rest())?.status()?;
             Ok(pipeline::exit_code(status))
         },
     },

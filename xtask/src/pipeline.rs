@@ -112,7 +112,7 @@ pub(crate) fn begin_bundles(workspace: &Workspace, steps: &mut Steps, gpu: bool)
     }
     let command = |bundle: &Bundle| {
         let (words, _) = bundle.build(workspace, Grade::Reader);
-        workspace.cargo(&words.iter().map(String::as_str).collect::<Vec<_>>())
+        workspace.cargo(&words)
     };
     steps.begin_beside(bundles.iter().map(command).collect());
     Ok(())
@@ -129,7 +129,7 @@ pub(crate) fn build_site(
     wasm_target(workspace, steps)?;
     // Tools first: they are compiled while what was begun beside goes on.
     tool(workspace, steps, "wasm-bundle")?;
-    let builder = site_builder(workspace, steps)?;
+    let builder = tool(workspace, steps, "site-builder")?;
     steps.join();
     let pkg = workspace.target.join("pkg");
     for bundle in [Bundle::Ui, Bundle::Cpu] {
@@ -172,33 +172,54 @@ pub(crate) fn has_wasm_target(workspace: &Workspace) -> anyhow::Result<bool> {
     Ok(output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// The builder of the book, compiled.
-pub(crate) fn site_builder(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<PathBuf> {
-    tool(workspace, steps, "site-builder")
+/// All packages that run natively.
+pub(crate) const NATIVE: &[&str] = &[
+    "xtask",
+    "source-paths",
+    "lab-api",
+    "lab-data",
+    "asset-manifest",
+    "asset-maker",
+    "lab-kit",
+    "labs",
+    "lab-cli",
+    "lab-charts",
+    "lab-ui",
+    "textbook",
+    "site-builder",
+    "wasm-bundle",
+    "browser-tests",
+    "diagram",
+];
+
+/// The features with which they are tested.
+pub(crate) const NATIVE_FEATURES: &[&str] = &["lab-api/schema", "labs/schema"];
+
+/// A cargo command for what runs natively. Whatever of it is asked for, all packages are named: cargo chooses the features of a
+/// dependency by the packages that are named, so that another choice of them would compile it, and all that stands on it, again.
+/// What is not asked for by `--bin` or `--test` is not compiled.
+pub(crate) fn native(words: &[&str]) -> Vec<String> {
+    select(words, NATIVE, NATIVE_FEATURES)
+}
+
+/// Arguments of cargo that begin with these words and name these packages and features.
+pub(crate) fn select(words: &[&str], packages: &[&str], features: &[&str]) -> Vec<String> {
+    let packages = packages.iter().flat_map(|package| ["--package", *package]);
+    let features = features.iter().flat_map(|feature| ["--features", *feature]);
+    words.iter().copied().chain(packages).chain(features).map(str::to_owned).collect()
 }
 
 /// Compiles a binary of the workspace and says where it is. In the development profile, which optimizes what is hot
 /// (see Cargo.toml): one profile for tools and tests means that each dependency is compiled once.
-fn tool(workspace: &Workspace, steps: &mut Steps, name: &str) -> anyhow::Result<PathBuf> {
-    steps.run_if_long(name, &mut workspace.cargo(&["build", "--quiet", "--package", name]))?;
-    Ok(workspace.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+pub(crate) fn tool(workspace: &Workspace, steps: &mut Steps, name: &str) -> anyhow::Result<PathBuf> {
+    let words = native(&["build", "--quiet", "--bin", name]);
+    steps.run_if_long(name, &mut workspace.cargo(&words))?;
+    Ok(binary(workspace, name))
 }
 
-/// Packages around Burn, and how their tests want them.
-pub(crate) const LABS: [&str; 8] =
-    ["--package", "lab-kit", "--package", "labs", "--package", "lab-cli", "--features", "labs/schema"];
-
-/// The labs' command line with overflow checks, as the checks and tests use it. It is compiled along with the tests: alone,
-/// cargo would choose other features for what both depend on, and compile Burn twice.
-pub(crate) fn checked_lab_cli(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<PathBuf> {
-    let words = [&["build", "--quiet", "--bins", "--tests"], &LABS[..]].concat();
-    steps.run_if_long("labs and their tests", &mut workspace.cargo(&words))?;
-    Ok(checked_lab_cli_path(workspace))
-}
-
-/// Where [`checked_lab_cli`] is, once it is built.
-pub(crate) fn checked_lab_cli_path(workspace: &Workspace) -> PathBuf {
-    workspace.target.join("debug").join(format!("lab-cli{}", std::env::consts::EXE_SUFFIX))
+/// Where a program of ours lies once [`tool`] or the tests have built it.
+pub(crate) fn binary(workspace: &Workspace, name: &str) -> PathBuf {
+    workspace.target.join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Compiles one artifact and, if it changed, turns it into a bundle in `pkg`.
@@ -210,7 +231,6 @@ pub(crate) fn build_bundle(
     pkg: &Path,
 ) -> anyhow::Result<()> {
     let (words, artifact) = bundle.build(workspace, grade);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     steps.run(bundle.label(), &mut workspace.cargo(&words))?;
     let bundler = tool(workspace, steps, "wasm-bundle")?;
     let stamp = format!("{}\n{}\n", fingerprint(&artifact)?, fingerprint(&bundler)?);
@@ -268,11 +288,11 @@ pub(crate) fn asset_maker(workspace: &Workspace, args: Args) -> anyhow::Result<E
 }
 
 /// The comparison of strategy and tactics, which fails where they repeat each other.
-pub(crate) fn overlap(workspace: &Workspace, rest: &[String]) -> Command {
-    let words = ["run", "--quiet", "--package", "textbook", "--bin", "mdbook-textbook", "--", "overlap"];
-    let mut command = workspace.cargo(&words);
+pub(crate) fn overlap(workspace: &Workspace, steps: &mut Steps, rest: &[String]) -> anyhow::Result<Command> {
+    let program = tool(workspace, steps, "mdbook-textbook")?;
+    let mut command = workspace.program(&program.display().to_string(), &["overlap"]);
     command.args(rest);
-    command
+    Ok(command)
 }
 
 /// The exit code of a program we stand for.

@@ -23,7 +23,7 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
     let (gpu, prose) = (args.flag("--gpu"), args.flag("--prose"));
     args.finish()?;
     let mut steps = Steps::new(workspace);
-    let builder = pipeline::site_builder(workspace, &mut steps)?;
+    let builder = pipeline::tool(workspace, &mut steps, "site-builder")?;
     let pkg = workspace.target.join("pkg-serve");
     std::fs::create_dir_all(&pkg)?;
     let mut server = Command::new(builder)

@@ -17,27 +17,6 @@ pub(crate) const CHROMIUM: &[&str] = &["chromium", "chromium-browser", "google-c
 /// Version of axe-core, the accessibility rules; its package is fetched by npm at test time.
 const AXE: &str = "4.14.1";
 
-/// Packages tested together, so that each dependency is compiled once.
-struct Group {
-    name: &'static str,
-    /// As cargo wants them named.
-    words: &'static [&'static str],
-}
-
-const GROUPS: &[Group] = &[
-    Group { name: "commands", words: &["--package", "xtask", "--package", "source-paths"] },
-    Group { name: "contract", words: &["--package", "lab-api", "--features", "lab-api/schema"] },
-    Group {
-        name: "data",
-        words: &["--package", "lab-data", "--package", "asset-manifest", "--package", "asset-maker"],
-    },
-    Group { name: "labs", words: &pipeline::LABS },
-    Group { name: "book", words: &["--package", "lab-charts", "--package", "textbook", "--package", "site-builder"] },
-    Group { name: "bundler", words: &["--package", "wasm-bundle"] },
-    Group { name: "widget", words: &["--package", "lab-ui"] },
-    Group { name: "diagrams", words: &["--package", "diagram"] },
-];
-
 /// Passed and failed tests.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Tally {
@@ -57,18 +36,15 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
         let _ = pipeline::begin_bundles(workspace, &mut steps, gpu);
     }
     let mut total = Tally::default();
-    for group in GROUPS {
-        let mut words = vec!["test", "--quiet", "--no-fail-fast"];
-        words.extend(group.words);
-        words.extend(filter.as_deref());
-        total.add(&mut steps, &format!("tests of the {}", group.name), &mut workspace.cargo(&words))?;
-    }
+    let mut natively = pipeline::native(&["test", "--quiet", "--no-fail-fast"]);
+    natively.extend(filter.clone());
+    total.add(&mut steps, "native tests", &mut workspace.cargo(&natively))?;
     if !no_browser {
         match prepare_browser(workspace, &mut steps, gpu) {
             Ok(()) => {
-                for suite in ["--lib", "built_site", "browser"] {
+                for (name, suite) in [("tests of the built site", "built_site"), ("tests in Chromium", "browser")] {
                     let mut command = browser_tests(workspace, suite, filter.as_deref());
-                    total.add(&mut steps, &format!("browser-tests {}", suite.trim_start_matches('-')), &mut command)?;
+                    total.add(&mut steps, name, &mut command)?;
                 }
             }
             Err(error) => {
@@ -113,16 +89,12 @@ pub(crate) fn hot_paths(workspace: &Workspace, args: Args) -> anyhow::Result<Exi
 }
 
 fn browser_tests(workspace: &Workspace, suite: &str, filter: Option<&str>) -> Command {
-    let mut words = vec!["test", "--quiet", "--package", "browser-tests"];
-    match suite {
-        "--lib" => words.push("--lib"),
-        test => words.extend(["--test", test]),
-    }
-    words.extend(filter);
+    let mut words = pipeline::native(&["test", "--quiet", "--test", suite]);
+    words.extend(filter.map(str::to_owned));
     let mut command = workspace.cargo(&words);
     command
         .env("DIST", workspace.root.join("dist"))
-        .env("LAB_CLI", pipeline::checked_lab_cli_path(workspace))
+        .env("LAB_CLI", pipeline::binary(workspace, "lab-cli"))
         .env("AXE", axe_file(workspace))
         // A failed expectation of a page says in words what is wrong; a Rust stack adds nothing.
         .env("RUST_BACKTRACE", "0");
@@ -132,7 +104,7 @@ fn browser_tests(workspace: &Workspace, suite: &str, filter: Option<&str>) -> Co
 /// The built site, a browser with its driver, axe-core, and the native engine to compare with.
 fn prepare_browser(workspace: &Workspace, steps: &mut Steps, gpu: bool) -> anyhow::Result<()> {
     pipeline::build_site(workspace, steps, &workspace.root.join("dist"), gpu, None)?;
-    pipeline::checked_lab_cli(workspace, steps)?;
+    pipeline::tool(workspace, steps, "lab-cli")?;
     if std::env::var_os("CHROME").is_none() && !CHROMIUM.iter().any(|name| doctor::has(name)) {
         install(workspace, steps, &["chromium", "chromium-driver"])?;
     }

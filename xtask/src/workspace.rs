@@ -28,7 +28,7 @@ impl Workspace {
     }
 
     /// `cargo WORDS`, started in the root with the toolchain that runs us.
-    pub(crate) fn cargo(&self, words: &[&str]) -> Command {
+    pub(crate) fn cargo(&self, words: &[impl AsRef<std::ffi::OsStr>]) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(words).current_dir(&self.root);
         command

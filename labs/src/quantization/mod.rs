@@ -13,6 +13,8 @@ mod speed;
 #[cfg(feature = "schema")]
 mod study;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 use lab_api::{LabError, Report};
 use lab_kit::{

@@ -124,3 +124,11 @@ fn forward(layers: &[Treated], pixels: &[f32]) -> Vec<f32> {
     }
     x
 }
+
+/// What each remedy makes of a network in which nothing is rounded.
+#[cfg(test)]
+pub(super) fn unrounded(subject: &Subject, pixels: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
+    let nothing = Rounded { name: "nothing", weights: false, bits: None, unclipped: false };
+    let answers = |remedy| forward(&treated(subject, 0, remedy, nothing), pixels);
+    REMEDIES.into_iter().map(|(remedy, id, _)| (id, answers(remedy))).collect()
+}

@@ -15,6 +15,8 @@ mod speed;
 mod speeds;
 #[cfg(feature = "schema")]
 mod study;
+#[cfg(test)]
+mod tests;
 mod width;
 
 use lab_api::{LabError, Report};

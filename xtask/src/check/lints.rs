@@ -1,4 +1,4 @@
-//! Clippy, with warnings as errors: once for what runs natively, and for each artifact of the browser as it is really built.
+//! Clippy, with warnings as errors: once for what runs natively, and once for what runs in a browser.
 
 use crate::pipeline::{self, WASM};
 use crate::step::Steps;
@@ -20,32 +20,12 @@ const fn browser(packages: &'static [&'static str], features: &'static [&'static
     Group { packages, features, wasm: true }
 }
 
-/// All that runs natively is one group, so that each dependency is checked once: apart, they cost a cold run a quarter of an
+/// All that runs in one place is one group, so that each dependency is checked once: apart, they cost a cold run a quarter of an
 /// hour more. What a package lacks when it is built without the others shows when it is built so, for the site or the tests.
 const GROUPS: &[Group] = &[
-    native(
-        &[
-            "xtask",
-            "source-paths",
-            "lab-api",
-            "lab-data",
-            "asset-manifest",
-            "asset-maker",
-            "lab-kit",
-            "labs",
-            "lab-cli",
-            "lab-charts",
-            "textbook",
-            "site-builder",
-            "wasm-bundle",
-            "browser-tests",
-            "diagram",
-        ],
-        &["lab-api/schema", "labs/schema"],
-    ),
-    browser(&["lab-ui", "site-ui"], &[]),
-    browser(&["lab-engine"], &[]),
-    browser(&["lab-engine"], &["lab-engine/webgpu"]),
+    native(pipeline::NATIVE, pipeline::NATIVE_FEATURES),
+    // The engine with WebGPU holds what the one without holds, but for a few lines that the compiler sees when it is built.
+    browser(&["lab-ui", "site-ui", "lab-engine"], &["lab-engine/webgpu"]),
 ];
 
 pub(super) fn check(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<String>> {
@@ -64,9 +44,7 @@ pub(super) fn check(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<
                 .push(format!("the feature {} is gone; correct xtask/src/check/lints.rs.", group.features.join(", ")));
             continue;
         }
-        let words = words(group);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let output = steps.observe(&label(group), &mut workspace.cargo(&words), false)?;
+        let output = steps.observe(&label(group), &mut workspace.cargo(&words(group)), false)?;
         if !output.success {
             failures.push(format!(
                 "{}\nclippy found this in {}; correct it, or allow it with a reason beside the code.",
@@ -79,28 +57,13 @@ pub(super) fn check(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<
 }
 
 fn label(group: &Group) -> String {
-    let features = group.features.iter().filter_map(|feature| feature.split_once('/')).map(|(_, feature)| feature);
-    let features: Vec<&str> = features.collect();
-    let with = if features.is_empty() { String::new() } else { format!(" with {}", features.join(", ")) };
-    if !group.wasm {
-        return "clippy of all that runs natively".to_owned();
-    }
-    format!("clippy {}{with} (WASM)", group.packages.join(" "))
+    format!("clippy of all that runs {}", if group.wasm { "in a browser" } else { "natively" })
 }
 
 fn words(group: &Group) -> Vec<String> {
-    let mut words: Vec<String> = ["clippy", "--quiet"].map(String::from).into();
-    for package in group.packages {
-        words.extend(["--package".to_owned(), (*package).to_owned()]);
-    }
-    if !group.features.is_empty() {
-        words.extend(["--features".to_owned(), group.features.join(",")]);
-    }
-    if group.wasm {
-        words.extend(["--lib", "--target", WASM].map(String::from));
-    } else {
-        words.push("--all-targets".to_owned());
-    }
+    let targets: &[&str] = if group.wasm { &["--lib", "--target", WASM] } else { &["--all-targets"] };
+    let start = [&["clippy", "--quiet"], targets].concat();
+    let mut words = pipeline::select(&start, group.packages, group.features);
     words.extend(["--", "--deny", "warnings"].map(String::from));
     words
 }

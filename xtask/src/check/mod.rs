@@ -86,7 +86,7 @@ fn unformatted(root: &str, output: &str) -> Vec<String> {
 
 /// Registry, parameter specifications and the sources behind reference results.
 fn generated(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<String>> {
-    let cli = pipeline::checked_lab_cli(workspace, steps)?.display().to_string();
+    let cli = pipeline::tool(workspace, steps, "lab-cli")?.display().to_string();
     let mut failures = Vec::new();
     for (what, remedy) in [("registry", "cargo xtask lab registry"), ("reference", "cargo xtask reference")] {
         let output = steps.observe(what, &mut workspace.program(&cli, &[what, "--check"]), false)?;
@@ -100,7 +100,8 @@ fn generated(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<Str
 
 /// Strategy and tactics lean on each other and do not repeat each other.
 fn overlap(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<String>> {
-    let output = steps.observe("overlap", &mut pipeline::overlap(workspace, &[]), false)?;
+    let mut command = pipeline::overlap(workspace, steps, &[])?;
+    let output = steps.observe("overlap", &mut command, false)?;
     Ok(if output.success { Vec::new() } else { vec![output.text.trim_end().to_owned()] })
 }
 
@@ -113,7 +114,7 @@ fn book(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<String>>
 
 /// What was built: links, images, scripts, other origins, budgets. The rules live beside the browser's tests.
 fn site(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<String>> {
-    let words = ["test", "--quiet", "--package", "browser-tests", "--lib", "--test", "built_site"];
+    let words = pipeline::native(&["test", "--quiet", "--test", "built_site"]);
     let output =
         steps.observe("built site", workspace.cargo(&words).env("DIST", workspace.root.join("dist")), false)?;
     Ok(if output.success { Vec::new() } else { vec![output.text.trim_end().to_owned()] })

@@ -84,33 +84,33 @@ pub(super) fn check(workspace: &Workspace, _: &mut Steps) -> anyhow::Result<Vec<
         anyhow::ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
         failures.extend(violations(rule, &String::from_utf8_lossy(&output.stdout)));
     }
-    let features = |words: &[&str]| -> anyhow::Result<String> {
-        let words = [&["tree", "--quiet", "--prefix", "none", "--format", "{p} [{f}]"], words].concat();
+    let features = |edges: &str| -> anyhow::Result<String> {
+        let words =
+            pipeline::native(&["tree", "--quiet", "--prefix", "none", "--format", "{p} [{f}]", "--edges", edges]);
         let output = workspace.cargo(&words).output()?;
         anyhow::ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     };
-    let alone = features(&["--package", "lab-cli", "--edges", "normal,build"])?;
-    let tested = features(&[&pipeline::LABS[..], &["--edges", "normal,build,dev"]].concat())?;
-    failures.extend(compiled_twice(&alone, &tested));
+    failures.extend(compiled_twice(&features("normal,build")?, &features("normal,build,dev")?));
     Ok(failures)
 }
 
-/// Packages of the command line that its tests want with other features: they, and all that stands on them, Burn most likely,
-/// would be compiled once for `cargo xtask lab` and once more for `cargo xtask test`.
-fn compiled_twice(alone: &str, tested: &str) -> Vec<String> {
+/// Packages that tests want with other features than the programs do: they, and all that stands on them, Burn perhaps, would be
+/// compiled once for the programs and once more for the tests.
+fn compiled_twice(programs: &str, tests: &str) -> Vec<String> {
     let lines = |tree: &str| -> BTreeSet<String> {
         tree.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).filter(|line| !line.is_empty()).collect()
     };
-    let (alone, tested) = (lines(alone), lines(tested));
+    let (programs, tests) = (lines(programs), lines(tests));
     let sentence = |line: &String| {
         let name = line.split_whitespace().next().unwrap_or_default();
         format!(
-            "{name} has other features in the tests of the labs than in their command line, so that Burn is compiled twice; name \
-             it, with the features of the tests, in crates/lab-cli/Cargo.toml. `cargo tree -p lab-cli -e features -i {name}` shows more."
+            "{name} has other features in the tests than in the programs, so that it and all that stands on it is compiled twice; \
+             name it, with the features of the tests, in the Cargo.toml of the package that is tested, as crates/lab-cli does. \
+             `cargo tree --workspace -e features -i {name}` shows more."
         )
     };
-    alone.difference(&tested).map(sentence).collect()
+    programs.difference(&tests).map(sentence).collect()
 }
 
 /// One sentence per forbidden package found. The first line of a tree is the package itself.

@@ -11,14 +11,14 @@ fn pages(tab: &Tab) -> Vec<String> {
     tab.site.pages.keys().filter(|page| !page.ends_with("print.html") && !page.ends_with("toc.html")).cloned().collect()
 }
 
-/// Violations of the accessibility rules, each with the element.
-async fn axe(tab: &Tab, source: &str) -> anyhow::Result<Vec<String>> {
-    tab.script(source, &[]).await?;
-    let body = "const done = arguments[0];
-        axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})
+/// Violations of the accessibility rules, each with the element: of the page, or of what is under a selector.
+pub(crate) async fn violations(tab: &Tab, axe: &str, of: Option<&str>) -> anyhow::Result<Vec<String>> {
+    tab.script(axe, &[]).await?;
+    let body = "const [of, done] = arguments;
+        axe.run(of ? document.querySelector(of) : document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})
             .then(r => done(r.violations.flatMap(v => v.nodes.slice(0, 3).map(n =>
                 `${v.id}: ${v.help}: ${n.html.slice(0, 160)} ${n.any.map(c => c.message).join('; ')}`))), e => done([String(e)]))";
-    let found = tab.driver.execute_async(body, Vec::new()).await?;
+    let found = tab.driver.execute_async(body, vec![json!(of)]).await?;
     Ok(found.convert()?)
 }
 
@@ -36,31 +36,9 @@ async fn every_page_is_accessible_in_both_themes() -> anyhow::Result<()> {
                     shown == json!(theme),
                     "{page} shows the theme {shown} to a reader who prefers {theme}"
                 );
-                all.extend(axe(tab, &source).await?.into_iter().map(|found| format!("{page} ({theme}): {found}")));
-            }
-        }
-        anyhow::ensure!(all.is_empty(), "{}", all.join("\n"));
-        Ok(())
-    })
-    .await
-}
-
-#[tokio::test]
-async fn a_lab_is_accessible_idle_and_done_in_both_themes() -> anyhow::Result<()> {
-    with_browser(Gpu::None, async |tab| {
-        let source = std::fs::read_to_string(env::axe()?)?;
-        let mut all = Vec::new();
-        for theme in ["light", "dark"] {
-            tab.prefer(theme).await?;
-            for lab in labs_of(&tab.site)? {
-                tab.open(&lab.link(&[], 0, "cpu")).await?;
-                lab.wake(tab).await?;
-                let idle = axe(tab, &source).await?;
-                lab.run(tab).await?;
-                let done = axe(tab, &source).await?;
-                for (state, found) in [("idle", idle), ("done", done)] {
-                    all.extend(found.into_iter().map(|found| format!("{} ({theme}, {state}): {found}", lab.id)));
-                }
+                all.extend(
+                    violations(tab, &source, None).await?.into_iter().map(|found| format!("{page} ({theme}): {found}")),
+                );
             }
         }
         anyhow::ensure!(all.is_empty(), "{}", all.join("\n"));
@@ -151,15 +129,6 @@ async fn nothing_is_wider_than_a_phone() -> anyhow::Result<()> {
             let width = tab.script("return document.documentElement.scrollWidth", &[]).await?;
             if width != json!(390) {
                 wide.push(format!("{page} is {width} px wide on a phone of 390"));
-            }
-        }
-        for lab in labs_of(&tab.site)? {
-            tab.open(&lab.link(&[], 0, "cpu")).await?;
-            lab.wake(tab).await?;
-            lab.run(tab).await?;
-            let width = tab.script("return document.documentElement.scrollWidth", &[]).await?;
-            if width != json!(390) {
-                wide.push(format!("lab {} is {width} px wide when done", lab.id));
             }
         }
         anyhow::ensure!(wide.is_empty(), "{}", wide.join("\n"));
