@@ -100,7 +100,7 @@ pub(super) async fn run(
     let teacher = judged(material, &material.teacher, cx).await?;
     let mut found = Vec::new();
     for student in class.students {
-        let network = Network::of_mlp(&student.pupil.network.valid().weights().await?);
+        let network = student.network().await?;
         found.push(judged(material, &network, cx).await?);
     }
     Ok(Outcome { teacher, students: found, likeness, seconds })

@@ -4,7 +4,6 @@ use lab_api::{Family, Interval, LabError, Metric};
 use lab_kit::{
     Context,
     distill::{Lesson, Lessons, Material},
-    prune::Network,
     report::{MetricExt, metric},
     train::argmax,
 };
@@ -40,7 +39,7 @@ pub(super) async fn run(material: &Material, setting: &Setting, cx: &Context) ->
     let mut class = Lessons::new(students, (material.training(), &transfer), &net, setting.plan(), cx);
     class.advance(setting.steps, cx).await?;
     let student = class.students.pop().ok_or_else(|| LabError::Engine { why: "the student is gone".into() })?;
-    let network = Network::of_mlp(&student.pupil.network.valid().weights().await?);
+    let network = student.network().await?;
     let logits = material.judge(&network, cx).await?.0;
     let teacher = material.judge(&material.teacher, cx).await?.1;
     let mut unseen = Unseen { logits, hide: setting.hide, images: transfer.len(), fitting: 0.0 };

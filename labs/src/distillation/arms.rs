@@ -139,7 +139,7 @@ pub(super) async fn run(
             shown(part + done * (0.75 - part / 1.5), figures::curves(&curves, teacher_accuracy, setting.steps))?;
         }
         for (student, curve) in class.students.into_iter().zip(&curves[first..]) {
-            let network = Network::of_mlp(&student.pupil.network.valid().weights().await?);
+            let network = student.network().await?;
             let answers = material.judge(&network, cx).await?.1;
             arms.push(Arm { network, answers, curve: curve.clone() });
         }

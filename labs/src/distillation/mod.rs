@@ -275,8 +275,8 @@ impl Lab for Distillation {
         let shown = |done: f64| cx.progress("The teacher learns", 0.4 * done);
         let material = Material::load(params.source(), cx, &shown).await?;
         let letter = figures::letter(&material, params.class(), params.temperature, cx).await?;
-        let mut report =
-            Report { metrics: summary::beforehand(&material, &setting), charts: vec![letter], ..Report::default() };
+        let metrics = summary::beforehand(&material, &setting);
+        let mut report = Report { metrics, charts: vec![letter.clone()], ..Report::default() };
         cx.publish(&report)?;
         let mut so_far = report.clone();
         let outcome = arms::run(&material, &setting, cx, |done, curves| {

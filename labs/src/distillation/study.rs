@@ -84,7 +84,7 @@ async fn group(
     let mut class = Lessons::new(students, (material.training(), &transfer), &net, setting.plan(), cx);
     class.advance(setting.steps, cx).await?;
     for ((id, label, _), student) in arms.iter().zip(class.students) {
-        let network = Network::of_mlp(&student.pupil.network.valid().weights().await?);
+        let network = student.network().await?;
         found.push(id, label, "%", accuracy(material, &network, cx).await?);
     }
     Ok(())

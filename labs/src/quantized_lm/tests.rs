@@ -54,15 +54,15 @@ fn a_packed_model_computes_as_one_of_rounded_floats() {
     let settings = Settings::weight_only(4, Scheme::Symmetric, Granularity::Group(32));
     let prepared = Prepared::plain(&source);
     let packed = ready(source.pack(&settings, &prepared, &cx)).expect("packs");
-    let rounded = |_: &str, weight: &lab_kit::models::Weight| {
-        naive::fake_quantize(&weight.values, weight.shape[1], &settings)
-    };
+    let rounded =
+        |_: &str, weight: &lab_kit::models::Weight| naive::fake_quantize(&weight.values, weight.shape[1], &settings);
     let twin = source.changed(rounded, &cx).expect("builds");
     let tokens = &source.windows(1)[0][..24];
     let (a, b) = (logits(&packed.model, tokens, &cx), logits(&twin, tokens, &cx));
     let furthest = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(furthest < 2e-3, "{furthest}");
     let matrices: usize = packed.losses.iter().map(|loss| loss.bytes).sum();
-    let norms = 4 * (source.weights.parameters() - packed.losses.iter().map(|l| l.shape[0] * l.shape[1]).sum::<usize>());
+    let norms =
+        4 * (source.weights.parameters() - packed.losses.iter().map(|l| l.shape[0] * l.shape[1]).sum::<usize>());
     assert_eq!(packed.bytes, matrices + norms);
 }

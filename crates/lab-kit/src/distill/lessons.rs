@@ -19,7 +19,7 @@ use crate::{
     data::Images,
     fit::{Trainable, optimizer, step},
     mlp::{Mlp, MlpWeights, read},
-    prune::Net,
+    prune::{Net, Network},
     train::{Training, half_cosine},
 };
 
@@ -135,6 +135,14 @@ impl Student {
         });
         let pupil = Pupil { network: Mlp::new(start, &device), regressor: regressor.into_iter().collect() };
         Ok(Self { pupil, temperature: lesson.temperature[0], lesson, table, answer: None })
+    }
+
+    /// What it has become: the network alone, as plain numbers.
+    ///
+    /// # Errors
+    /// [`LabError::Device`] when the device fails.
+    pub async fn network(&self) -> Result<Network, LabError> {
+        Ok(Network::of_mlp(&self.pupil.network.valid().weights().await?))
     }
 }
 
@@ -356,7 +364,7 @@ mod tests {
     use super::*;
     use crate::{
         data::Digits,
-        prune::{Architecture, Network, logits},
+        prune::{Architecture, logits},
         testing::{FakeClock, context, ready},
         train::argmax,
     };

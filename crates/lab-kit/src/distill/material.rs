@@ -1,5 +1,6 @@
 //! The images, the teacher and the sets that its students learn from: what the labs on distillation work on.
 
+use burn::module::Module;
 use lab_api::LabError;
 use rand::{Rng, seq::SliceRandom};
 
