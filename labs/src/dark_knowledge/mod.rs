@@ -89,9 +89,9 @@ impl Default for Params {
             temperature: 4.0,
             smoothing: 0.3,
             hide: Hide::Digits,
-            bias: 3.0,
+            bias: 1.0,
             teacher_epochs: 3,
-            steps: 500,
+            steps: 400,
         }
     }
 }
