@@ -16,8 +16,8 @@ use super::{
 };
 
 /// Seeds of the main comparison, and of those that take long.
-const SEEDS: u64 = 10;
-const LONG_SEEDS: u64 = 4;
+const SEEDS: u64 = 4;
+const LONG_SEEDS: u64 = 2;
 const LEVEL: f64 = 0.95;
 
 /// Values of the seeds by name, in the order in which they came.
@@ -178,6 +178,10 @@ async fn long(material: &Material, base: &Setting, found: &mut Found, cx: &Conte
     for (source, word, label) in
         [(Source::Mlp, "mlp", "shipped, fully connected"), (Source::Cnn, "cnn", "shipped, convolutional")]
     {
+        // It takes half a minute to answer, and its weights are the same under every seed.
+        if source == Source::Cnn && cx.seed > 0 {
+            continue;
+        }
         let material = Material::load(source, cx, &|_| ()).await?;
         teacher((word, label), &material, base, found, cx).await?;
     }
@@ -305,9 +309,8 @@ fn images(found: &Found, cx: &Context) -> Chart {
     Chart {
         id: "images".into(),
         title: "What is an answer worth, in images?".into(),
-        caption:
-            "Accuracy of students of 64 units after the same steps, medians of ten seeds. Bands are 95 % intervals."
-                .into(),
+        caption: "Accuracy of students of 64 units after the same steps, medians over seeds. Bands are 95 % intervals."
+            .into(),
         x: Axis::log("Transfer images"),
         y: Axis::linear("Accuracy (%)"),
         body: ChartBody::Line {
