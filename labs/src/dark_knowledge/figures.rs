@@ -69,10 +69,10 @@ fn ablation(material: &Material, outcome: &Outcome) -> Chart {
 /// Accuracy of the student that never saw some classes, against the bias.
 fn biases(material: &Material, unseen: &Unseen) -> Chart {
     let steps: Vec<f64> = (0..=20).map(|i| 0.5 * f64::from(i)).collect();
-    let found: Vec<_> = steps.iter().map(|bias| unseen.accuracies(material, *bias)).collect();
+    let found: Vec<_> = steps.iter().map(|bias| unseen.shares(material, *bias)).collect();
     let line = |name: &str, which: usize| Series {
         name: name.into(),
-        points: steps.iter().zip(&found).map(|(bias, found)| [*bias, found[which].0]).collect(),
+        points: steps.iter().zip(&found).map(|(bias, found)| [*bias, found[which]]).collect(),
         band: Vec::new(),
     };
     Chart {

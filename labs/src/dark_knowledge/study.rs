@@ -104,12 +104,12 @@ async fn one(found: &mut Found, cx: &Context) -> Result<(), LabError> {
             (unseen.fitting, "fitted", "fitting bias"),
             (1e3, "asked", "told that it is hidden"),
         ] {
-            let [hidden, seen, all] = unseen.accuracies(&material, bias);
+            let [hidden, seen, all] = unseen.shares(&material, bias);
             for (part, of, value) in
                 [("hidden", "hidden classes", hidden), ("seen", "other classes", seen), ("all", "all classes", all)]
             {
                 if id != "asked" || part == "hidden" {
-                    found.push(format!("{part}_{word}_{id}"), &format!("{label}, {words}: {of}"), "%", value.0);
+                    found.push(format!("{part}_{word}_{id}"), &format!("{label}, {words}: {of}"), "%", value);
                 }
             }
         }

@@ -128,7 +128,7 @@ pub(super) fn notes(material: &Material, outcome: &Outcome, unseen: &Unseen, bia
         format!(
             "The last student saw {} images, none of a hidden class. With a bias of {bias} it names {:.0} of 100 hidden ones.",
             thousands(unseen.images),
-            unseen.accuracies(material, bias)[0].0
+            unseen.shares(material, bias)[0]
         ),
     ]
 }
