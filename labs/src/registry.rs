@@ -1,6 +1,12 @@
 //! Every lab of this package. Generated from the folders beside it; `cargo xtask lab registry` writes it anew. Where a
 //! deleted lab keeps this from compiling, delete its lines here by hand first.
 
+#[path = "dark_knowledge/mod.rs"]
+pub mod dark_knowledge;
+
+#[path = "distillation/mod.rs"]
+pub mod distillation;
+
 #[path = "draw/mod.rs"]
 pub mod draw;
 
@@ -53,6 +59,8 @@ pub mod scaling_laws;
 pub mod sparse_speed;
 
 lab_kit::registry! {
+    dark_knowledge::DarkKnowledge = "dark_knowledge",
+    distillation::Distillation = "distillation",
     draw::Draw = "draw",
     early_exit::EarlyExit = "early_exit",
     energy::Energy = "energy",

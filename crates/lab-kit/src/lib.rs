@@ -9,6 +9,7 @@ mod cross_validated;
 pub mod data;
 mod device;
 pub mod exits;
+pub mod distill;
 pub mod fit;
 pub mod five_gram;
 #[cfg(feature = "webgpu")]
