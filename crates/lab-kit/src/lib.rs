@@ -8,8 +8,8 @@ mod counts;
 mod cross_validated;
 pub mod data;
 mod device;
-pub mod exits;
 pub mod distill;
+pub mod exits;
 pub mod fit;
 pub mod five_gram;
 #[cfg(feature = "webgpu")]
