@@ -8,8 +8,8 @@ use rand::Rng;
 
 /// Draws of the bootstrap.
 const DRAWS: usize = 100;
-/// Runs below which a surface with five unknowns is not fitted.
-const ENOUGH: usize = 12;
+/// Runs below which no law is reported, and no surface with five unknowns fitted.
+pub(super) const ENOUGH: usize = 12;
 
 /// What the runs say.
 #[derive(Default)]

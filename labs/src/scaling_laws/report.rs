@@ -7,8 +7,10 @@ use lab_kit::{
 };
 
 use super::{
+    laws::ENOUGH,
     network::{Plan, Trained, stored, weights},
     sweep::{NEXT, Sweep},
+    text::SYMBOLS,
 };
 
 /// Why what training decides may differ between devices.
@@ -71,7 +73,21 @@ pub(super) fn of(sweep: &Sweep, five_gram: f64, roof: f64, peak: Option<usize>) 
     let next = NEXT * largest;
     let mut metrics = Vec::new();
     let mut notes = Vec::new();
-    if let (Some(size), Some((flops, least))) = (laws.size, laws.found().last()) {
+    let all = || sweep.groups.iter().flat_map(|group| &group.1);
+    if let Some(best) = all().min_by(|a, b| a.loss.total_cmp(&b.loss)) {
+        metrics.push(
+            trained(
+                metric(Family::Quality, "least_loss", "Least loss of the three budgets", best.loss, "nats").lower(),
+                0.1,
+            )
+            .baseline((SYMBOLS as f64).ln())
+            .detail()
+            .help("On held-out text. The baseline is a network that knows nothing of the symbols."),
+        );
+    }
+    if all().count() < ENOUGH {
+        notes.push("So few runs draw curves, but no law: take four sizes or more.".into());
+    } else if let (Some(size), Some((flops, least))) = (laws.size, laws.found().last()) {
         metrics.extend([
             trained(metric(Family::Scale, "exponent_size", "Exponent of the best size", size.exponent, ""), 0.3).help(
                 "The best number of weights grows as this power of the operations; the characters get the rest of 1.",
