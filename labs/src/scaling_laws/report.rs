@@ -89,7 +89,7 @@ pub(super) fn of(sweep: &Sweep, five_gram: f64, roof: f64, peak: Option<usize>) 
         notes.push("So few runs draw curves, but no law: take four sizes or more.".into());
     } else if let (Some(size), Some((flops, least))) = (laws.size, laws.found().last()) {
         metrics.extend([
-            trained(metric(Family::Scale, "exponent_size", "Exponent of the best size", size.exponent, ""), 0.3).help(
+            trained(metric(Family::Scale, "exponent_size", "Exponent of the best size", size.exponent, ""), 0.55).help(
                 "The best number of weights grows as this power of the operations; the characters get the rest of 1.",
             ),
             trained(
