@@ -11,15 +11,25 @@ fn pages(tab: &Tab) -> Vec<String> {
     tab.site.pages.keys().filter(|page| !page.ends_with("print.html") && !page.ends_with("toc.html")).cloned().collect()
 }
 
-/// Violations of the accessibility rules, each with the element: of the page, or of what is under a selector.
-pub(crate) async fn violations(tab: &Tab, axe: &str, of: Option<&str>) -> anyhow::Result<Vec<String>> {
+/// Violations of the accessibility rules, each with the element, of the page or of what is under a selector: all rules in the
+/// theme that is shown, then in the other theme the one that themes bear on, contrast.
+pub(crate) async fn violations(tab: &Tab, axe: &str, of: Option<&str>, first: &str) -> anyhow::Result<Vec<String>> {
     tab.script(axe, &[]).await?;
-    let body = "const [of, done] = arguments;
-        axe.run(of ? document.querySelector(of) : document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})
-            .then(r => done(r.violations.flatMap(v => v.nodes.slice(0, 3).map(n =>
-                `${v.id}: ${v.help}: ${n.html.slice(0, 160)} ${n.any.map(c => c.message).join('; ')}`))), e => done([String(e)]))";
-    let found = tab.driver.execute_async(body, vec![json!(of)]).await?;
-    Ok(found.convert()?)
+    let tags = json!(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]);
+    let other = if first == "light" { "dark" } else { "light" };
+    let mut all = Vec::new();
+    for (theme, rules) in [(first, tags), (other, json!(["color-contrast"]))] {
+        tab.prefer(theme).await?;
+        let follows = format!("document.documentElement.dataset.theme === '{theme}'");
+        tab.wait(&format!("the theme {theme}"), 2.0, &follows).await?;
+        let body = "const [of, rules, done] = arguments;
+            axe.run(of ? document.querySelector(of) : document, {runOnly: rules})
+                .then(r => done(r.violations.flatMap(v => v.nodes.slice(0, 3).map(n =>
+                    `${v.id}: ${v.help}: ${n.html.slice(0, 160)} ${n.any.map(c => c.message).join('; ')}`))), e => done([String(e)]))";
+        let found: Vec<String> = tab.driver.execute_async(body, vec![json!(of), rules]).await?.convert()?;
+        all.extend(found.into_iter().map(|found| format!("({theme}) {found}")));
+    }
+    Ok(all)
 }
 
 #[tokio::test]
@@ -27,19 +37,12 @@ async fn every_page_is_accessible_in_both_themes() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         let source = std::fs::read_to_string(env::axe()?)?;
         let mut all = Vec::new();
-        for theme in ["light", "dark"] {
+        for (page, theme) in pages(tab).iter().zip(["light", "dark"].into_iter().cycle()) {
             tab.prefer(theme).await?;
-            for page in pages(tab) {
-                tab.open(&page).await?;
-                let shown = tab.script("return document.documentElement.dataset.theme", &[]).await?;
-                anyhow::ensure!(
-                    shown == json!(theme),
-                    "{page} shows the theme {shown} to a reader who prefers {theme}"
-                );
-                all.extend(
-                    violations(tab, &source, None).await?.into_iter().map(|found| format!("{page} ({theme}): {found}")),
-                );
-            }
+            tab.open(page).await?;
+            let shown = tab.script("return document.documentElement.dataset.theme", &[]).await?;
+            anyhow::ensure!(shown == json!(theme), "{page} shows the theme {shown} to a reader who prefers {theme}");
+            all.extend(violations(tab, &source, None, theme).await?.into_iter().map(|found| format!("{page} {found}")));
         }
         anyhow::ensure!(all.is_empty(), "{}", all.join("\n"));
         Ok(())
