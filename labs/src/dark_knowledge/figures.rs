@@ -1,7 +1,7 @@
 //! Charts and the table.
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Image, Series, Table};
-use lab_kit::{Context, distill::Material};
+use lab_kit::distill::Material;
 
 use super::{
     arms::{ARMS, CLASSES, Judged, Outcome},
@@ -169,7 +169,7 @@ fn pictures(material: &Material, unseen: &Unseen, bias: f64) -> Chart {
 }
 
 /// Every student beside its teacher.
-pub(super) fn table(material: &Material, outcome: &Outcome, cx: &Context) -> Table {
+pub(super) fn table(material: &Material, outcome: &Outcome) -> Table {
     let all: Vec<usize> = (0..material.subject.images.len()).collect();
     let teacher = &outcome.teacher.answers;
     let names = ARMS.iter().map(|(_, label)| *label).chain(["Teacher"]);
@@ -179,7 +179,7 @@ pub(super) fn table(material: &Material, outcome: &Outcome, cx: &Context) -> Tab
             material.subject.accuracy_on(&all, &judged.answers, LEVEL).0.into(),
             agreement(material, teacher, &judged.answers).into(),
             shared_mistakes(material, teacher, &judged.answers).into(),
-            calibration(material, judged, cx).into(),
+            calibration(material, judged).into(),
             judged.alignment.into(),
         ]
     });

@@ -130,17 +130,17 @@ impl Lab for DarkKnowledge {
             cx.progress("The students learn, side by side", 0.4 + 0.35 * done);
         })
         .await?;
-        cx.publish(&Report { metrics: summary::quality(&material, &outcome, cx), ..Report::default() })?;
+        cx.publish(&Report { metrics: summary::quality(&material, &outcome), ..Report::default() })?;
         cx.progress("A student that never sees some classes", 0.75);
         let unseen = hidden::run(&material, &setting, cx).await?;
-        let mut metrics = summary::quality(&material, &outcome, cx);
+        let mut metrics = summary::quality(&material, &outcome);
         metrics.splice(3..3, hidden::metrics(&material, &unseen, params.bias));
         metrics.extend(summary::beforehand(&material));
         metrics.extend(summary::times(&material, &outcome));
         cx.progress("Done", 1.0);
         Ok(Report {
             metrics,
-            tables: vec![figures::table(&material, &outcome, cx)],
+            tables: vec![figures::table(&material, &outcome)],
             charts: figures::charts(&material, &outcome, &unseen, params.bias),
             notes: summary::notes(&material, &outcome, &unseen, params.bias),
         })

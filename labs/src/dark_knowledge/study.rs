@@ -75,7 +75,7 @@ async fn one(found: &mut Found, cx: &Context) -> Result<(), LabError> {
                 "%",
                 summary::shared_mistakes(&material, teacher, &judged.answers),
             ),
-            ("calibration", "calibration error", "points", summary::calibration(&material, judged, cx)),
+            ("calibration", "calibration error", "points", summary::calibration(&material, judged)),
             ("alignment", "alignment", "", judged.alignment),
         ] {
             found.push(format!("{what}_{id}"), &format!("{label}: {words}"), unit, value);

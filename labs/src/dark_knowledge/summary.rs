@@ -2,9 +2,8 @@
 
 use lab_api::{Family, Kind, Metric};
 use lab_kit::{
-    Context,
     distill::{Material, softmax},
-    measure::quality::calibration_error,
+    measure::quality::reliability,
     report::{MetricExt, metric, thousands},
 };
 
@@ -51,8 +50,8 @@ pub(super) fn agreement(material: &Material, teacher: &[u8], student: &[u8]) -> 
     100.0 - compared.percent(compared.flips)
 }
 
-/// Expected calibration error in points, over 15 bins.
-pub(super) fn calibration(material: &Material, judged: &Judged, cx: &Context) -> f64 {
+/// Expected calibration error in points, over 15 bins (Guo et al., arXiv:1706.04599). No interval: the study has one.
+pub(super) fn calibration(material: &Material, judged: &Judged) -> f64 {
     let images = &material.subject.images;
     let sure = |row: &[f32]| {
         let row: Vec<f64> = row.iter().map(|z| f64::from(*z)).collect();
@@ -60,12 +59,13 @@ pub(super) fn calibration(material: &Material, judged: &Judged, cx: &Context) ->
     };
     let confidences: Vec<f64> = judged.logits.chunks_exact(CLASSES).map(sure).collect();
     let right: Vec<bool> = judged.answers.iter().zip(&images.labels).map(|(a, b)| a == b).collect();
-    let found = calibration_error(&confidences, &right, 15, &images.groups, LEVEL, &mut cx.rng("calibration"));
-    found.map_or(f64::NAN, |found| 100.0 * found.value)
+    let bins = reliability(&confidences, &right, 15).unwrap_or_default();
+    let off: f64 = bins.iter().map(|bin| bin.count as f64 * (bin.confidence - bin.accuracy).abs()).sum();
+    100.0 * off / right.len().max(1) as f64
 }
 
 /// What the five students are worth, and what they took on.
-pub(super) fn quality(material: &Material, outcome: &Outcome, cx: &Context) -> Vec<Metric> {
+pub(super) fn quality(material: &Material, outcome: &Outcome) -> Vec<Metric> {
     let subject = &material.subject;
     let all: Vec<usize> = (0..subject.images.len()).collect();
     let [labels, smoothed, shuffled, means, soft] = outcome.students.as_slice() else { return Vec::new() };
@@ -97,10 +97,10 @@ pub(super) fn quality(material: &Material, outcome: &Outcome, cx: &Context) -> V
         of("mistakes", "The teacher's mistakes, repeated", "%", shared_mistakes(material, teacher, &soft.answers), shared_mistakes(material, teacher, &labels.answers), 20.0)
             .lower()
             .help("Of the images that the teacher gets wrong, those on which the student gives the same wrong answer; the baseline is the student from labels."),
-        of("calibration", "Calibration error", "points", calibration(material, soft, cx), calibration(material, labels, cx), 15.0)
+        of("calibration", "Calibration error", "points", calibration(material, soft), calibration(material, labels), 15.0)
             .lower()
             .help("How far confidence and accuracy are apart, over 15 bins; the baseline is the student from labels."),
-        of("calibration_teacher", "Calibration error of the teacher", "points", calibration(material, &outcome.teacher, cx), calibration(material, labels, cx), 15.0)
+        of("calibration_teacher", "Calibration error of the teacher", "points", calibration(material, &outcome.teacher), calibration(material, labels), 15.0)
             .lower()
             .detail(),
         of("alignment", "Alignment with the teacher's hidden layer", "", soft.alignment, labels.alignment, 0.5)
