@@ -88,6 +88,7 @@ impl Judged {
     }
 
     /// One threshold for all exits.
+    #[cfg(any(test, feature = "schema"))]
     pub(super) fn at(&self, threshold: f32, rule: Rule) -> Outcome {
         let policy = Policy::Thresholds(vec![threshold; self.asked.costs.len() - 1]);
         self.outcome(Deciding { confidence: confidence(rule), policy, temperatures: self.temperatures.clone() })

@@ -52,6 +52,7 @@ pub(super) struct Asked {
 
 /// A small network on its own: its multiplications, and its logits for the images that judge.
 pub(super) struct Rival {
+    #[cfg_attr(not(feature = "schema"), allow(dead_code, reason = "the study alone tells rivals apart"))]
     pub(super) name: &'static str,
     pub(super) cost: f64,
     pub(super) logits: Vec<f32>,
