@@ -38,7 +38,10 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
     let mut total = Tally::default();
     let mut natively = pipeline::native(&["test", "--quiet", "--no-fail-fast"]);
     natively.extend(filter.clone());
-    total.add(&mut steps, "native tests", &mut workspace.cargo(&natively))?;
+    let mut native_tests = workspace.cargo(&natively);
+    // Cargo builds it for the tests of its own package, before any test runs.
+    native_tests.env("MDBOOK_TEXTBOOK", pipeline::binary(workspace, "mdbook-textbook"));
+    total.add(&mut steps, "native tests", &mut native_tests)?;
     if !no_browser {
         match prepare_browser(workspace, &mut steps, gpu) {
             Ok(()) => {

@@ -8,8 +8,12 @@ use std::{
 use mdbook_driver::{MDBook, config::Config};
 use site_builder::{Build, Paths, build};
 
-/// Builds `mdbook-textbook` with the profile of this test and says where it is.
+/// The program `mdbook-textbook`: what `cargo xtask test` has built and names in `MDBOOK_TEXTBOOK`, or, where this test is run
+/// without it, built here with the profile of this test.
 fn preprocessor() -> PathBuf {
+    if let Some(program) = std::env::var_os("MDBOOK_TEXTBOOK") {
+        return program.into();
+    }
     let test = std::env::current_exe().expect("a test has a path");
     let folder = test.parent().and_then(Path::parent).expect("tests stand in target/<profile>/deps");
     let mut cargo = Command::new(env!("CARGO"));
