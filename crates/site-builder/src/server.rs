@@ -324,7 +324,8 @@ mod tests {
         assert!(text(home).await.contains("<script src=\"/some/path/__reload.js\""));
         assert_eq!(get(&site, "/some/path/__reload.js").await.0, StatusCode::OK);
         let (_, manifest) = get(&site, "/some/path/pkg/manifest.json").await;
-        assert_eq!(text(manifest).await, r#"{"engines":{"cpu":null,"gpu":null},"ui":null}"#);
+        let manifest: serde_json::Value = serde_json::from_str(&text(manifest).await).expect("JSON");
+        assert_eq!(manifest, serde_json::json!({"engines": {"cpu": null, "gpu": null}, "ui": null}));
         site.content().pages = None;
         site.content().problem = Some("a.md:3: <wrong>".into());
         let (status, page) = get(&site, "/some/path/").await;

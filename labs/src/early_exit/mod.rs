@@ -319,8 +319,9 @@ mod tests {
         let first = own.at(0.0, Rule::MaxProb);
         assert!(first.exits.iter().all(|exit| *exit == 0) && first.answers == own.verdicts.answers[0]);
         assert_eq!(first.cost, 97_792.0);
-        let between = own.at(0.5, Rule::MaxProb);
-        assert!(first.cost < between.cost && between.cost < end.cost);
+        let costs: Vec<f64> =
+            [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.5].map(|threshold| own.at(threshold, Rule::MaxProb).cost).to_vec();
+        assert!(costs.is_sorted() && costs[0] < costs[6], "a stricter threshold never costs less: {costs:?}");
         // Few images cannot promise a thousandth.
         let params = Params { set_by: SetBy::Bounded, target_error: 0.001, ..params };
         let why = decide(&own, &material, &params).err().expect("refused").to_string();

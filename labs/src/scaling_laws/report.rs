@@ -211,7 +211,8 @@ fn speed(sweep: &Sweep, roof: f64, peak: Option<usize>) -> Vec<Metric> {
                 "×",
             )
             .lower()
-            .measured(Vec::new())
+            // Each was trained once.
+            .measured(vec![slow.seconds / fast.seconds.max(1e-9)])
             .help("Of the largest budget: equal operations, unequal seconds on this device."),
         );
     }
@@ -221,7 +222,7 @@ fn speed(sweep: &Sweep, roof: f64, peak: Option<usize>) -> Vec<Metric> {
             metric(Family::Utilization, "share_of_peak", "Share of the roof, widest network", share(wide), "%")
                 .higher()
                 .baseline(share(narrow))
-                .measured(Vec::new())
+                .measured(vec![share(wide)])
                 .help("Operations a second against this device's best matrix product; the baseline is the narrowest network of the same budget."),
         );
     }
@@ -230,7 +231,7 @@ fn speed(sweep: &Sweep, roof: f64, peak: Option<usize>) -> Vec<Metric> {
             metric(Family::Memory, "peak_bytes", "Most memory held during the trainings", peak as f64, "bytes")
                 .lower()
                 .detail()
-                .measured(Vec::new())
+                .measured(vec![peak as f64])
                 .help("Engine memory beyond what the text took before. The order of the text is the larger part."),
         );
     }

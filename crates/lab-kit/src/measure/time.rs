@@ -216,7 +216,7 @@ mod tests {
         let (cx, clock) = with_clock(1.0);
         let load = Cell::new(1.0);
         let work = |ms: f64| {
-            load.set(load.get() * 1.0005);
+            load.set(load.get() * 1.0002);
             clock.pass(ms * load.get());
             Ok(())
         };
