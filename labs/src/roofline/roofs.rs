@@ -1,6 +1,6 @@
 //! The roofs: the best of several kernels each, every one named.
 
-use lab_api::{DeviceKind, LabError};
+use lab_api::{DeviceKind, LabError, Report};
 use lab_kit::{
     Context,
     burn::tensor::{Tensor, TensorData},
@@ -12,6 +12,8 @@ use lab_kit::{
     },
     mlp::read,
 };
+
+use super::summary;
 
 /// Multiply-adds per element: operations per byte is a quarter of it.
 pub(super) const STEPS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
@@ -67,6 +69,8 @@ impl Roofs {
             streams: Vec::new(),
             launch_ms: launch(cx).await?,
         };
+        // Buffers take seconds: a reader sees the first roof meanwhile.
+        cx.publish(&Report { metrics: vec![summary::peak(&roofs)], ..Report::default() })?;
         cx.progress("How fast does it move bytes?", 0.15);
         roofs.streams = streams(buffer_mib << 20, cx).await?;
         let most = roofs.streams.iter().map(|stream| best(&stream.gb_per_s)).fold(0.0, f64::max);

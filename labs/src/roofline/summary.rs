@@ -12,8 +12,8 @@ use super::{matrix::Matrix, model::Phases, point::Point, roofs::Roofs};
 
 const LEVEL: f64 = 0.95;
 
-/// The roofs of this device.
-pub(super) fn roofs(roofs: &Roofs, cx: &Context) -> Vec<Metric> {
+/// The arithmetic roof, which is known long before the others.
+pub(super) fn peak(roofs: &Roofs) -> Metric {
     let (kernel, rates) = roofs.arithmetic();
     let peak = metric(Family::Utilization, "peak_gflops", "Arithmetic roof", roofs.peak_gflops(), "GFLOP/s")
         .higher()
@@ -21,7 +21,12 @@ pub(super) fn roofs(roofs: &Roofs, cx: &Context) -> Vec<Metric> {
         .help(&format!(
             "The best rate seen on one core, by {kernel}. The baseline is the same product in three plain loops."
         ));
-    let mut metrics = vec![Metric { baseline: roofs.naive_gflops, ..peak }];
+    Metric { baseline: roofs.naive_gflops, ..peak }
+}
+
+/// The roofs of this device.
+pub(super) fn roofs(roofs: &Roofs, cx: &Context) -> Vec<Metric> {
+    let mut metrics = vec![peak(roofs)];
     if let Some(memory) = roofs.memory() {
         metrics.push(
             metric(Family::Memory, "memory_gb_per_s", "Memory roof", roofs.memory_gb_per_s(), "GB/s")
