@@ -347,7 +347,10 @@ mod tests {
         let (one, other, both) = (first(&[1.0, 0.0]), first(&[0.0, 1.0]), first(&[1.0, 1.0]));
         assert!((one + other - both).abs() < 1e-4 && (first(&[0.5, 2.0]) - 0.5 * one - 2.0 * other).abs() < 1e-4);
         let data = (&digits, images.as_slice());
-        let trained = ready(fit(joint(&[1.0, 1.0]), data, &how, &mut rng(0, "order"), &cx, async |_, _, _| Ok(())));
+        let drawn = config.init(&mut rng(0, "weights")).expect("fits");
+        let network = MultiExit::new(&config, &drawn, "a test", &device).expect("fits");
+        let begun = Joint { network, weights: vec![1.0, 1.0] };
+        let trained = ready(fit(begun, data, &how, &mut rng(0, "order"), &cx, async |_, _, _| Ok(())));
         let trained = trained.expect("trains").network.valid();
         for exit in 0..2 {
             // Of 256 images; one in ten by chance.
