@@ -22,6 +22,8 @@ pub(crate) async fn violations(tab: &Tab, axe: &str, of: Option<&str>, first: &s
         tab.prefer(theme).await?;
         let follows = format!("document.documentElement.dataset.theme === '{theme}'");
         tab.wait(&format!("the theme {theme}"), 2.0, &follows).await?;
+        // Colours fade over; what is measured on the way is no colour of either theme.
+        tokio::time::sleep(std::time::Duration::from_millis(600)).await;
         let body = "const [of, rules, done] = arguments;
             axe.run(of ? document.querySelector(of) : document, {runOnly: rules})
                 .then(r => done(r.violations.flatMap(v => v.nodes.slice(0, 3).map(n =>
