@@ -78,7 +78,7 @@ pub(super) fn bytes(survey: &Survey) -> Chart {
         id: "bytes".into(),
         title: "What would it save?".into(),
         caption: "All tensors as stored, and with their matrices packed at each width, scales included.".into(),
-        x: Axis::linear(""),
+        x: Axis::linear("Width"),
         y: Axis::linear("Bytes"),
         body: ChartBody::Bar {
             categories,
