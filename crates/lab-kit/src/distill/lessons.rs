@@ -35,8 +35,8 @@ pub enum Features {
     Similarity,
 }
 
-/// How much the similarity loss counts. Its values are about a thousandth of the others'; the paper takes 3,000
-/// (arXiv:1907.09682, section 4.1).
+/// How much the similarity loss counts. Its values are about a thousandth of the others'; published code takes 3,000
+/// (RepDistiller's scripts; the loss is that of arXiv:1907.09682).
 const SIMILARITY_WEIGHT: f64 = 3000.0;
 
 /// How images are shown.

@@ -125,40 +125,42 @@ async fn sample(
     repeat: usize,
     call: &mut impl AsyncFnMut() -> Result<(), LabError>,
 ) -> Result<f64, LabError> {
-    let start = cx.now_ms();
-    for _ in 0..repeat {
-        call().await?;
-    }
-    Ok((cx.now_ms() - start) / repeat as f64)
+    Ok(batch(cx, repeat, call).await? / repeat as f64)
 }
 
-/// Calls that fill `span` milliseconds, found by doubling; the first call warms up and does not count. They must fill it twice,
-/// or a single pause of the machine would pass for the time of one short call, and samples of it would last no step of the clock.
+/// Calls that fill `span` milliseconds, found by doubling; the first call warms up and does not count. Where half as many
+/// took less than a quarter of that, the machine has paused: it is tried again, or a pause would pass for the time of a short
+/// call, and samples of it would last no step of the clock.
 async fn repetitions(
     cx: &Context,
     span: f64,
     call: &mut impl AsyncFnMut() -> Result<(), LabError>,
 ) -> Result<usize, LabError> {
-    call().await?;
-    let mut repeat = 1;
+    let (mut repeat, mut before) = (1, batch(cx, 1, call).await?);
     loop {
-        let mut filled = false;
-        for _ in 0..2 {
-            cx.checkpoint().await?;
-            let start = cx.now_ms();
-            for _ in 0..repeat {
-                call().await?;
-            }
-            filled = cx.now_ms() - start >= span;
-            if !filled {
-                break;
-            }
-        }
-        if filled || repeat >= 1 << 16 {
+        cx.checkpoint().await?;
+        let took = batch(cx, repeat, call).await?;
+        if (took >= span && before >= 0.25 * span) || repeat >= 1 << 16 {
             return Ok(repeat);
         }
-        repeat *= 2;
+        if took < span {
+            repeat *= 2;
+        }
+        before = took;
     }
+}
+
+/// Milliseconds of so many calls in a row.
+async fn batch(
+    cx: &Context,
+    repeat: usize,
+    call: &mut impl AsyncFnMut() -> Result<(), LabError>,
+) -> Result<f64, LabError> {
+    let start = cx.now_ms();
+    for _ in 0..repeat {
+        call().await?;
+    }
+    Ok(cx.now_ms() - start)
 }
 
 #[cfg(test)]
@@ -216,7 +218,7 @@ mod tests {
         let (cx, clock) = with_clock(1.0);
         let load = Cell::new(1.0);
         let work = |ms: f64| {
-            load.set(load.get() * 1.0002);
+            load.set(load.get() * 1.0005);
             clock.pass(ms * load.get());
             Ok(())
         };
