@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -22,8 +23,9 @@ pub enum Gpu {
     Software,
 }
 
-/// One browser at a time: two would fight for the processor and miss each other's deadlines.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// A browser for each core and no more: more would fight for the processor and miss each other's deadlines.
+static CORES: LazyLock<tokio::sync::Semaphore> =
+    LazyLock::new(|| tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
 /// A page in a browser, and the server behind it.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ pub async fn with_browser<F>(gpu: Gpu, test: F) -> anyhow::Result<()>
 where
     F: AsyncFnOnce(&Tab) -> anyhow::Result<()>,
 {
-    let _alone = ALONE.lock().await;
+    let _core = CORES.acquire().await?;
     let dist = crate::env::dist()?;
     let site = Site::read(&dist)?;
     let server = Server::start(dist).await?;

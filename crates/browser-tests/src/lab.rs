@@ -54,7 +54,8 @@ pub fn labs_of(site: &Site) -> anyhow::Result<Vec<LabOnPage>> {
     Ok(labs)
 }
 
-/// The lab on which is tried what holds for any lab: it reads its files before it shows a number, trains, and lasts seconds.
+/// The lab on which is tried what holds for any lab: it reads its files before it shows a number, trains, and lasts seconds
+/// as it stands. Its [`brief`](LabOnPage::brief) setting does the same in fewer.
 ///
 /// # Errors
 /// As [`labs_of`], or the lab is gone.
@@ -63,7 +64,16 @@ pub fn specimen(site: &Site) -> anyhow::Result<LabOnPage> {
     lab.context("no page holds the lab qat; name another specimen in crates/browser-tests/src/lab.rs")
 }
 
+/// What makes a run of the [`specimen`] short.
+const BRIEF: (&str, &str) = ("epochs", "1");
+
 impl LabOnPage {
+    /// The address of the specimen's shortest training.
+    #[must_use]
+    pub fn brief(&self, device: &str) -> String {
+        self.link(&[(BRIEF.0.to_owned(), BRIEF.1.to_owned())], 0, device)
+    }
+
     /// The address of a setting, relative to the site's root.
     #[must_use]
     pub fn link(&self, pairs: &[(String, String)], seed: u64, device: &str) -> String {

@@ -27,7 +27,7 @@ const STUCK: &str = "{ const post = self.postMessage.bind(self);
     } }";
 
 async fn start(tab: &Tab, lab: &LabOnPage) -> anyhow::Result<()> {
-    tab.open(&lab.link(&[], 0, "cpu")).await?;
+    tab.open(&lab.brief("cpu")).await?;
     lab.wake(tab).await
 }
 

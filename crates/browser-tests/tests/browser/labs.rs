@@ -15,12 +15,11 @@ use crate::pages::violations;
 /// What every lab must do on the CPU engine, in as few runs as show it: cancelled at once, run as it stands, run with another
 /// setting and seed while the page is watched, and begun once more until the first number. Idle and done it is accessible in
 /// both themes, and done no wider than a phone.
-#[tokio::test]
-async fn every_lab_agrees_with_the_command_line_in_time_and_can_be_cancelled() -> anyhow::Result<()> {
+async fn labs_agree_with_the_command_line(share: usize) -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         let budgets = Budgets::load()?;
         let axe = std::fs::read_to_string(env::axe()?)?;
-        for lab in labs_of(&tab.site)? {
+        for lab in labs_of(&tab.site)?.into_iter().skip(share).step_by(SHARES) {
             let start = Instant::now();
             tab.open(&lab.link(&[], 0, "cpu")).await?;
             lab.wake(tab).await?;
@@ -48,6 +47,19 @@ async fn every_lab_agrees_with_the_command_line_in_time_and_can_be_cancelled() -
         Ok(())
     })
     .await
+}
+
+/// The labs are shared out among tests, so that each core has a browser.
+const SHARES: usize = 2;
+
+#[tokio::test]
+async fn every_lab_agrees_with_the_command_line_in_time_and_can_be_cancelled_first_half() -> anyhow::Result<()> {
+    labs_agree_with_the_command_line(0).await
+}
+
+#[tokio::test]
+async fn every_lab_agrees_with_the_command_line_in_time_and_can_be_cancelled_second_half() -> anyhow::Result<()> {
+    labs_agree_with_the_command_line(1).await
 }
 
 /// Notes the longest task of the main thread.
@@ -90,16 +102,15 @@ async fn agrees(
     seed: u64,
     budgets: &Budgets,
 ) -> anyhow::Result<()> {
-    // Beside the page: each computes on one core.
+    // Not beside the page: the other core has a browser of its own.
     let (id, owned) = (lab.id.clone(), settings.to_owned());
-    let record = tokio::task::spawn_blocking(move || native::run(&id, &owned, seed));
+    let record = tokio::task::spawn_blocking(move || native::run(&id, &owned, seed)).await??;
     let start = Instant::now();
     lab.run(tab).await?;
     let seconds = start.elapsed().as_secs_f64();
     let slow = budgets.late("default_run", &format!("a run of {}", lab.id), seconds, "s")?;
     anyhow::ensure!(slow.is_none(), "{slow:?}");
     let shown = lab.metrics(tab, "run").await?;
-    let record = record.await??;
     let different = native::disagreements(&record, &shown);
     anyhow::ensure!(different.is_empty(), "{} at {settings:?}: {}", lab.id, different.join("; "));
     let device = lab.device(tab).await?;
@@ -150,7 +161,7 @@ async fn the_reference_in_the_page_is_the_committed_one() -> anyhow::Result<()> 
 async fn a_second_run_cannot_start_while_one_runs() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         let lab = specimen(&tab.site)?;
-        tab.open(&lab.link(&[], 0, "cpu")).await?;
+        tab.open(&lab.brief("cpu")).await?;
         lab.wake(tab).await?;
         // Both clicks in one task: no time for the button to be redrawn between them.
         let body = "const run = document.querySelector(arguments[0]); run.click(); run.click();";
@@ -198,7 +209,7 @@ async fn reset_brings_the_defaults_back() -> anyhow::Result<()> {
 async fn a_lab_is_operated_by_keyboard_alone() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         let lab = specimen(&tab.site)?;
-        tab.open(&lab.link(&[], 0, "cpu")).await?;
+        tab.open(&lab.brief("cpu")).await?;
         lab.wake(tab).await?;
         tab.script("document.activeElement?.blur(); window.scrollTo(0, 0)", &[]).await?;
         let body = "const e = document.activeElement;

@@ -84,13 +84,13 @@ async fn a_model_of_integers_agrees_with_the_command_line() -> anyhow::Result<()
 async fn without_an_adapter_auto_runs_on_the_cpu_and_webgpu_says_why_not() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         let lab = specimen(&tab.site)?;
-        tab.open(&lab.link(&[], 0, "auto")).await?;
+        tab.open(&lab.brief("auto")).await?;
         lab.wake(tab).await?;
         lab.run(tab).await?;
         anyhow::ensure!(lab.device(tab).await?.contains("CPU"), "auto ran on “{}”", lab.device(tab).await?);
         let fetched = tab.server.requests();
         anyhow::ensure!(!fetched.iter().any(|path| path.contains("gpu")), "the gpu engine was fetched for nothing");
-        tab.open(&lab.link(&[], 0, "webgpu")).await?;
+        tab.open(&lab.brief("webgpu")).await?;
         lab.wake(tab).await?;
         lab.press(tab, "run").await?;
         lab.reach(tab, &["done", "failed"], RUN_SECONDS).await?;
@@ -151,7 +151,7 @@ async fn fails_and_offers_the_cpu(fault: &'static str, words: &[&str]) -> anyhow
         let lab: LabOnPage = specimen(&tab.site)?;
         tab.bypass_service_worker().await?;
         tab.server.break_files("worker.js", Fault::Prepended(fault.to_owned()));
-        tab.open(&lab.link(&[], 0, "webgpu")).await?;
+        tab.open(&lab.brief("webgpu")).await?;
         lab.wake(tab).await?;
         lab.press(tab, "run").await?;
         lab.reach(tab, &["done", "failed"], patience_s()?).await?;
