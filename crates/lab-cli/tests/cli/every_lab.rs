@@ -1,7 +1,6 @@
 //! What every lab must do, whatever it shows.
 
-use std::cell::{Cell, RefCell};
-use std::{collections::BTreeSet, path::PathBuf, rc::Rc};
+use std::{cell::Cell, collections::BTreeSet, path::PathBuf, rc::Rc};
 
 use lab_api::{
     AssetRef, ChoiceOption, DeviceChoice, Family, Kind, LabError, LabMeta, Metric, ParamKind, Reference, Report,
@@ -30,14 +29,11 @@ struct TestHost {
     inner: NativeHost,
     meddling: Meddling,
     checkpoints: Cell<u32>,
-    /// The names of the files that were asked for.
-    asked: RefCell<BTreeSet<String>>,
 }
 
 impl Host for TestHost {
     fn fetch(&self, asset: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
         Box::pin(async move {
-            self.asked.borrow_mut().insert(asset.name.clone());
             let bytes = self.inner.fetch(asset.clone()).await?;
             match &self.meddling {
                 Meddling::Asset(name, change) if *name == asset.name => change(bytes),
@@ -77,17 +73,10 @@ fn checkout() -> PathBuf {
 }
 
 fn run(entry: &LabEntry, values: &Values, meddling: Meddling) -> Result<RunRecord, LabError> {
-    watched(entry, values, meddling).0
-}
-
-/// A run, and the files that it asked for.
-fn watched(entry: &LabEntry, values: &Values, meddling: Meddling) -> (Result<RunRecord, LabError>, BTreeSet<String>) {
     let root = checkout();
     let inner = NativeHost::new(&root, Show::Nothing);
-    let host = Rc::new(TestHost { inner, meddling, checkpoints: Cell::new(0), asked: RefCell::default() });
-    let manifest = Manifest::read(&root).expect("manifest");
-    let result = run_entry(entry, values, 0, DeviceChoice::Cpu, &manifest, host.clone());
-    (result, host.asked.take())
+    let host = Rc::new(TestHost { inner, meddling, checkpoints: Cell::new(0) });
+    run_entry(entry, values, 0, DeviceChoice::Cpu, &Manifest::read(&root).expect("manifest"), host)
 }
 
 fn meta(entry: &LabEntry) -> LabMeta {
@@ -207,29 +196,15 @@ fn a_missing_cut_or_altered_file_is_named() {
         },
     ];
     for entry in ALL {
-        let assets = meta(entry).assets;
-        // Not every setting reads every file, but some does, and most runs read their files before they compute: what is
-        // asked for until the third checkpoint spares the rest of them. Only for a file read later do they go to their end.
-        let asks: Vec<(Values, BTreeSet<String>)> = smokes(entry)
-            .into_iter()
-            .take(if assets.is_empty() { 0 } else { usize::MAX })
-            .map(|values| {
-                let (_, asked) = watched(entry, &values, Meddling::CancelAt(3));
-                (values, asked)
-            })
-            .collect();
-        for asset in assets {
-            let soon = asks.iter().find(|(_, asked)| asked.contains(&asset)).map(|(values, _)| values.clone());
-            let late = || {
-                let whole = |values: &Values| watched(entry, values, Meddling::Nothing).1.contains(&asset);
-                smokes(entry).into_iter().find(whole)
+        for asset in meta(entry).assets {
+            let named = |values: &Values, change| {
+                let result = run(entry, values, Meddling::Asset(asset.clone(), change));
+                matches!(&result, Err(LabError::Asset { name, .. }) if *name == asset)
             };
-            let values = soon.or_else(late).unwrap_or_else(|| panic!("{}: nothing reads {asset}", entry.id));
-            for change in changes {
-                let result = run(entry, &values, Meddling::Asset(asset.clone(), change));
-                let named = matches!(&result, Err(LabError::Asset { name, .. }) if *name == asset);
-                assert!(named, "{}: {asset}: {:?}", entry.id, result.err());
-            }
+            // Not every setting reads every file, but some does.
+            let reader = smokes(entry).into_iter().find(|values| named(values, changes[0]));
+            let values = reader.unwrap_or_else(|| panic!("{}: nothing reads {asset}", entry.id));
+            assert!(changes[1..].iter().all(|change| named(&values, *change)), "{}: {asset}", entry.id);
         }
     }
 }
@@ -264,15 +239,11 @@ fn int8_per_channel_is_almost_four_times_smaller_and_loses_no_point() {
     assert!(four.report.metric("weight_bytes").expect("reported").value < value("weight_bytes"));
 }
 
-/// What a run of a lab with these choices reports.
-fn reported(lab: &str, choices: &[(&str, Value)]) -> Report {
-    let values = choices.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    run(lab_kit::find(ALL, lab).expect("registered"), &values, Meddling::Nothing).expect("runs").report
-}
-
-/// One number of such a run.
+/// A run of a lab with these choices, and one of its numbers.
 fn found(lab: &str, choices: &[(&str, Value)], metric: &str) -> Metric {
-    reported(lab, choices).metric(metric).expect("reported").clone()
+    let values = choices.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let record = run(lab_kit::find(ALL, lab).expect("registered"), &values, Meddling::Nothing).expect("runs");
+    record.report.metric(metric).expect("reported").clone()
 }
 
 /// The study says 68 points in eight epochs; one is enough to tell that training works on this network too.
@@ -296,7 +267,7 @@ fn compensated_errors_cost_the_language_model_less_at_three_bits() {
 /// Planted channels leave the FP32 model as it is to the last bit; they ruin static activations, and both remedies mend that.
 #[test]
 fn planted_outliers_ruin_static_activations_and_remedies_mend_them() {
-    let run = |channels: &str, remedy: &str| {
+    let run = |channels: &str, remedy: &str, metric: &str| {
         let choices = [
             ("bits", "8".into()),
             ("granularity", "channel".into()),
@@ -305,21 +276,19 @@ fn planted_outliers_ruin_static_activations_and_remedies_mend_them() {
             ("channels", channels.into()),
             ("remedy", remedy.into()),
         ];
-        reported("quantized-lm", &choices)
+        found("quantized-lm", &choices, metric)
     };
-    let [trained, planted, kept, smoothed] =
-        [("as_trained", "nothing"), ("planted", "nothing"), ("planted", "keep"), ("planted", "smooth")]
-            .map(|(channels, remedy)| run(channels, remedy));
-    let metric = |report: &Report, id: &str| report.metric(id).expect("reported").clone();
-    let agreement = |report: &Report| metric(report, "agreement").value;
-    let fp32 = |report: &Report| metric(report, "perplexity").baseline;
-    assert_eq!(fp32(&planted), fp32(&trained));
-    assert!(agreement(&planted) < 80.0 && agreement(&trained) > 90.0, "{}", agreement(&planted));
-    for mended in [&kept, &smoothed].map(agreement) {
-        assert!(mended > 90.0, "{mended}");
+    let agreement = |channels: &str, remedy: &str| run(channels, remedy, "agreement").value;
+    let fp32 = |channels: &str| run(channels, "nothing", "perplexity").baseline;
+    assert_eq!(fp32("planted"), fp32("as_trained"));
+    let planted = agreement("planted", "nothing");
+    assert!(planted < 80.0 && agreement("as_trained", "nothing") > 90.0, "{planted}");
+    for remedy in ["keep", "smooth"] {
+        let mended = agreement("planted", remedy);
+        assert!(mended > 90.0, "{remedy}: {mended}");
     }
     // What is kept is paid for: two of 192 channels and six of 576 in four bytes, about a hundredth of FP32.
-    let bytes = |report: &Report| metric(report, "weight_bytes").value;
-    let paid = bytes(&kept) - bytes(&smoothed);
+    let bytes = |remedy| run("planted", remedy, "weight_bytes").value;
+    let paid = bytes("keep") - bytes("smooth");
     assert!((0.008..0.012).contains(&(paid / 8_461_056.0)), "{paid}");
 }
