@@ -14,12 +14,12 @@ use crate::pages::violations;
 
 /// What every lab must do on the CPU engine, in as few runs as show it: cancelled at once, run as it stands, run with another
 /// setting and seed while the page is watched, and begun once more until the first number. Idle and done it is accessible in
-/// both themes, and done no wider than a phone.
-async fn labs_agree_with_the_command_line(share: usize) -> anyhow::Result<()> {
+/// both themes, and done no wider than a phone. Half of the labs, every second one: so two cores have a browser each.
+async fn labs_agree_with_the_command_line(half: usize) -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         let budgets = Budgets::load()?;
         let axe = std::fs::read_to_string(env::axe()?)?;
-        for lab in labs_of(&tab.site)?.into_iter().skip(share).step_by(SHARES) {
+        for lab in labs_of(&tab.site)?.into_iter().skip(half).step_by(2) {
             let start = Instant::now();
             tab.open(&lab.link(&[], 0, "cpu")).await?;
             lab.wake(tab).await?;
@@ -48,9 +48,6 @@ async fn labs_agree_with_the_command_line(share: usize) -> anyhow::Result<()> {
     })
     .await
 }
-
-/// The labs are shared out among tests, so that each core has a browser.
-const SHARES: usize = 2;
 
 #[tokio::test]
 async fn every_lab_agrees_with_the_command_line_in_time_and_can_be_cancelled_first_half() -> anyhow::Result<()> {

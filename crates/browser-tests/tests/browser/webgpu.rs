@@ -1,6 +1,8 @@
 //! The gpu engine on Chromium's software adapter: it proves correctness, not speed. Skipped, and said so, where the site was
 //! built without that engine.
 
+use std::time::Instant;
+
 use anyhow::Context as _;
 use browser_tests::browser::{Gpu, Tab, with_browser};
 use browser_tests::budgets::Budgets;
@@ -26,14 +28,14 @@ fn patience_s() -> anyhow::Result<f64> {
     Budgets::load()?.patience("smoke_run_software_adapter")
 }
 
-#[tokio::test]
-async fn webgpu_agrees_with_the_command_line() -> anyhow::Result<()> {
+/// The small case of every second lab, for the adapter is emulated.
+async fn labs_agree_with_the_command_line(half: usize) -> anyhow::Result<()> {
     with_browser(Gpu::Software, async |tab| {
         if !has_gpu_engine(tab)? {
             return Ok(());
         }
-        for lab in labs_of(&tab.site)? {
-            // The adapter is emulated: the small case of each lab.
+        for lab in labs_of(&tab.site)?.into_iter().skip(half).step_by(2) {
+            let start = Instant::now();
             let (expected, settings) = native::smoke(&lab.id)?;
             tab.open(&lab.link(&settings, expected.seed, "webgpu")).await?;
             lab.wake(tab).await?;
@@ -44,10 +46,21 @@ async fn webgpu_agrees_with_the_command_line() -> anyhow::Result<()> {
             anyhow::ensure!(different.is_empty(), "{}: {}", lab.id, different.join("; "));
             let device = lab.device(tab).await?.to_lowercase();
             anyhow::ensure!(device.contains("software"), "the software adapter is not called one: “{device}”");
+            println!("{}: {:.1} s", lab.id, start.elapsed().as_secs_f64());
         }
         Ok(())
     })
     .await
+}
+
+#[tokio::test]
+async fn webgpu_agrees_with_the_command_line_first_half() -> anyhow::Result<()> {
+    labs_agree_with_the_command_line(0).await
+}
+
+#[tokio::test]
+async fn webgpu_agrees_with_the_command_line_second_half() -> anyhow::Result<()> {
+    labs_agree_with_the_command_line(1).await
 }
 
 /// The small case leaves activations in FP32; here weights and inputs are integers, and the products too: on a grid for each
