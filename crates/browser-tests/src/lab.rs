@@ -87,23 +87,38 @@ impl LabOnPage {
     /// A setting that differs from the default: the second option of the first choice, or a number one step away.
     #[must_use]
     pub fn other_setting(&self) -> Vec<(String, String)> {
-        let mut settings = self.params.iter().filter(|spec| spec.enabled_when.is_none()).filter_map(|spec| {
-            let value = match &spec.kind {
+        self.other_settings().map(|(name, _, other)| (name, other)).next().into_iter().collect()
+    }
+
+    /// The small case with one setting turned away from its default, the first of those that the small case leaves there.
+    ///
+    /// # Errors
+    /// The small case does not run natively.
+    pub fn small_other_settings(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let (_, mut settings) = crate::native::smoke(&self.id)?;
+        for (name, default, other) in self.other_settings() {
+            if let Some((_, value)) = settings.iter_mut().find(|(set, value)| *set == name && *value == default) {
+                *value = other;
+                break;
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Name, default and another value of each choice and number that is always there.
+    fn other_settings(&self) -> impl Iterator<Item = (String, String, String)> + '_ {
+        self.params.iter().filter(|spec| spec.enabled_when.is_none()).filter_map(|spec| {
+            let (default, other) = match &spec.kind {
                 ParamKind::Choice { default, options } => {
-                    options.iter().find(|option| option.value != *default)?.value.clone()
+                    (default.clone(), options.iter().find(|option| option.value != *default)?.value.clone())
                 }
                 ParamKind::Integer { default, min, max, step } => {
-                    if default + step <= *max {
-                        (default + step).to_string()
-                    } else {
-                        (*min).to_string()
-                    }
+                    (default.to_string(), if default + step <= *max { default + step } else { *min }.to_string())
                 }
                 _ => return None,
             };
-            Some((spec.name.clone(), value))
-        });
-        settings.next().into_iter().collect()
+            Some((spec.name.clone(), default, other))
+        })
     }
 
     /// The section in the page.

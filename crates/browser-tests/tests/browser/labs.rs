@@ -7,14 +7,17 @@ use browser_tests::browser::{Gpu, Tab, with_browser};
 use browser_tests::budgets::Budgets;
 use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of, specimen};
 use browser_tests::{env, native};
+use lab_api::RunRecord;
 use serde_json::json;
 use thirtyfour::prelude::*;
 
 use crate::pages::violations;
 
-/// What every lab must do on the CPU engine, in as few runs as show it: cancelled at once, run as it stands, run with another
-/// setting and seed while the page is watched, and begun once more until the first number. Idle and done it is accessible in
-/// both themes, and done no wider than a phone. Half of the labs, every second one: so two cores have a browser each.
+/// What every lab must do on the CPU engine, in as few runs as show it: cancelled at once, run as it stands while the page is
+/// watched, begun once more until the first number, and run small with other settings and another seed. Idle and done it is
+/// accessible, and done no wider than a phone. Half of the labs, every second one: so two cores have a browser each.
+///
+/// As it stands, a lab is compared with its committed reference, which the command line's own tests compare with a native run.
 async fn labs_agree_with_the_command_line(half: usize) -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         let budgets = Budgets::load()?;
@@ -25,21 +28,24 @@ async fn labs_agree_with_the_command_line(half: usize) -> anyhow::Result<()> {
             lab.wake(tab).await?;
             is_accessible(tab, &lab, &axe, "idle").await?;
             is_cancelled(tab, &lab).await?;
-            agrees(tab, &lab, &[], 0, &budgets).await?;
+            tab.script(WATCH_TASKS, &[]).await?;
+            agrees(tab, &lab, &lab.reference, &budgets).await?;
+            let longest = tab.script("return window.longest", &[]).await?.as_f64().unwrap_or_default();
+            let blocked = budgets.late("longest_task", "the longest task", longest, "ms")?;
+            anyhow::ensure!(blocked.is_none(), "{}: {blocked:?}", lab.id);
             is_accessible(tab, &lab, &axe, "done").await?;
             fits_a_phone(tab, &lab).await?;
-            let other = lab.other_setting();
+            first_number_comes_soon(tab, &lab, &budgets).await?;
+            let other = lab.small_other_settings()?;
             tab.open(&lab.link(&other, 7, "cpu")).await?;
             lab.wake(tab).await?;
             for (name, value) in &other {
                 anyhow::ensure!(lab.control(tab, name).await? == *value, "{}: the link did not set {name}", lab.id);
             }
-            tab.script(WATCH_TASKS, &[]).await?;
-            agrees(tab, &lab, &other, 7, &budgets).await?;
-            let longest = tab.script("return window.longest", &[]).await?.as_f64().unwrap_or_default();
-            let blocked = budgets.late("longest_task", "the longest task", longest, "ms")?;
-            anyhow::ensure!(blocked.is_none(), "{}: {blocked:?}", lab.id);
-            first_number_comes_soon(tab, &lab, &budgets).await?;
+            let (id, settings) = (lab.id.clone(), other.clone());
+            // Not beside the page: the other core has a browser of its own.
+            let record = tokio::task::spawn_blocking(move || native::run(&id, &settings, 7)).await??;
+            agrees(tab, &lab, &record, &budgets).await.with_context(|| format!("at {other:?}"))?;
             let problems = tab.problems().await?;
             anyhow::ensure!(problems.is_empty(), "{}: {problems:?}", lab.id);
             println!("{}: {:.1} s", lab.id, start.elapsed().as_secs_f64());
@@ -91,29 +97,24 @@ async fn is_cancelled(tab: &Tab, lab: &LabOnPage) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A run of the page as it is set shows what the same run shows natively.
-async fn agrees(
-    tab: &Tab,
-    lab: &LabOnPage,
-    settings: &[(String, String)],
-    seed: u64,
-    budgets: &Budgets,
-) -> anyhow::Result<()> {
-    // Not beside the page: the other core has a browser of its own.
-    let (id, owned) = (lab.id.clone(), settings.to_owned());
-    let record = tokio::task::spawn_blocking(move || native::run(&id, &owned, seed)).await??;
+/// A run of the page as it is set shows what the same run showed natively.
+async fn agrees(tab: &Tab, lab: &LabOnPage, native: &RunRecord, budgets: &Budgets) -> anyhow::Result<()> {
     let start = Instant::now();
     lab.run(tab).await?;
     let seconds = start.elapsed().as_secs_f64();
     let slow = budgets.late("default_run", &format!("a run of {}", lab.id), seconds, "s")?;
     anyhow::ensure!(slow.is_none(), "{slow:?}");
     let shown = lab.metrics(tab, "run").await?;
-    let different = native::disagreements(&record, &shown);
-    anyhow::ensure!(different.is_empty(), "{} at {settings:?}: {}", lab.id, different.join("; "));
+    let different = native::disagreements(native, &shown);
+    anyhow::ensure!(different.is_empty(), "{}: {}", lab.id, different.join("; "));
     let device = lab.device(tab).await?;
     anyhow::ensure!(device.contains("CPU"), "{} does not say what it ran on: “{device}”", lab.id);
     Ok(())
 }
+
+/// How often a short time is taken before it counts as too long: a pause of a busy machine is no fault of the lab, and a lab
+/// that is slow is so each time.
+const TRIES: usize = 3;
 
 /// From Run to the first number, with an engine that is there already. What comes after it is not waited for.
 async fn first_number_comes_soon(tab: &Tab, lab: &LabOnPage, budgets: &Budgets) -> anyhow::Result<()> {
@@ -131,13 +132,19 @@ async fn first_number_comes_soon(tab: &Tab, lab: &LabOnPage, budgets: &Budgets) 
         };
         section.querySelector('[data-action=run]').click();
         look();";
-    let result = tab.driver.execute_async(body, vec![json!(lab.selector())]).await?;
-    let (state, milliseconds): (String, f64) = result.convert()?;
-    anyhow::ensure!(state == "seen", "{}: {state} before there was a number", lab.id);
-    let what = format!("the first number of {}", lab.id);
-    let late = budgets.late("first_number", &what, milliseconds / 1000.0, "s")?;
-    anyhow::ensure!(late.is_none(), "{late:?}");
-    Ok(())
+    let mut late = None;
+    for _ in 0..TRIES {
+        let result = tab.driver.execute_async(body, vec![json!(lab.selector())]).await?;
+        let (state, milliseconds): (String, f64) = result.convert()?;
+        anyhow::ensure!(state == "seen", "{}: {state} before there was a number", lab.id);
+        let what = format!("the first number of {}", lab.id);
+        late = budgets.late("first_number", &what, milliseconds / 1000.0, "s")?;
+        lab.reach(tab, &["cancelled", "done"], RUN_SECONDS).await?;
+        if late.is_none() {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("{TRIES} times in a row: {late:?}")
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What every lab must do, whatever it shows.
 
-use std::{cell::Cell, collections::BTreeSet, path::PathBuf, rc::Rc};
+use std::cell::{Cell, RefCell};
+use std::{collections::BTreeSet, path::PathBuf, rc::Rc};
 
 use lab_api::{
     AssetRef, ChoiceOption, DeviceChoice, Family, Kind, LabError, LabMeta, Metric, ParamKind, Reference, Report,
@@ -20,6 +21,8 @@ enum Meddling {
     Nothing,
     /// Asks to stop at this checkpoint.
     CancelAt(u32),
+    /// Asks to stop as soon as all these files have been fetched.
+    UntilFetched(BTreeSet<String>),
     /// Passes this asset through a function.
     Asset(String, Change),
 }
@@ -29,12 +32,14 @@ struct TestHost {
     inner: NativeHost,
     meddling: Meddling,
     checkpoints: Cell<u32>,
+    fetched: RefCell<BTreeSet<String>>,
 }
 
 impl Host for TestHost {
     fn fetch(&self, asset: AssetRef) -> LocalBoxFuture<'_, Result<Vec<u8>, String>> {
         Box::pin(async move {
             let bytes = self.inner.fetch(asset.clone()).await?;
+            self.fetched.borrow_mut().insert(asset.name.clone());
             match &self.meddling {
                 Meddling::Asset(name, change) if *name == asset.name => change(bytes),
                 _ => Ok(bytes),
@@ -49,7 +54,11 @@ impl Host for TestHost {
         self.inner.yield_now()
     }
     fn cancelled(&self) -> bool {
-        matches!(self.meddling, Meddling::CancelAt(at) if self.checkpoints.get() >= at)
+        match &self.meddling {
+            Meddling::CancelAt(at) => self.checkpoints.get() >= *at,
+            Meddling::UntilFetched(names) => names.is_subset(&self.fetched.borrow()),
+            Meddling::Nothing | Meddling::Asset(..) => false,
+        }
     }
     fn progress(&self, _stage: &str, fraction: f64) {
         assert!((0.0..=1.0).contains(&fraction));
@@ -73,10 +82,17 @@ fn checkout() -> PathBuf {
 }
 
 fn run(entry: &LabEntry, values: &Values, meddling: Meddling) -> Result<RunRecord, LabError> {
+    watched(entry, values, meddling).0
+}
+
+/// A run, and the files that it fetched.
+fn watched(entry: &LabEntry, values: &Values, meddling: Meddling) -> (Result<RunRecord, LabError>, BTreeSet<String>) {
     let root = checkout();
     let inner = NativeHost::new(&root, Show::Nothing);
-    let host = Rc::new(TestHost { inner, meddling, checkpoints: Cell::new(0) });
-    run_entry(entry, values, 0, DeviceChoice::Cpu, &Manifest::read(&root).expect("manifest"), host)
+    let host = Rc::new(TestHost { inner, meddling, checkpoints: Cell::new(0), fetched: RefCell::default() });
+    let manifest = Manifest::read(&root).expect("manifest");
+    let result = run_entry(entry, values, 0, DeviceChoice::Cpu, &manifest, host.clone());
+    (result, host.fetched.take())
 }
 
 fn meta(entry: &LabEntry) -> LabMeta {
@@ -196,15 +212,26 @@ fn a_missing_cut_or_altered_file_is_named() {
         },
     ];
     for entry in ALL {
-        for asset in meta(entry).assets {
-            let named = |values: &Values, change| {
-                let result = run(entry, values, Meddling::Asset(asset.clone(), change));
-                matches!(&result, Err(LabError::Asset { name, .. }) if *name == asset)
-            };
-            // Not every setting reads every file, but some does.
-            let reader = smokes(entry).into_iter().find(|values| named(values, changes[0]));
-            let values = reader.unwrap_or_else(|| panic!("{}: nothing reads {asset}", entry.id));
-            assert!(changes[1..].iter().all(|change| named(&values, *change)), "{}: {asset}", entry.id);
+        // Not every setting reads every file, but some does. A run is stopped where nothing is left to look for.
+        let mut unread: BTreeSet<String> = meta(entry).assets.into_iter().collect();
+        let mut readers = Vec::new();
+        for values in smokes(entry) {
+            if unread.is_empty() {
+                break;
+            }
+            let (_, fetched) = watched(entry, &values, Meddling::UntilFetched(unread.clone()));
+            readers.extend(
+                unread.iter().filter(|name| fetched.contains(*name)).map(|name| (name.clone(), values.clone())),
+            );
+            unread.retain(|name| !fetched.contains(name));
+        }
+        assert!(unread.is_empty(), "{}: nothing reads {unread:?}", entry.id);
+        for (asset, values) in readers {
+            for change in changes {
+                let result = run(entry, &values, Meddling::Asset(asset.clone(), change));
+                let named = matches!(&result, Err(LabError::Asset { name, .. }) if *name == asset);
+                assert!(named, "{}: {asset}: {:?}", entry.id, result.err());
+            }
         }
     }
 }
@@ -239,11 +266,15 @@ fn int8_per_channel_is_almost_four_times_smaller_and_loses_no_point() {
     assert!(four.report.metric("weight_bytes").expect("reported").value < value("weight_bytes"));
 }
 
-/// A run of a lab with these choices, and one of its numbers.
-fn found(lab: &str, choices: &[(&str, Value)], metric: &str) -> Metric {
+/// What a run of a lab with these choices reports.
+fn reported(lab: &str, choices: &[(&str, Value)]) -> Report {
     let values = choices.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    let record = run(lab_kit::find(ALL, lab).expect("registered"), &values, Meddling::Nothing).expect("runs");
-    record.report.metric(metric).expect("reported").clone()
+    run(lab_kit::find(ALL, lab).expect("registered"), &values, Meddling::Nothing).expect("runs").report
+}
+
+/// One number of such a run.
+fn found(lab: &str, choices: &[(&str, Value)], metric: &str) -> Metric {
+    reported(lab, choices).metric(metric).expect("reported").clone()
 }
 
 /// The study says 68 points in eight epochs; one is enough to tell that training works on this network too.
@@ -267,7 +298,7 @@ fn compensated_errors_cost_the_language_model_less_at_three_bits() {
 /// Planted channels leave the FP32 model as it is to the last bit; they ruin static activations, and both remedies mend that.
 #[test]
 fn planted_outliers_ruin_static_activations_and_remedies_mend_them() {
-    let run = |channels: &str, remedy: &str, metric: &str| {
+    let run = |channels: &str, remedy: &str| {
         let choices = [
             ("bits", "8".into()),
             ("granularity", "channel".into()),
@@ -276,19 +307,21 @@ fn planted_outliers_ruin_static_activations_and_remedies_mend_them() {
             ("channels", channels.into()),
             ("remedy", remedy.into()),
         ];
-        found("quantized-lm", &choices, metric)
+        reported("quantized-lm", &choices)
     };
-    let agreement = |channels: &str, remedy: &str| run(channels, remedy, "agreement").value;
-    let fp32 = |channels: &str| run(channels, "nothing", "perplexity").baseline;
-    assert_eq!(fp32("planted"), fp32("as_trained"));
-    let planted = agreement("planted", "nothing");
-    assert!(planted < 80.0 && agreement("as_trained", "nothing") > 90.0, "{planted}");
-    for remedy in ["keep", "smooth"] {
-        let mended = agreement("planted", remedy);
-        assert!(mended > 90.0, "{remedy}: {mended}");
+    let [trained, planted, kept, smoothed] =
+        [("as_trained", "nothing"), ("planted", "nothing"), ("planted", "keep"), ("planted", "smooth")]
+            .map(|(channels, remedy)| run(channels, remedy));
+    let metric = |report: &Report, id: &str| report.metric(id).expect("reported").clone();
+    let agreement = |report: &Report| metric(report, "agreement").value;
+    let fp32 = |report: &Report| metric(report, "perplexity").baseline;
+    assert_eq!(fp32(&planted), fp32(&trained));
+    assert!(agreement(&planted) < 80.0 && agreement(&trained) > 90.0, "{}", agreement(&planted));
+    for mended in [&kept, &smoothed].map(agreement) {
+        assert!(mended > 90.0, "{mended}");
     }
     // What is kept is paid for: two of 192 channels and six of 576 in four bytes, about a hundredth of FP32.
-    let bytes = |remedy| run("planted", remedy, "weight_bytes").value;
-    let paid = bytes("keep") - bytes("smooth");
+    let bytes = |report: &Report| metric(report, "weight_bytes").value;
+    let paid = bytes(&kept) - bytes(&smoothed);
     assert!((0.008..0.012).contains(&(paid / 8_461_056.0)), "{paid}");
 }
