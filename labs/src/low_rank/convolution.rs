@@ -43,6 +43,8 @@ pub(super) struct Convolving {
     bias: Vec<f32>,
     head: (Matrix, Vec<f32>),
     weights: StateDict,
+    /// Of the smaller network, read at once: a reader learns of a missing file before the work, not after.
+    small: StateDict,
     glyphs: Glyphs,
     /// What the kernel reads of the images that judge, as if it were images of 32 x 32 pixels: 64 maps of 4 x 4.
     judged: Images,
@@ -52,6 +54,8 @@ impl Convolving {
     pub(super) async fn load(cx: &Context) -> Result<Self, LabError> {
         let which = GlyphClassifier::teacher();
         let weights = StateDict::from_safetensors(which.asset, &cx.asset(which.asset).await?)?;
+        let small = GlyphClassifier::small().asset;
+        let small = StateDict::from_safetensors(small, &cx.asset(small).await?)?;
         let glyphs = Glyphs::read(&cx.asset(Glyphs::ASSET).await?)?;
         cx.checkpoint().await?;
         let tensor = |name: &str| -> Result<Weight, LabError> {
@@ -71,7 +75,7 @@ impl Convolving {
         let layers = vec![Layer::new("conv.2", OUTPUTS, INPUTS * WINDOW * WINDOW, &kernel.values)];
         let head = (Matrix::from_singles(head.shape[0], head.shape[1], &head.values), head_bias);
         let judged = Images { pixels: vec![], labels: vec![], side: 32, classes: Glyphs::CLASSES, groups: vec![] };
-        let mut task = Self { layers, bias, head, weights, glyphs, judged };
+        let mut task = Self { layers, bias, head, weights, small, glyphs, judged };
         let unseen = task.glyphs.indices(Split::Test);
         let unseen: Vec<usize> = (0..JUDGED).map(|i| unseen[i * unseen.len() / JUDGED]).collect();
         task.judged = task.features(&unseen, cx).await?;
@@ -181,12 +185,11 @@ impl Convolving {
     /// The small network that the book ships, on the same images, and the numbers in it.
     pub(super) async fn small(&self, cx: &Context) -> Result<(usize, Judged), LabError> {
         let which = GlyphClassifier::small();
-        let weights = StateDict::from_safetensors(which.asset, &cx.asset(which.asset).await?)?;
-        let network = Cnn::new(&which.config, &weights, which.asset, &cx.device)?;
+        let network = Cnn::new(&which.config, &self.small, which.asset, &cx.device)?;
         let unseen = self.glyphs.indices(Split::Test);
         let unseen: Vec<usize> = (0..JUDGED).map(|i| unseen[i * unseen.len() / JUDGED]).collect();
         let images = Images::of_glyphs(&self.glyphs, &unseen);
-        Ok((weights.parameters(), judge(&network, &images, cx).await?))
+        Ok((self.small.parameters(), judge(&network, &images, cx).await?))
     }
 
     /// Numbers of the whole network.

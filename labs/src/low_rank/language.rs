@@ -34,6 +34,8 @@ const AFTERWARDS: f64 = 3e-4;
 pub(super) struct Language {
     which: LanguageModel,
     weights: StateDict,
+    /// Of the smaller dense model, read at once: a reader learns of a missing file before the work, not after.
+    draft: StateDict,
     pub(super) layers: Vec<Layer>,
     /// Tokens of the text that judges, and of the one that shows what flows, measures and trains.
     test: Vec<u32>,
@@ -46,6 +48,8 @@ impl Language {
     pub(super) async fn load(params: &Params, cx: &Context) -> Result<Self, LabError> {
         let which = LanguageModel::full();
         let weights = StateDict::from_safetensors(which.asset, &cx.asset(which.asset).await?)?;
+        let draft = LanguageModel::draft().asset;
+        let draft = StateDict::from_safetensors(draft, &cx.asset(draft).await?)?;
         let tokenizer = Tokenizer::read(&cx.asset("corpus/tokenizer.json").await?)?;
         let mut texts = Vec::new();
         for part in [Part::Test, Part::Validation] {
@@ -66,7 +70,7 @@ impl Language {
             .filter(|(name, weight)| weight.shape.len() == 2 && !name.contains("embed") && wanted(name))
             .map(|(name, weight)| Layer::new(name, weight.shape[0], weight.shape[1], &weight.values))
             .collect();
-        Ok(Self { which, weights, layers, test, other, windows: JUDGED })
+        Ok(Self { which, weights, draft, layers, test, other, windows: JUDGED })
     }
 
     /// What flows through the matrices when the model reads the other text.
@@ -194,9 +198,8 @@ impl Language {
     /// The small model that the book ships, on the same text, and the numbers in it.
     pub(super) async fn small(&self, cx: &Context) -> Result<(usize, Judged), LabError> {
         let which = LanguageModel::draft();
-        let weights = StateDict::from_safetensors(which.asset, &cx.asset(which.asset).await?)?;
-        let model = Transformer::new(&which.config, &weights, which.asset, &cx.device)?;
-        Ok((weights.parameters(), self.judge(&model, cx).await?))
+        let model = Transformer::new(&which.config, &self.draft, which.asset, &cx.device)?;
+        Ok((self.draft.parameters(), self.judge(&model, cx).await?))
     }
 
     /// Numbers of the whole model.
