@@ -1,6 +1,6 @@
 """Runs every Python listing of the book once.
 
-    python -m venv .venv && .venv/bin/pip install torch torchao litert-quantizer onnx onnxruntime keras scipy transformers bitsandbytes
+    python -m venv .venv && .venv/bin/pip install torch torchao litert-quantizer onnx onnxruntime keras scipy transformers bitsandbytes llmcompressor
     .venv/bin/python book/listings/check.py [LABEL ...]
 
 A listing runs as it is printed, after the lines that SETUP has for its label: the names that the page takes for granted, as small
@@ -119,6 +119,23 @@ class Samples(CalibrationDataReader):
     def get_next(self):
         return next(self.rest, None)
 calibration_samples = Samples()
+""",
+        "",
+    ),
+    "lst-fit-nf4": (
+        ["torch", "transformers", "bitsandbytes"],
+        "import transformers\ntransformers.AutoModelForCausalLM.from_pretrained = lambda name, quantization_config, device_map: None",
+        "assert nf4.bnb_4bit_use_double_quant",
+    ),
+    "lst-fit-compressor": (
+        ["llmcompressor"],
+        """
+import inspect
+import llmcompressor
+takes = inspect.signature(llmcompressor.oneshot).parameters
+def named(**given):
+    assert set(given) <= set(takes), set(given) - set(takes)
+llmcompressor.oneshot = named
 """,
         "",
     ),
