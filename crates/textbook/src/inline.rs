@@ -85,7 +85,10 @@ pub(crate) fn edits(page: &Page<'_>, source: &Source, zones: &Zones, terms: bool
     let mut done: Vec<Range<usize>> = edits.iter().map(|edit| edit.range.clone()).collect();
     for found in BRACKETS.captures_iter(text) {
         let all = found.get(0).map_or(0..0, |m| m.range());
-        let is_link = text[all.end..].starts_with(['(', '[', ':']) || text[..all.start].ends_with('!');
+        // A colon makes a definition of a link only at the beginning of a line; elsewhere it is punctuation.
+        let before = text[..all.start].rsplit('\n').next().unwrap_or_default();
+        let defines = text[all.end..].starts_with(':') && before.trim().is_empty();
+        let is_link = defines || text[all.end..].starts_with(['(', '[']) || text[..all.start].ends_with('!');
         if is_link || zones.is_taken(all.start) || !source.is_live(all.start) || within(&done, all.start) {
             continue;
         }
