@@ -121,11 +121,11 @@ impl Lab for DarkKnowledge {
 
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
         let setting = params.setting();
+        cx.publish(&Report { metrics: summary::beforehand(), ..Report::default() })?;
         cx.progress("The teacher learns", 0.0);
         cx.checkpoint().await?;
         let shown = |done: f64| cx.progress("The teacher learns", 0.4 * done);
         let material = Material::load(Source::Trained(params.teacher_epochs as usize), cx, &shown).await?;
-        cx.publish(&Report { metrics: summary::beforehand(&material), ..Report::default() })?;
         let outcome = arms::run(&material, &setting, cx, |done| {
             cx.progress("The students learn, side by side", 0.4 + 0.35 * done);
         })
@@ -135,7 +135,7 @@ impl Lab for DarkKnowledge {
         let unseen = hidden::run(&material, &setting, cx).await?;
         let mut metrics = summary::quality(&material, &outcome);
         metrics.splice(3..3, hidden::metrics(&material, &unseen, params.bias));
-        metrics.extend(summary::beforehand(&material));
+        metrics.extend(summary::beforehand());
         metrics.extend(summary::times(&material, &outcome));
         cx.progress("Done", 1.0);
         Ok(Report {

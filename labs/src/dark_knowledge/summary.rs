@@ -23,9 +23,9 @@ pub(super) fn trained(metric: Metric, apart: f64) -> Metric {
 }
 
 /// What the sizes alone say.
-pub(super) fn beforehand(material: &Material) -> Vec<Metric> {
+pub(super) fn beforehand() -> Vec<Metric> {
     let student = lab_kit::prune::Architecture::Mlp(super::arms::WIDTHS.to_vec());
-    let teacher = material.teacher.architecture.parameters();
+    let teacher = lab_kit::prune::Architecture::Mlp(lab_kit::distill::TEACHER_WIDTHS.to_vec()).parameters();
     vec![
         metric(Family::Memory, "weight_bytes", "Student's weights", 4.0 * student.parameters() as f64, "bytes")
             .baseline(4.0 * teacher as f64)

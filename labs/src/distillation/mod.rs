@@ -11,7 +11,9 @@ mod timing;
 use lab_api::{BadParam, LabError, Report};
 use lab_kit::{
     Context, Lab,
+    choices::Dataset,
     distill::{self, Material, Source},
+    subject::Subject,
 };
 use serde::{Deserialize, Serialize};
 
@@ -273,10 +275,13 @@ impl Lab for Distillation {
         cx.progress("The teacher learns", 0.0);
         cx.checkpoint().await?;
         let shown = |done: f64| cx.progress("The teacher learns", 0.4 * done);
-        let material = Material::load(params.source(), cx, &shown).await?;
+        let subject = Subject::to_train(Dataset::Glyphs, cx).await?;
+        let metrics = summary::beforehand(&subject, &params.source().architecture(&subject), &setting);
+        let mut report = Report { metrics, ..Report::default() };
+        cx.publish(&report)?;
+        let material = Material::taught(subject, params.source(), cx, &shown).await?;
         let letter = figures::letter(&material, params.class(), params.temperature, cx).await?;
-        let metrics = summary::beforehand(&material, &setting);
-        let mut report = Report { metrics, charts: vec![letter.clone()], ..Report::default() };
+        report.charts.push(letter.clone());
         cx.publish(&report)?;
         let mut so_far = report.clone();
         let outcome = arms::run(&material, &setting, cx, |done, curves| {

@@ -5,9 +5,10 @@ use lab_kit::{
     Context,
     distill::Material,
     measure::Pair,
-    prune::Network,
+    prune::{Architecture, Network},
     report::{MetricExt, metric, thousands},
     stats::{median, median_interval},
+    subject::Subject,
 };
 
 use super::{
@@ -29,10 +30,9 @@ fn trained(metric: Metric, apart: f64) -> Metric {
 }
 
 /// What the sizes alone say.
-pub(super) fn beforehand(material: &Material, setting: &Setting) -> Vec<Metric> {
-    let teacher = &material.teacher.architecture;
-    let student = lab_kit::prune::Architecture::Mlp(setting.architecture());
-    let images = material.training().len().min(setting.images);
+pub(super) fn beforehand(subject: &Subject, teacher: &Architecture, setting: &Setting) -> Vec<Metric> {
+    let student = Architecture::Mlp(setting.architecture());
+    let images = subject.training(0).0.len().min(setting.images);
     let counted = |family, id: &str, label: &str, value: usize, baseline: usize, unit: &str| {
         metric(family, id, label, value as f64, unit).baseline(baseline as f64).lower().exact(0.0, COUNTED)
     };

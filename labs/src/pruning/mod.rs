@@ -298,7 +298,6 @@ impl Lab for Pruning {
 
         cx.progress("Loading images and the trained network", 0.0);
         let material = Material::load(params.model, params.score_images, cx).await?;
-        let dense = material.all_answers(&material.network, cx).await?;
 
         if params.unit == Unit::Weights {
             cx.progress("Pruning each layer alone", 0.05);
@@ -308,9 +307,12 @@ impl Lab for Pruning {
         }
         cx.progress("Pruning without training", 0.1);
         let (cut, once) = cut(&choice, &material, params.sparsity, cx).await?;
+        report.metrics = summary::memory(&material, &cut);
+        cx.publish(&report)?;
+        let dense = material.all_answers(&material.network, cx).await?;
         let cut_answers = material.all_answers(&cut, cx).await?;
         let curve = scan::curve(&choice, &material, cx).await?;
-        report.metrics = summary::before(&material, &dense, &cut, &cut_answers, &curve);
+        report.metrics.extend(summary::before(&material, &dense, &cut_answers, &curve));
         report.charts.insert(0, curve.chart());
         report.charts.push(figures::pixels(&cut));
         report.tables.push(figures::layers(&material.network, &cut));

@@ -66,9 +66,8 @@ pub(super) fn bytes(network: &Network, whole: &Architecture) -> usize {
 }
 
 /// What is known without training.
-pub(super) fn before(material: &Material, dense: &[u8], cut: &Network, answers: &[u8], curve: &Curve) -> Vec<Metric> {
+pub(super) fn memory(material: &Material, cut: &Network) -> Vec<Metric> {
     let whole = &material.network.architecture;
-    let compared = material.subject.compare(dense, answers);
     let kept = cut.non_zero().iter().sum::<usize>() as f64;
     vec![
         metric(Family::Memory, "weights_kept", "Weights kept", kept, "weights")
@@ -84,6 +83,13 @@ pub(super) fn before(material: &Material, dense: &[u8], cut: &Network, answers: 
                 "Each weight that is left takes four bytes for its value and two for its column, each row four for its start; \
                  biases stay FP32. Where whole channels went, plain FP32 of what is left.",
             ),
+    ]
+}
+
+/// What the cut does before any training.
+pub(super) fn before(material: &Material, dense: &[u8], answers: &[u8], curve: &Curve) -> Vec<Metric> {
+    let compared = material.subject.compare(dense, answers);
+    vec![
         metric(Family::Quality, "accuracy_cut", "Accuracy without training", compared.percent(compared.after), "%")
             .higher()
             .baseline(compared.percent(compared.before))

@@ -28,6 +28,18 @@ pub enum Source {
     Cnn,
 }
 
+impl Source {
+    /// What the teacher will be, before it is read or has learned.
+    #[must_use]
+    pub fn architecture(self, subject: &Subject) -> Architecture {
+        match self {
+            Self::Trained(_) => Architecture::Mlp(TEACHER_WIDTHS.to_vec()),
+            Self::Mlp => Network::of_mlp(subject.network(0)).architecture,
+            Self::Cnn => Architecture::Cnn(GlyphClassifier::teacher().config),
+        }
+    }
+}
+
 /// Widths of the teacher that is trained on the spot.
 pub const TEACHER_WIDTHS: [usize; 4] = [256, 256, 256, 47];
 
@@ -48,7 +60,15 @@ impl Material {
     /// [`LabError::Asset`] when a file is not what it should be, [`LabError::Refused`] when the teacher diverges,
     /// [`LabError::Device`], [`LabError::Cancelled`].
     pub async fn load(source: Source, cx: &Context, shown: &dyn Fn(f64)) -> Result<Self, LabError> {
-        let subject = Subject::to_train(Dataset::Glyphs, cx).await?;
+        Self::taught(Subject::to_train(Dataset::Glyphs, cx).await?, source, cx, shown).await
+    }
+
+    /// The same with glyphs that were read before, by [`Subject::to_train`]: so that a lab can say what it knows of the sizes
+    /// while the teacher still learns.
+    ///
+    /// # Errors
+    /// As [`Material::load`].
+    pub async fn taught(subject: Subject, source: Source, cx: &Context, shown: &dyn Fn(f64)) -> Result<Self, LabError> {
         let began = cx.now_ms();
         let teacher = match source {
             Source::Trained(epochs) => Network::of_mlp(&trained(&subject, epochs, cx, shown).await?),
