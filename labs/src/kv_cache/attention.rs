@@ -51,14 +51,14 @@ async fn curve(heads: usize, setting: Setting, lengths: &[usize], cx: &Context) 
     let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
     let queries = draw(QUERIES * d);
     // Every head is given the same rows, at its own place in memory.
-    let (rows, mut lots) = ([draw(longest * d), draw(longest * d)], cx.rng("lots"));
+    let rows = [draw(longest * d), draw(longest * d)];
     let mut points = Vec::new();
-    let mut caches = vec![HeadCache::new(setting, d); heads];
+    let mut caches = vec![HeadCache::new(setting, d, cx.rng("lots")); heads];
     let mut out = vec![0.0; QUERIES * d];
     for length in lengths {
         for cache in &mut caches {
             for i in cache.len()..*length {
-                cache.push(i, &rows[0][i * d..(i + 1) * d], &rows[1][i * d..(i + 1) * d], &turns, &mut lots);
+                cache.push(i, &rows[0][i * d..(i + 1) * d], &rows[1][i * d..(i + 1) * d], &turns);
             }
             cx.checkpoint().await?;
         }

@@ -66,10 +66,18 @@ pub(super) async fn texts(
     let verdict = if same == count {
         "It is the same text.".to_owned()
     } else {
-        format!("The two agree for {same} of {count} tokens; after the first other token the texts have other beginnings.")
+        format!(
+            "The two agree for {same} of {count} tokens; after the first other token the texts have other beginnings."
+        )
     };
     Ok(vec![
-        stream("text-full", "What is written with everything kept?", "The likeliest token, again and again.".into(), &written.tokens, count),
+        stream(
+            "text-full",
+            "What is written with everything kept?",
+            "The likeliest token, again and again.".into(),
+            &written.tokens,
+            count,
+        ),
         stream("text-mine", "What is written with your cache?", verdict, &mine, same),
     ])
 }

@@ -231,7 +231,10 @@ impl Params {
             return bad("sinks", "the first tokens would fill all the room: keep fewer of them");
         }
         if self.policy != Policy::All && by_channel {
-            return bad("grids", "keys that share a grid with 31 other tokens cannot leave alone: take “both by token”, or FP16");
+            return bad(
+                "grids",
+                "keys that share a grid with 31 other tokens cannot leave alone: take “both by token”, or FP16",
+            );
         }
         Ok(Setting {
             keys: Grid { bits, axis: if by_channel { Axis::Channel } else { Axis::Token } },

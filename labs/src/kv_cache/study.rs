@@ -41,12 +41,22 @@ fn arms() -> Vec<Arm> {
         all.push(Arm { id, words, curve, settings });
     };
     for bits in [8, 4, 3, 2, 1] {
-        add(format!("kivi_{bits}"), format!("{bits} bits, keys by channel, values by token"), "Fewer bits", vec![Setting::kivi(bits, 32)]);
+        add(
+            format!("kivi_{bits}"),
+            format!("{bits} bits, keys by channel, values by token"),
+            "Fewer bits",
+            vec![Setting::kivi(bits, 32)],
+        );
     }
     for bits in [4, 3, 2] {
         let both = Setting { keys: token(bits), values: token(bits), residual: 32, ..Setting::FULL };
         add(format!("token_{bits}"), format!("{bits} bits, both by token"), "", vec![both]);
-        add(format!("token_{bits}_bare"), format!("{bits} bits, both by token, nothing in FP32"), "", vec![Setting { residual: 0, ..both }]);
+        add(
+            format!("token_{bits}_bare"),
+            format!("{bits} bits, both by token, nothing in FP32"),
+            "",
+            vec![Setting { residual: 0, ..both }],
+        );
     }
     for (id, words, keys, values) in [
         ("keys_token_2", "keys at 2 bits by token", token(2), Grid::FP32),
@@ -61,7 +71,12 @@ fn arms() -> Vec<Arm> {
     for budget in [8, 16, 32, 64, 128] {
         add(format!("window_{budget}"), format!("the newest {budget}"), "The newest", vec![Setting::window(budget)]);
         let sinks = Setting { sinks: 4, positions: Positions::InCache, ..Setting::window(budget) };
-        add(format!("sinks_{budget}"), format!("4 sinks and the newest {}", budget - 4), "4 sinks and the newest", vec![sinks]);
+        add(
+            format!("sinks_{budget}"),
+            format!("4 sinks and the newest {}", budget - 4),
+            "4 sinks and the newest",
+            vec![sinks],
+        );
     }
     for budget in [16, 32, 64] {
         for (policy, id, words, curve) in [
@@ -79,7 +94,12 @@ fn arms() -> Vec<Arm> {
     add("upper_wide".into(), "windows 32, 32, 64, 64".into(), "", vec![narrow, narrow, wide]);
     let near = Setting::window(16);
     add("lower_only".into(), "a window of 16 in the lower two layers".into(), "", vec![near, near, Setting::FULL]);
-    add("upper_only".into(), "a window of 16 in the upper two layers".into(), "", vec![Setting::FULL, Setting::FULL, near]);
+    add(
+        "upper_only".into(),
+        "a window of 16 in the upper two layers".into(),
+        "",
+        vec![Setting::FULL, Setting::FULL, near],
+    );
     let both = Setting { keys: token(4), values: token(4), residual: 8, ..Setting::window(64) };
     add("window_64_at_4".into(), "the newest 64 at 4 bits by token".into(), "", vec![both]);
     all
@@ -91,8 +111,13 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     let texts = source.texts(TEXTS, 256);
     let full = judge(&decoder, &[Setting::FULL], &texts, cx).await?;
     let mut report = Report::default();
-    report.metrics.push(metric(Family::Quality, "full_loss", "Loss, everything kept", full.mean(), "nats").exact(0.001, WHY));
-    report.metrics.push(metric(Family::Memory, "full_bytes", "Bytes, everything kept", full.bytes[0] as f64, "bytes").exact(0.0, "bytes are counted"));
+    report
+        .metrics
+        .push(metric(Family::Quality, "full_loss", "Loss, everything kept", full.mean(), "nats").exact(0.001, WHY));
+    report.metrics.push(
+        metric(Family::Memory, "full_bytes", "Bytes, everything kept", full.bytes[0] as f64, "bytes")
+            .exact(0.0, "bytes are counted"),
+    );
     let mut curves: Vec<Series> = Vec::new();
     let mut rows = Vec::new();
     let arms = arms();
@@ -110,7 +135,10 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
         }
         rows.push(vec![Cell::from(arm.words), Cell::from(found.bytes[0] as f64), Cell::from(change)]);
     }
-    for (heads, id, words) in [(Heads::Mean, "heads_mean", "one head, the mean of both"), (Heads::First, "heads_first", "one head, the first")] {
+    for (heads, id, words) in [
+        (Heads::Mean, "heads_mean", "one head, the mean of both"),
+        (Heads::First, "heads_first", "one head, the first"),
+    ] {
         let found = judge(&source.decoder(heads, cx)?, &[Setting::FULL], &texts, cx).await?;
         let change = add(&mut report.metrics, id, words, &full, &found, cx)?;
         rows.push(vec![Cell::from(words), Cell::from(found.bytes[0] as f64), Cell::from(change)]);
@@ -142,7 +170,14 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
 }
 
 /// Loss and bytes of an arm, in pairs.
-fn add(all: &mut Vec<Metric>, id: &str, words: &str, full: &Judged, found: &Judged, cx: &Context) -> Result<f64, LabError> {
+fn add(
+    all: &mut Vec<Metric>,
+    id: &str,
+    words: &str,
+    full: &Judged,
+    found: &Judged,
+    cx: &Context,
+) -> Result<f64, LabError> {
     let (change, interval) = full.change(found, cx)?;
     all.push(
         metric(Family::Quality, &format!("change_{id}"), &format!("Loss added: {words}"), change, "nats")
@@ -180,9 +215,15 @@ async fn long(report: &mut Report, source: &Source, decoder: &Decoder, cx: &Cont
         series.push(Series { name: words.into(), points: points.collect(), band: vec![] });
         for (part, from, to) in [("inside", 128, 256), ("beyond", 512, 640)] {
             report.metrics.push(
-                metric(Family::Quality, &format!("long_{part}_{id}"), &format!("Loss {part} the trained length: {words}"), found.between(from, to), "nats")
-                    .lower()
-                    .exact(0.01, WHY),
+                metric(
+                    Family::Quality,
+                    &format!("long_{part}_{id}"),
+                    &format!("Loss {part} the trained length: {words}"),
+                    found.between(from, to),
+                    "nats",
+                )
+                .lower()
+                .exact(0.01, WHY),
             );
         }
     }
@@ -218,12 +259,27 @@ async fn looks(report: &mut Report, decoder: &Decoder, texts: &[&[u32]], cx: &Co
     let mut rows = Vec::new();
     for (layer, [first, eight, more, count]) in sums.into_iter().enumerate() {
         let share = |sum: f64| 100.0 * sum / count.max(1.0);
-        rows.push(vec![Cell::from((layer + 1) as f64), Cell::from(share(first)), Cell::from(share(eight)), Cell::from(share(more))]);
-        for (id, words, sum) in [("first", "the first token", first), ("newest_8", "the newest 8", eight), ("newest_32", "the newest 32", more)] {
+        rows.push(vec![
+            Cell::from((layer + 1) as f64),
+            Cell::from(share(first)),
+            Cell::from(share(eight)),
+            Cell::from(share(more)),
+        ]);
+        for (id, words, sum) in [
+            ("first", "the first token", first),
+            ("newest_8", "the newest 8", eight),
+            ("newest_32", "the newest 32", more),
+        ] {
             report.metrics.push(
-                metric(Family::Quality, &format!("looks_{id}_{}", layer + 1), &format!("Attention to {words}, layer {}", layer + 1), share(sum), "%")
-                    .detail()
-                    .exact(0.5, WHY),
+                metric(
+                    Family::Quality,
+                    &format!("looks_{id}_{}", layer + 1),
+                    &format!("Attention to {words}, layer {}", layer + 1),
+                    share(sum),
+                    "%",
+                )
+                .detail()
+                .exact(0.5, WHY),
             );
         }
     }

@@ -158,7 +158,9 @@ impl Written {
                 .higher()
                 .baseline(1.0)
                 .measured(vec![self.speedup()])
-                .help("Time to write all new tokens without a cache over the time with one, the prompt included in both."),
+                .help(
+                    "Time to write all new tokens without a cache over the time with one, the prompt included in both.",
+                ),
         ];
         if let Some((length, pair)) = self.steps.last() {
             let (ratio, interval) = pair.ratio(LEVEL, &mut cx.rng("step"));
@@ -204,11 +206,17 @@ impl Written {
                 .detail()
                 .lower()
                 .exact(1e-3, "sums of singles in another order"),
-            metric(Family::Scale, "flops_ratio", "Operations saved", flops_without(&source.config, total) / flops_with(&source.config, total), "×")
-                .detail()
-                .higher()
-                .exact(1e-6, "operations are counted")
-                .help("Of a text of so many tokens written from its first one."),
+            metric(
+                Family::Scale,
+                "flops_ratio",
+                "Operations saved",
+                flops_without(&source.config, total) / flops_with(&source.config, total),
+                "×",
+            )
+            .detail()
+            .higher()
+            .exact(1e-6, "operations are counted")
+            .help("Of a text of so many tokens written from its first one."),
         ]);
         if let Some(pair) = &self.prefix {
             let (ratio, interval) = pair.ratio(LEVEL, &mut cx.rng("prefix"));
@@ -244,14 +252,13 @@ impl Written {
         Chart {
             id: "steps".into(),
             title: "What does the next token cost?".into(),
-            caption: "Milliseconds of one step against the tokens in the text. Without a cache all of them are read again.".into(),
+            caption:
+                "Milliseconds of one step against the tokens in the text. Without a cache all of them are read again."
+                    .into(),
             x: Axis::log("Tokens in the text"),
             y: Axis::log("Time of one token (ms)"),
             body: ChartBody::Line {
-                series: vec![
-                    line("Without a cache", |pair| &pair.first),
-                    line("With a cache", |pair| &pair.second),
-                ],
+                series: vec![line("Without a cache", |pair| &pair.first), line("With a cache", |pair| &pair.second)],
             },
         }
     }

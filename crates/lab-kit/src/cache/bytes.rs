@@ -20,11 +20,7 @@ impl Layout {
     /// That of a model.
     #[must_use]
     pub fn of(config: &TransformerConfig) -> Self {
-        Self {
-            layers: config.layers,
-            key_value_heads: config.key_value_heads,
-            head_channels: config.head_channels(),
-        }
+        Self { layers: config.layers, key_value_heads: config.key_value_heads, head_channels: config.head_channels() }
     }
 
     /// Numbers that one token leaves: `2 · L · K · D`.
@@ -126,7 +122,8 @@ mod tests {
             Layout::of(&TransformerConfig { key_value_heads: heads, ..config.clone() }).bytes(1, &Setting::FULL)
         };
         assert_eq!([6, 3, 2, 1].map(bytes), [6144, 3072, 2048, 1024]);
-        let llama = |key_value_heads| Layout { layers: 32, key_value_heads, head_channels: 128 }.numbers_per_token() * 2;
+        let llama =
+            |key_value_heads| Layout { layers: 32, key_value_heads, head_channels: 128 }.numbers_per_token() * 2;
         assert_eq!([llama(8), llama(32)], [131_072, 524_288]);
         // 2 bits and halves of minimum and step for 32 numbers are 3 bits; 4 are 5.
         let ours = Layout::of(&config);

@@ -65,13 +65,7 @@ impl Decoder {
         }
         let embedding = one("model.embed_tokens")?; // [C, V]
         let head = if config.tied { embedding.clone() } else { one("lm_head")? };
-        Ok(Self {
-            config: config.clone(),
-            embedding: embedding.transpose(),
-            layers,
-            norm: norm("model.norm")?,
-            head,
-        })
+        Ok(Self { config: config.clone(), embedding: embedding.transpose(), layers, norm: norm("model.norm")?, head })
     }
 
     /// Its sizes.

@@ -16,6 +16,7 @@ pub struct HeadCache {
     /// Weights of the last attention: `[queries, tokens]`.
     weights: Vec<f32>,
     most_bytes: usize,
+    lots: ChaCha8Rng,
 }
 
 /// What is known of a token that is kept.
@@ -28,9 +29,9 @@ struct Token {
 }
 
 impl HeadCache {
-    /// An empty cache for rows of `width` numbers.
+    /// An empty cache for rows of `width` numbers. `lots` decides where the policy leaves it to chance.
     #[must_use]
-    pub fn new(setting: Setting, width: usize) -> Self {
+    pub fn new(setting: Setting, width: usize, lots: ChaCha8Rng) -> Self {
         Self {
             setting,
             width,
@@ -39,6 +40,7 @@ impl HeadCache {
             tokens: Vec::new(),
             weights: Vec::new(),
             most_bytes: 0,
+            lots,
         }
     }
 
@@ -68,7 +70,8 @@ impl HeadCache {
     /// Bytes of keys and values in it, counted in its buffers.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.old.iter().map(PackedRows::bytes).sum::<usize>() + self.recent.iter().map(|rows| 4 * rows.len()).sum::<usize>()
+        self.old.iter().map(PackedRows::bytes).sum::<usize>()
+            + self.recent.iter().map(|rows| 4 * rows.len()).sum::<usize>()
     }
 
     /// The most that [`bytes`](Self::bytes) ever was.
@@ -79,9 +82,9 @@ impl HeadCache {
 
     // ANCHOR: push
     /// Takes in the key (unrotated) and the value of the token at `position`; whoever the policy names leaves first.
-    pub fn push(&mut self, position: usize, key: &[f32], value: &[f32], turns: &Turns, rng: &mut ChaCha8Rng) {
+    pub fn push(&mut self, position: usize, key: &[f32], value: &[f32], turns: &Turns) {
         while self.setting.policy != Policy::All && self.tokens.len() >= self.setting.budget {
-            self.evict(rng);
+            self.evict();
         }
         let [keys, values] = &mut self.recent;
         keys.extend_from_slice(key);
@@ -113,7 +116,7 @@ impl HeadCache {
 
     // ANCHOR: evict
     /// Removes one token: never one of the first `sinks`; and unless age alone decides, none of the newer half.
-    fn evict(&mut self, rng: &mut ChaCha8Rng) {
+    fn evict(&mut self) {
         let Setting { policy, budget, sinks, .. } = self.setting;
         // One place is for the token that comes.
         let open = sinks..self.tokens.len().saturating_sub((budget / 2).saturating_sub(1)).max(sinks + 1);
@@ -126,7 +129,7 @@ impl HeadCache {
             Policy::All | Policy::Window => sinks,
             Policy::HeavyHitters => least(|token| token.received),
             Policy::MeanScore => least(|token| token.received / token.steps.max(1.0)),
-            Policy::Random => rng.random_range(open.clone()),
+            Policy::Random => self.lots.random_range(open.clone()),
         };
         self.remove(victim.min(self.tokens.len() - 1));
     }

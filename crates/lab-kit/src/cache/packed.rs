@@ -176,8 +176,7 @@ mod tests {
     #[test]
     fn a_worked_example_at_two_bits() {
         // Four tokens of four channels, of which the last is loud.
-        let rows =
-            [0.1, -0.2, 0.3, 4.0, 0.0, 0.2, -0.1, 4.4, -0.3, 0.1, 0.2, 3.6, 0.2, -0.1, 0.1, 4.2].map(|x: f32| x);
+        let rows = [0.1, -0.2, 0.3, 4.0, 0.0, 0.2, -0.1, 4.4, -0.3, 0.1, 0.2, 3.6, 0.2, -0.1, 0.1, 4.2].map(|x: f32| x);
         let error = |axis: Axis| {
             let (_, out) = through(Grid { bits: 2, axis }, 4, &rows);
             let squares: f32 = out.iter().zip(&rows).map(|(a, b)| (a - b).powi(2)).sum();

@@ -72,7 +72,8 @@ impl Pool {
                     Some(number) => number,
                     None => {
                         self.release(&sequence);
-                        let why = format!("all {} blocks are in use: end a text, or make the pool larger", self.blocks.len());
+                        let why =
+                            format!("all {} blocks are in use: end a text, or make the pool larger", self.blocks.len());
                         return Err(LabError::Refused { why });
                     }
                 },

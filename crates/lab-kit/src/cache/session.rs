@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData, activation::log_softmax};
 use lab_api::LabError;
-use rand_chacha::ChaCha8Rng;
+use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
 
 use super::{Decoder, HeadCache, Setting, Turns};
 use crate::{Context, mlp::read};
@@ -20,7 +20,6 @@ pub struct Session<'a> {
     turns: Vec<Turns>,
     length: usize,
     longest: usize,
-    rng: ChaCha8Rng,
 }
 
 impl<'a> Session<'a> {
@@ -28,19 +27,26 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// What [`Setting::check`] refuses.
-    pub fn new(decoder: &'a Decoder, settings: &[Setting], longest: usize, rng: ChaCha8Rng) -> Result<Self, LabError> {
+    pub fn new(
+        decoder: &'a Decoder,
+        settings: &[Setting],
+        longest: usize,
+        mut lots: ChaCha8Rng,
+    ) -> Result<Self, LabError> {
         settings.iter().try_for_each(Setting::check)?;
         let config = decoder.config();
         let of = |layer: usize| settings.get(layer).or(settings.last()).copied().unwrap_or(Setting::FULL);
         let all: Vec<Setting> = (0..config.layers).map(of).collect();
-        let head = |setting: &Setting| vec![HeadCache::new(*setting, config.head_channels()); config.key_value_heads];
+        // Every head has lots of its own, so that they fall alike however the text is cut.
+        let mut one =
+            |setting: &Setting| HeadCache::new(*setting, config.head_channels(), ChaCha8Rng::from_rng(&mut lots));
+        let head = |setting: &Setting| (0..config.key_value_heads).map(|_| one(setting)).collect();
         Ok(Self {
             decoder,
             heads: all.iter().map(head).collect(),
             turns: all.iter().map(|setting| Turns::new(config, longest, setting.base)).collect(),
             length: 0,
             longest,
-            rng,
         })
     }
 
@@ -75,7 +81,7 @@ impl<'a> Session<'a> {
                 for (h, head) in heads.iter_mut().enumerate() {
                     let (own, shared) = (h * d..(h + 1) * d, h * group..(h + 1) * group);
                     let (key, value) = (&keys[own.clone()], &values[own]);
-                    head.push(self.length + t, key, value, &self.turns[layer], &mut self.rng);
+                    head.push(self.length + t, key, value, &self.turns[layer]);
                     head.attend(&queries[shared.clone()], &mut y[shared], &self.turns[layer]);
                     watch(layer, h, head);
                 }

@@ -113,7 +113,9 @@ impl Setting {
             return Ok(());
         }
         if self.budget <= self.sinks {
-            return refuse("the first tokens, which never leave, fill the whole budget: raise it, or keep fewer of them");
+            return refuse(
+                "the first tokens, which never leave, fill the whole budget: raise it, or keep fewer of them",
+            );
         }
         if self.keys.in_blocks() || self.values.in_blocks() {
             return refuse(
