@@ -1,5 +1,7 @@
 //! Every way of shrinking on the same texts, in pairs; texts longer than the model has seen; where its attention goes.
 
+use std::collections::BTreeMap;
+
 use lab_api::{Axis, Cell, Chart, ChartBody, Family, LabError, Metric, Report, Series, Table};
 use lab_kit::{
     Context,
@@ -50,7 +52,7 @@ fn arms() -> Vec<Arm> {
     }
     for bits in [4, 3, 2] {
         let both = Setting { keys: token(bits), values: token(bits), residual: 32, ..Setting::FULL };
-        add(format!("token_{bits}"), format!("{bits} bits, both by token"), "", vec![both]);
+        add(format!("token_{bits}"), format!("{bits}-bit keys and values by token"), "", vec![both]);
         add(
             format!("token_{bits}_bare"),
             format!("{bits} bits, both by token, nothing in FP32"),
@@ -101,7 +103,30 @@ fn arms() -> Vec<Arm> {
         vec![Setting::FULL, Setting::FULL, near],
     );
     let both = Setting { keys: token(4), values: token(4), residual: 8, ..Setting::window(64) };
-    add("window_64_at_4".into(), "the newest 64 at 4 bits by token".into(), "", vec![both]);
+    add("window_64_at_4".into(), "the newest 64 at 4 bits by token".into(), "Fewer tokens and bits", vec![both]);
+    let half = Grid { bits: 16, axis: Along::Token };
+    let half = Setting { keys: half, values: half, ..Setting::window(64) };
+    add("window_64_half".into(), "the newest 64 in FP16".into(), "", vec![half]);
+    all
+}
+
+/// Arms that are compared with each other, on the same tokens.
+fn pairs() -> Vec<(String, String)> {
+    let mut all = vec![];
+    let mut add = |a: &str, b: &str| all.push((a.to_owned(), b.to_owned()));
+    add("keys_channel_2", "keys_token_2");
+    add("values_token_2", "values_channel_2");
+    add("kivi_2", "kivi_2_before");
+    add("kivi_2", "token_2");
+    add("kivi_2", "token_4_bare");
+    add("window_64_half", "token_3_bare");
+    add("upper_only", "lower_only");
+    add("lower_wide", "upper_wide");
+    for budget in [16, 32, 64] {
+        for policy in ["hitters", "mean_score", "random"] {
+            add(&format!("window_{budget}"), &format!("{policy}_{budget}"));
+        }
+    }
     all
 }
 
@@ -120,6 +145,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     );
     let mut curves: Vec<Series> = Vec::new();
     let mut rows = Vec::new();
+    let mut judged = BTreeMap::new();
     let arms = arms();
     let count = arms.len();
     for (done, arm) in arms.into_iter().enumerate() {
@@ -134,6 +160,19 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
             }
         }
         rows.push(vec![Cell::from(arm.words), Cell::from(found.bytes[0] as f64), Cell::from(change)]);
+        judged.insert(arm.id, found);
+    }
+    for (better, worse) in pairs() {
+        if let (Some(a), Some(b)) = (judged.get(&better), judged.get(&worse)) {
+            let (change, interval) = a.change(b, cx)?;
+            let id = format!("{worse}_over_{better}");
+            report.metrics.push(
+                metric(Family::Quality, &id, &format!("Loss of {worse} over that of {better}"), change, "nats")
+                    .detail()
+                    .interval(interval)
+                    .exact(0.01, WHY),
+            );
+        }
     }
     for (heads, id, words) in [
         (Heads::Mean, "heads_mean", "one head, the mean of both"),

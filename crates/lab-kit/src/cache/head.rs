@@ -161,26 +161,28 @@ impl HeadCache {
         let mut weights = std::mem::take(&mut self.weights);
         weights.clear();
         weights.resize(queries.len() / d * n, 0.0);
-        let mut row = vec![0.0; d];
-        for i in 0..n {
-            // Unpacked once, for all queries that share the head.
-            self.row(0, i, &mut row);
-            if in_cache {
-                turns.turn(&mut row, i);
-            }
+        let mut turned_key = vec![0.0; d];
+        // Unpacked once, for all queries that share the head.
+        self.each_row(0, |i, stored| {
+            let key = if in_cache {
+                turned_key.copy_from_slice(stored);
+                turns.turn(&mut turned_key, i);
+                &turned_key
+            } else {
+                stored
+            };
             for (query, weights) in turned.chunks_exact(d).zip(weights.chunks_exact_mut(n)) {
-                weights[i] = dot(query, &row);
+                weights[i] = dot(query, key);
             }
-        }
+        });
         weights.chunks_exact_mut(n).for_each(softmax);
         out.fill(0.0);
-        for i in 0..n {
-            self.row(1, i, &mut row);
+        self.each_row(1, |i, value| {
             for (out, weights) in out.chunks_exact_mut(d).zip(weights.chunks_exact(n)) {
                 let weight = weights[i];
-                out.iter_mut().zip(&row).for_each(|(y, x)| *y += weight * x);
+                out.iter_mut().zip(value).for_each(|(y, x)| *y += weight * x);
             }
-        }
+        });
         for (i, token) in self.tokens.iter_mut().enumerate() {
             token.received += weights.iter().skip(i).step_by(n).sum::<f32>();
             token.steps += 1.0;
@@ -189,13 +191,16 @@ impl HeadCache {
     }
     // ANCHOR_END: attend
 
-    /// Key (0) or value (1) of the token at an index, unpacked.
-    fn row(&self, which: usize, index: usize, out: &mut [f32]) {
-        let old = &self.old[which];
-        match index.checked_sub(old.len()) {
-            Some(recent) => out.copy_from_slice(&self.recent[which][recent * self.width..(recent + 1) * self.width]),
-            None => old.row(index, out),
+    /// Keys (0) or values (1) of all tokens, oldest first; packed ones are unpacked a block at a time.
+    fn each_row(&self, which: usize, mut each: impl FnMut(usize, &[f32])) {
+        let (old, d) = (&self.old[which], self.width);
+        let mut block = vec![0.0; BLOCK.min(old.len()) * d];
+        for first in (0..old.len()).step_by(BLOCK) {
+            let rows = &mut block[..BLOCK.min(old.len() - first) * d];
+            old.rows(first, rows);
+            (first..).zip(rows.chunks_exact(d)).for_each(|(i, row)| each(i, row));
         }
+        (old.len()..).zip(self.recent[which].chunks_exact(d)).for_each(|(i, row)| each(i, row));
     }
 }
 

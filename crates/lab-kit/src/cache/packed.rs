@@ -99,48 +99,66 @@ impl PackedRows {
         self.rows -= 1;
     }
 
-    // ANCHOR: row
-    /// The numbers of one row, as near as the grid has them.
-    pub fn row(&self, row: usize, out: &mut [f32]) {
+    // ANCHOR: rows
+    /// Rows `first..`, as near as the grid has them, `[rows, width]`. A block's grids are widened once for all its rows.
+    pub fn rows(&self, first: usize, out: &mut [f32]) {
         let n = self.words_per_row();
-        let words = &self.words[row * n..(row + 1) * n];
-        match self.grid {
-            Grid { bits: 32, .. } => out.iter_mut().zip(words).for_each(|(x, word)| *x = f32::from_bits(*word)),
-            Grid { bits: 16, .. } => {
-                let halves = words.iter().flat_map(|word| [*word as u16, (*word >> 16) as u16]);
-                out.iter_mut().zip(halves).for_each(|(x, half)| *x = f16::from_bits(half).to_f32());
-            }
-            Grid { bits, axis: Axis::Token } => {
-                let [least, step] = self.grids[row].map(f16::to_f32);
-                unpack(words, bits, out);
-                out.iter_mut().for_each(|x| *x = least + step * *x);
-            }
-            Grid { bits, axis: Axis::Channel } => {
-                let grids = &self.grids[row / BLOCK * self.width..];
-                unpack(words, bits, out);
-                out.iter_mut().zip(grids).for_each(|(x, [least, step])| *x = least.to_f32() + step.to_f32() * *x);
+        let (mut block, mut wide) = (usize::MAX, Vec::new());
+        let words = self.words[first * n..].chunks_exact(n);
+        for (row, (out, words)) in (first..).zip(out.chunks_exact_mut(self.width).zip(words)) {
+            match self.grid {
+                Grid { bits: 32, .. } => out.iter_mut().zip(words).for_each(|(x, word)| *x = f32::from_bits(*word)),
+                Grid { bits: 16, .. } => {
+                    let halves = words.iter().flat_map(|word| [*word as u16, (*word >> 16) as u16]);
+                    out.iter_mut().zip(halves).for_each(|(x, half)| *x = f16::from_bits(half).to_f32());
+                }
+                Grid { bits, axis: Axis::Token } => {
+                    let [least, step] = self.grids[row].map(f16::to_f32);
+                    unpack(words, bits, out);
+                    out.iter_mut().for_each(|x| *x = least + step * *x);
+                }
+                Grid { bits, axis: Axis::Channel } => {
+                    if block != row / BLOCK {
+                        block = row / BLOCK;
+                        let grids = &self.grids[block * self.width..(block + 1) * self.width];
+                        wide = grids.iter().map(|grid| grid.map(f16::to_f32)).collect();
+                    }
+                    unpack(words, bits, out);
+                    out.iter_mut().zip(&wide).for_each(|(x, [least, step])| *x = least + step * *x);
+                }
             }
         }
     }
-    // ANCHOR_END: row
+    // ANCHOR_END: rows
 }
 
 /// The codes of a row, as floats.
 fn unpack(words: &[u32], bits: usize, out: &mut [f32]) {
-    let mask = (1_u32 << bits) - 1;
-    if 32 % bits == 0 {
-        for (part, word) in out.chunks_mut(32 / bits).zip(words) {
-            for (i, x) in part.iter_mut().enumerate() {
-                *x = (word >> (i * bits) & mask) as f32;
+    match bits {
+        1 => unpack_even::<1>(words, out),
+        2 => unpack_even::<2>(words, out),
+        4 => unpack_even::<4>(words, out),
+        8 => unpack_even::<8>(words, out),
+        _ => {
+            let mask = (1_u32 << bits) - 1;
+            for (i, x) in out.iter_mut().enumerate() {
+                let (word, shift) = (i * bits / 32, i * bits % 32);
+                let high = if shift + bits > 32 { words[word + 1] << (32 - shift) } else { 0 };
+                *x = ((words[word] >> shift | high) & mask) as f32;
             }
         }
-        return;
     }
-    for (i, x) in out.iter_mut().enumerate() {
-        let (word, shift) = (i * bits / 32, i * bits % 32);
-        let high = if shift + bits > 32 { words[word + 1] << (32 - shift) } else { 0 };
-        *x = ((words[word] >> shift | high) & mask) as f32;
+}
+
+/// The same where no code reaches into a second word: with the width known, the loop over a word unrolls.
+fn unpack_even<const BITS: usize>(words: &[u32], out: &mut [f32]) {
+    let code = |word: u32, i: usize| (word >> (i * BITS) & ((1 << BITS) - 1)) as f32;
+    let mut whole = out.chunks_exact_mut(32 / BITS);
+    for (part, word) in whole.by_ref().zip(words) {
+        part.iter_mut().enumerate().for_each(|(i, x)| *x = code(*word, i));
     }
+    let last = words.last().copied().unwrap_or(0);
+    whole.into_remainder().iter_mut().enumerate().for_each(|(i, x)| *x = code(last, i));
 }
 
 /// The largest code.
@@ -169,7 +187,7 @@ mod tests {
         let mut packed = PackedRows::new(grid, width);
         packed.push(rows);
         let mut out = vec![0.0; rows.len()];
-        out.chunks_mut(width).enumerate().for_each(|(i, row)| packed.row(i, row));
+        out.chunks_mut(width).enumerate().for_each(|(i, row)| packed.rows(i, row));
         (packed, out)
     }
 
@@ -222,7 +240,7 @@ mod tests {
         packed.remove(1);
         let mut row = [0.0; 6];
         for (now, before) in [0, 2, 3, 4].into_iter().enumerate() {
-            packed.row(now, &mut row);
+            packed.rows(now, &mut row);
             assert_eq!(row, out[before * 6..before * 6 + 6]);
         }
         assert_eq!(packed.len(), 4);
