@@ -22,6 +22,9 @@ pub mod footprint;
 #[path = "inspect/mod.rs"]
 pub mod inspect;
 
+#[path = "kv_cache/mod.rs"]
+pub mod kv_cache;
+
 #[path = "levels/mod.rs"]
 pub mod levels;
 
@@ -66,6 +69,7 @@ lab_kit::registry! {
     energy::Energy = "energy",
     footprint::Footprint = "footprint",
     inspect::Inspect = "inspect",
+    kv_cache::KvCache = "kv_cache",
     levels::Levels = "levels",
     limits::Limits = "limits",
     lottery::Lottery = "lottery",
