@@ -42,7 +42,7 @@ pub(super) struct Errors {
 }
 
 /// The largest distance; a NaN is infinitely far.
-fn apart(found: impl Iterator<Item = f32>, expected: &[f64]) -> f64 {
+pub(super) fn apart(found: impl Iterator<Item = f32>, expected: &[f64]) -> f64 {
     let distance = |(found, expected): (f32, &f64)| {
         let off = (f64::from(found) - expected).abs();
         if off.is_nan() { f64::INFINITY } else { off }

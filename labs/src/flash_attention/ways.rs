@@ -1,4 +1,4 @@
-//! The seven ways, and one head for them to work on.
+//! The six ways, and one head for them to work on.
 
 use lab_kit::{
     Context,
