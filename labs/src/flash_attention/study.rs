@@ -54,7 +54,9 @@ async fn bytes(report: &mut Report, cx: &Context) -> Result<(), LabError> {
         for (way, bytes) in Way::ALL.iter().zip(held) {
             let (id, label) =
                 (format!("peak_{}_{tokens}", way.id()), format!("Held, {}, {tokens} tokens", way.words()));
-            report.metrics.push(metric(Family::Memory, &id, &label, *bytes, "bytes").lower().measured(vec![*bytes]));
+            report
+                .metrics
+                .push(metric(Family::Memory, &id, &label, *bytes / 1e6, "MB").lower().measured(vec![*bytes / 1e6]));
         }
     }
     report.charts.extend(figures::peaks(&peaks));
@@ -64,8 +66,8 @@ async fn bytes(report: &mut Report, cx: &Context) -> Result<(), LabError> {
     for (rows, bytes) in ROWS.iter().zip(&moved.by_rows) {
         let (id, label) = (format!("traffic_{rows}"), format!("Moved by tiles of {rows} queries, 1,024 tokens"));
         report.metrics.push(
-            metric(Family::Memory, &id, &label, *bytes, "bytes")
-                .baseline(moved.table)
+            metric(Family::Memory, &id, &label, *bytes / 1e6, "MB")
+                .baseline(moved.table / 1e6)
                 .exact(0.0, "numbers are counted"),
         );
     }
@@ -171,9 +173,9 @@ async fn frameworks(report: &mut Report, cx: &Context) -> Result<(), LabError> {
             if let Some(peak) = peak {
                 let id = format!("{id}_peak_{tokens}");
                 report.metrics.push(
-                    metric(Family::Memory, &id, &format!("Held, {label}"), peak as f64, "bytes")
+                    metric(Family::Memory, &id, &format!("Held, {label}"), 1e-6 * peak as f64, "MB")
                         .lower()
-                        .measured(vec![peak as f64]),
+                        .measured(vec![1e-6 * peak as f64]),
                 );
             }
         }
@@ -211,7 +213,9 @@ async fn backward(report: &mut Report, cx: &Context) -> Result<(), LabError> {
                 let (id, label) =
                     (format!("backward_{id}_{tokens}"), format!("Held in training, {label}, {tokens} tokens"));
                 report.metrics.push(
-                    metric(Family::Memory, &id, &label, peak as f64, "bytes").lower().measured(vec![peak as f64]),
+                    metric(Family::Memory, &id, &label, 1e-6 * peak as f64, "MB")
+                        .lower()
+                        .measured(vec![1e-6 * peak as f64]),
                 );
             }
         }
