@@ -46,14 +46,14 @@ pub fn saved(inputs: Inputs, head: Head, sight: Sight, d_output: &[f32]) -> (Out
 
     let mut gradients = Gradients::new(head);
     add_transposed(&mut gradients.v, &p, stride, d_output, d); // dV = Pᵀ dO
-    let mut ds = vec![0.0; p.len()];
-    scores(d_output, d, &pack(inputs.v, d), 1.0, &mut ds, stride); // dP = dO Vᵀ
-    let rows = ds.chunks_exact_mut(stride).zip(p.chunks_exact(stride));
-    for ((ds, p), delta) in rows.zip(deltas(&output.values, d_output, d)) {
-        ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - delta)); // dS = P ∘ (dP - Δ)
+    let mut dx = vec![0.0; p.len()];
+    scores(d_output, d, &pack(inputs.v, d), 1.0, &mut dx, stride); // dP = dO Vᵀ
+    let rows = dx.chunks_exact_mut(stride).zip(p.chunks_exact(stride));
+    for ((dx, p), delta) in rows.zip(deltas(&output.values, d_output, d)) {
+        dx.iter_mut().zip(p).for_each(|(dx, p)| *dx = p * (*dx - delta)); // dX = P ∘ (dP - Δ)
     }
-    add_product(&mut gradients.q, &ds, stride, inputs.k, d); // dQ = dS K / √D
-    add_transposed(&mut gradients.k, &ds, stride, inputs.q, d); // dK = dSᵀ Q / √D
+    add_product(&mut gradients.q, &dx, stride, inputs.k, d); // dQ = dX K / √D
+    add_transposed(&mut gradients.k, &dx, stride, inputs.q, d); // dK = dXᵀ Q / √D
     (output, gradients.scaled(head.scale()))
 }
 // ANCHOR_END: saved
@@ -64,10 +64,10 @@ pub fn saved(inputs: Inputs, head: Head, sight: Sight, d_output: &[f32]) -> (Out
 #[must_use]
 pub fn recomputed(inputs: Inputs, head: Head, sight: Sight, blocks: Blocks, d_output: &[f32]) -> (Output, Gradients) {
     let output = tiled(inputs, head, sight, blocks, &mut Traffic::default());
-    let (d, rows, columns) = (head.channels, blocks.rows.max(1), blocks.columns.max(1).next_multiple_of(PANEL));
+    let (d, [rows, columns]) = (head.channels, blocks.within(head));
     let (keys, values) = (pack(inputs.k, d), pack(inputs.v, d));
     let delta = deltas(&output.values, d_output, d);
-    let (mut p, mut ds) = (vec![0.0; rows * columns], vec![0.0; rows * columns]);
+    let (mut p, mut dx) = (vec![0.0; rows * columns], vec![0.0; rows * columns]);
     let mut gradients = Gradients::new(head);
     for from in (0..head.keys).step_by(columns) {
         let to = (from + columns).min(head.keys);
@@ -80,20 +80,20 @@ pub fn recomputed(inputs: Inputs, head: Head, sight: Sight, blocks: Blocks, d_ou
                 continue;
             }
             let (q, d_o) = (&inputs.q[first * d..last * d], &d_output[first * d..last * d]);
-            let (p, ds) = (&mut p[..(last - first) * width], &mut ds[..(last - first) * width]);
+            let (p, dx) = (&mut p[..(last - first) * width], &mut dx[..(last - first) * width]);
             scores(q, d, &keys[panels.clone()], head.scale(), p, width);
             for (i, row) in p.chunks_exact_mut(width).enumerate() {
                 let range = sight.range(first + i, head);
                 let seen = range.start.clamp(from, to) - from..range.end.clamp(from, to) - from;
-                again(row, seen, output.log_sum[first + i]); // P = e^(S - L)
+                again(row, seen, output.log_sum[first + i]); // P = e^(X - L)
             }
             add_transposed(&mut gradients.v[from * d..to * d], p, width, d_o, d);
-            scores(d_o, d, &values[panels.clone()], 1.0, ds, width);
-            for ((ds, p), delta) in ds.chunks_exact_mut(width).zip(p.chunks_exact(width)).zip(&delta[first..last]) {
-                ds.iter_mut().zip(p).for_each(|(ds, p)| *ds = p * (*ds - delta));
+            scores(d_o, d, &values[panels.clone()], 1.0, dx, width);
+            for ((dx, p), delta) in dx.chunks_exact_mut(width).zip(p.chunks_exact(width)).zip(&delta[first..last]) {
+                dx.iter_mut().zip(p).for_each(|(dx, p)| *dx = p * (*dx - delta));
             }
-            add_product(&mut gradients.q[first * d..last * d], ds, width, &inputs.k[from * d..to * d], d);
-            add_transposed(&mut gradients.k[from * d..to * d], ds, width, q, d);
+            add_product(&mut gradients.q[first * d..last * d], dx, width, &inputs.k[from * d..to * d], d);
+            add_transposed(&mut gradients.k[from * d..to * d], dx, width, q, d);
         }
     }
     (output, gradients.scaled(head.scale()))

@@ -32,6 +32,14 @@ pub struct Blocks {
     pub skip: bool,
 }
 
+impl Blocks {
+    /// Queries and keys of a tile, no larger than the head needs.
+    pub(super) fn within(self, head: Head) -> [usize; 2] {
+        let columns = self.columns.clamp(1, head.keys.max(1)).next_multiple_of(PANEL);
+        [self.rows.clamp(1, head.queries.max(1)), columns]
+    }
+}
+
 /// Softmax over the part of a row that is seen, zeros elsewhere; gives the logarithm of its sum.
 fn softmax(row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
     row[..seen.start].fill(0.0);
@@ -129,7 +137,7 @@ pub fn chunked(Inputs { q, k, v }: Inputs, head: Head, sight: Sight, Blocks { ro
 #[must_use]
 pub fn tiled(inputs: Inputs, head: Head, sight: Sight, blocks: Blocks, traffic: &mut Traffic) -> Output {
     let Inputs { q, k, v } = inputs;
-    let (d, rows, columns) = (head.channels, blocks.rows.max(1), blocks.columns.max(1).next_multiple_of(PANEL));
+    let (d, [rows, columns]) = (head.channels, blocks.within(head));
     let keys = pack(k, d);
     let mut output = Output::new(head);
     let mut tile = vec![0.0; rows * columns];
