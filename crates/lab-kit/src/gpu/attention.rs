@@ -37,7 +37,7 @@ pub fn attention(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, causal: bool) -> O
         && [q, k, v].iter().all(|x| x.dtype() == DType::F32 && is_gpu(&x.device()));
     fits.then(|| {
         let [q, k, v] = [q, k, v].map(|x| x.clone().into_dispatch());
-        Tensor::from_dispatch(<Dispatch as Kernels>::attention(q, k, v, causal))
+        Tensor::from_dispatch(<Dispatch as Kernels>::tiled_attention(q, k, v, causal))
     })
 }
 

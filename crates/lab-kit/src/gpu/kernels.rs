@@ -106,7 +106,12 @@ pub(super) trait Kernels: Backend {
     ) -> FloatTensor<Self>;
 
     /// Attention of `[B, H, T, D]` over `[B, H, S, D]`, `T` at most `S`.
-    fn attention(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>, causal: bool) -> FloatTensor<Self>;
+    fn tiled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        causal: bool,
+    ) -> FloatTensor<Self>;
 }
 
 impl Kernels for Cube {
@@ -181,7 +186,7 @@ impl Kernels for Cube {
         packed::rows(ids, &weights, form)
     }
 
-    fn attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, causal: bool) -> CubeTensor {
+    fn tiled_attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, causal: bool) -> CubeTensor {
         attention::start(q, k, v, causal)
     }
 }
@@ -382,8 +387,13 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 
     // The kernel goes forward only; who trains takes `models::attend`.
 
-    fn attention(q: FloatTensor<Self>, k: FloatTensor<Self>, v: FloatTensor<Self>, causal: bool) -> FloatTensor<Self> {
-        Self::from_inner(B::attention(q.into_primitive(), k.into_primitive(), v.into_primitive(), causal))
+    fn tiled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        causal: bool,
+    ) -> FloatTensor<Self> {
+        Self::from_inner(B::tiled_attention(q.into_primitive(), k.into_primitive(), v.into_primitive(), causal))
     }
 }
 
