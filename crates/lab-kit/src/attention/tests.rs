@@ -254,6 +254,14 @@ fn a_window_of_one_is_the_value_itself_and_a_wide_one_is_no_window() {
 }
 
 #[test]
+fn a_tile_is_no_larger_than_its_head() {
+    let blocks = Blocks { rows: 512, columns: 512, skip: true };
+    assert_eq!(blocks.within(Head { queries: 3, keys: 11, channels: 8 }), [3, 16]);
+    assert_eq!(blocks.within(Head::square(1024, 8)), [512, 512]);
+    assert_eq!(Blocks { rows: 0, columns: 0, skip: true }.within(Head::square(9, 8)), [1, 8]);
+}
+
+#[test]
 fn traffic_is_the_formula() {
     let run = |t: usize, d: usize, rows: usize, sight: Sight, skip: bool| {
         let head = Head::square(t, d);
