@@ -16,6 +16,9 @@ pub mod early_exit;
 #[path = "energy/mod.rs"]
 pub mod energy;
 
+#[path = "flash_attention/mod.rs"]
+pub mod flash_attention;
+
 #[path = "footprint/mod.rs"]
 pub mod footprint;
 
@@ -67,6 +70,7 @@ lab_kit::registry! {
     draw::Draw = "draw",
     early_exit::EarlyExit = "early_exit",
     energy::Energy = "energy",
+    flash_attention::FlashAttention = "flash_attention",
     footprint::Footprint = "footprint",
     inspect::Inspect = "inspect",
     kv_cache::KvCache = "kv_cache",

@@ -12,9 +12,10 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::{has_integer_dots, takes_own_kernels, use_integer_dots, use_own_kernels};
+use super::{has_integer_dots, is_gpu, takes_own_kernels, use_integer_dots, use_own_kernels};
 use crate::{
     mlp::read,
+    models::{attend, causal_mask},
     ops,
     quant::{Granularity, Grid, HALF, Inputs, PackedMatrix, PackedWeight, Scheme, Settings},
     rng,
@@ -75,6 +76,7 @@ async fn compare(device: &Device, rng: &mut ChaCha8Rng, cases: usize) -> Result<
             Case::packed(rng, Inputs::Int8),
             // Some inputs, which reach from -1 to 1, lie beyond this grid.
             Case::packed(rng, Inputs::Static(Grid::fit(Scheme::Affine, 8, -0.7, 0.9))),
+            Case::attention(rng),
         ] {
             let (here, there) = (case.run(device).await?, case.run(&Device::flex()).await?);
             found.push(Agreement { what: format!("{case:?}"), deviation: deviation(&here, &there) });
@@ -109,6 +111,8 @@ enum Case {
     Optimizer { size: [usize; 2], seed: u64 },
     /// Rows of inputs, inputs, outputs; how the weights are packed; with integer dot products where there are any.
     Packed { size: [usize; 3], settings: Settings, inputs: Inputs, dots: bool, seed: u64 },
+    /// Heads, queries, keys before the first of them, channels.
+    Attention { size: [usize; 4], causal: bool, seed: u64 },
 }
 
 /// Half of the sizes are multiples of four, for which kernels take other ways.
@@ -150,6 +154,13 @@ impl Case {
         Self::Packed { size, settings, inputs, dots: rng.random_bool(0.75), seed: rng.random() }
     }
 
+    fn attention(rng: &mut ChaCha8Rng) -> Self {
+        // Up to two tiles of queries, and lengths that no tile divides.
+        let before = if rng.random() { 0 } else { size(rng) };
+        let size = [rng.random_range(1..=3), 2 * size(rng) - 1, before, 4 * rng.random_range(1..=32)];
+        Self::Attention { size, causal: rng.random(), seed: rng.random() }
+    }
+
     /// Results and gradients on a device.
     async fn run(&self, device: &Device) -> Result<Vec<Vec<f32>>, LabError> {
         let tracked = device.clone().autodiff();
@@ -165,8 +176,28 @@ impl Case {
                 use_integer_dots(before);
                 found
             }
+            Self::Attention { size, causal, seed } => attention(size, causal, seed, device).await,
         }
     }
+}
+
+/// Attention without its table where the device has that kernel, with it elsewhere.
+async fn attention(
+    [heads, queries, before, channels]: [usize; 4],
+    causal: bool,
+    seed: u64,
+    device: &Device,
+) -> Result<Vec<Vec<f32>>, LabError> {
+    let mut rng = rng(seed, "numbers");
+    let keys = before + queries;
+    let q = random([1, heads, queries, channels], &mut rng, device) * 3.0;
+    let [k, v] = [(); 2].map(|()| random([1, heads, keys, channels], &mut rng, device));
+    let y = match super::attention(&q, &k, &v, causal) {
+        Some(y) => y,
+        None if is_gpu(device) => return Err(LabError::Device { why: "the kernel refused its operands".into() }),
+        None => attend(q, k, v, if causal { causal_mask(queries, before, device) } else { None }),
+    };
+    Ok(vec![read(y).await?])
 }
 
 /// A layer of packed weights, and some of its rows.
@@ -290,7 +321,7 @@ mod tests {
             Err(error) => return eprintln!("skipped: {error}"),
         };
         let found = pollster::block_on(agreement(&device, 0, 12)).expect("the device works");
-        assert_eq!(found.len(), 84);
+        assert_eq!(found.len(), 96);
         for Agreement { what, deviation } in found {
             assert!(deviation < 2e-5, "{what}: {deviation:e}");
         }

@@ -13,7 +13,7 @@ use burn::backend::{
 };
 
 use super::{
-    integer,
+    attention, integer,
     launch::{Kernel, Operand, contiguous, empty, groups_of_64, launch, numbers, word},
     packed::{self, InputCodes, PackedForm, Weights},
     product::{BIAS, RELU, SUMS, product},
@@ -104,6 +104,14 @@ pub(super) trait Kernels: Backend {
         #[extension_type] weights: Weights<Self>,
         form: PackedForm,
     ) -> FloatTensor<Self>;
+
+    /// Attention of `[B, H, T, D]` over `[B, H, S, D]`, `T` at most `S`.
+    fn tiled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        causal: bool,
+    ) -> FloatTensor<Self>;
 }
 
 impl Kernels for Cube {
@@ -176,6 +184,10 @@ impl Kernels for Cube {
 
     fn packed_rows(ids: CubeTensor, weights: Weights<Self>, form: PackedForm) -> CubeTensor {
         packed::rows(ids, &weights, form)
+    }
+
+    fn tiled_attention(q: CubeTensor, k: CubeTensor, v: CubeTensor, causal: bool) -> CubeTensor {
+        attention::start(q, k, v, causal)
     }
 }
 
@@ -371,6 +383,17 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
 
     fn packed_rows(ids: IntTensor<Self>, weights: Weights<Self>, form: PackedForm) -> FloatTensor<Self> {
         Self::from_inner(B::packed_rows(ids, inner(weights), form))
+    }
+
+    // The kernel goes forward only; who trains takes `models::attend`.
+
+    fn tiled_attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        causal: bool,
+    ) -> FloatTensor<Self> {
+        Self::from_inner(B::tiled_attention(q.into_primitive(), k.into_primitive(), v.into_primitive(), causal))
     }
 }
 

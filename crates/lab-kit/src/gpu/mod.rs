@@ -6,9 +6,11 @@
 //! dense layer with bias and ReLU, the softmax loss with its gradient, and a step of AdamW. What that brings is written in
 //! docs/benchmarks.md. On real GPUs neither has been measured, and Burn's kernels are left in place.
 //!
-//! The products of packed weights ([`packed`]) have no twin in Burn and run on every adapter.
+//! The products of packed weights ([`packed`]) have no twin in Burn and run on every adapter, and so does [`attention()`]
+//! without its table, which nothing but its lab calls.
 
 mod agreement;
+mod attention;
 mod integer;
 mod kernels;
 mod launch;
@@ -23,6 +25,7 @@ use burn::{
 };
 
 pub use agreement::{Agreement, agreement, wide_product};
+pub use attention::attention;
 pub use kernels::AdamWStep;
 use kernels::Kernels;
 pub use packed::{InputCodes, PackedBuffers, PackedForm};
