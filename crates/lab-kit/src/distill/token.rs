@@ -227,7 +227,9 @@ mod tests {
         assert!((loss + q[2].ln()).abs() < 1e-5);
         for kind in KINDS {
             let (loss, gradient) = batch(kind, &student, std::slice::from_ref(&q), 1.0, false);
-            assert!(loss.abs() < 1e-5 && gradient.iter().all(|g| g.abs() < 1e-5), "{kind:?} {loss} {gradient:?}");
+            // Total variation has a kink where both are equal: the side on which rounding puts them decides its gradient.
+            let flat = kind == Divergence::Variation || gradient.iter().all(|g| g.abs() < 1e-5);
+            assert!(loss.abs() < 1e-5 && flat, "{kind:?} {loss} {gradient:?}");
         }
         let (loss, _) = batch(Divergence::Variation, &student, std::slice::from_ref(&p), 1.0, false);
         assert!((1.0 - loss - acceptance(&p, &q)).abs() < 1e-6);
