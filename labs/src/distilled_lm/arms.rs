@@ -101,7 +101,11 @@ impl Arm {
                 return Ok(cross_entropy(logits, labels));
             };
             let (t, weight) = (setting.temperature, setting.label_weight);
-            let p = if setting.tail == Tail::Bucket { complete(p, logits.clone(), t) } else { p };
+            let p = if setting.tail == Tail::Bucket && setting.kept < logits.dims()[1] {
+                complete(p, logits.clone(), t)
+            } else {
+                p
+            };
             let soft = token_loss(kind, logits.clone(), p, t);
             Ok(match weight {
                 0.0 => soft,
@@ -131,8 +135,8 @@ impl Outcome {
 }
 
 /// How often students are judged while they learn, and on how many windows.
-const LOOKS: usize = 6;
-const LOOKED_AT: usize = 2;
+const LOOKS: usize = 5;
+const LOOKED_AT: usize = 1;
 
 /// Trains both students.
 pub(super) async fn run(

@@ -20,7 +20,7 @@ pub(super) fn curves(arms: &[Arm]) -> Chart {
     Chart {
         id: "curves".into(),
         title: "How many of the draft's words would be accepted?".into(),
-        caption: "Expected share of accepted tokens on two windows of test text, while both students learn. They begin as one.".into(),
+        caption: "Expected share of accepted tokens on one window of test text, while both students learn. They begin as one.".into(),
         x: Axis::linear("Step"),
         y: Axis::linear("Acceptance (%)"),
         body: ChartBody::Line { series: arms.iter().map(line).collect() },
@@ -32,7 +32,9 @@ pub(super) fn mass(exam: &Exam) -> Chart {
     Chart {
         id: "mass".into(),
         title: "How much of an answer do a few tokens hold?".into(),
-        caption: "The probability that the teacher gives to its likeliest tokens together, on average over the test text.".into(),
+        caption:
+            "The probability that the teacher gives to its likeliest tokens together, on average over the test text."
+                .into(),
         x: Axis::log("Tokens kept"),
         y: Axis { max: Some(100.0), ..Axis::linear("Probability (%)") },
         body: ChartBody::Line { series: vec![Series { name: "Kept".into(), points, band: Vec::new() }] },
@@ -74,7 +76,10 @@ pub(super) async fn position(
         ),
         x: Axis::linear("Token"),
         y: Axis::linear("Probability (%)"),
-        body: ChartBody::Bar { categories: order.iter().map(|k| format!("“{}”", words(&[*k as u32]))).collect(), series: all },
+        body: ChartBody::Bar {
+            categories: order.iter().map(|k| format!("“{}”", words(&[*k as u32]))).collect(),
+            series: all,
+        },
     })
 }
 

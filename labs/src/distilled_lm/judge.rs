@@ -188,3 +188,72 @@ impl Own {
         Ok(mean_by_group(&self.nats, &self.groups, LEVEL, &mut cx.rng("texts"))?.interval)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use lab_kit::{
+        distill::Tail,
+        testing::{FakeClock, context_with, ready},
+    };
+
+    use super::super::{
+        Params,
+        material::{BATCH, LENGTH, Setting, targets},
+    };
+    use super::*;
+
+    #[test]
+    fn a_teacher_agrees_with_itself_and_foretells_the_next_token_and_no_other() {
+        let assets = [
+            "language/lm.safetensors",
+            "language/draft.safetensors",
+            "corpus/tokenizer.json",
+            "corpus/validation.txt.gz",
+            "corpus/test.txt.gz",
+        ];
+        let cx = context_with(Rc::new(FakeClock::new(0.1)), &assets);
+        let material = ready(Material::load(&cx)).expect("shipped");
+        let exam = ready(Exam::new(&material, 1, &cx)).expect("reads");
+        let own = ready(exam.sit(&material.teacher, 9, &cx)).expect("reads");
+        assert_eq!(own.loss().len(), WINDOW);
+        assert!(own.mean(own.divergence()).abs() < 1e-5 && (own.mean(own.acceptance()) - 1.0).abs() < 1e-4);
+        assert!((own.mean(own.agreement()) - 1.0).abs() < 1e-12);
+        let masses = exam.masses(&[1, 16, 1024]);
+        assert!(masses[0] < masses[1] && masses[1] < masses[2] && (masses[2] - 1.0).abs() < 1e-4, "{masses:?}");
+
+        // What is stored of a batch: rows that are one token longer than what is read, answers that sum to 1 or less.
+        let rows = material.corpus(1, &cx);
+        assert_eq!((rows.len(), rows[0].len()), (BATCH, LENGTH + 1));
+        assert_eq!(material.corpus(8, &cx)[..BATCH], rows[..]);
+        let batch = ready(material.ask(&rows, &cx)).expect("asks").remove(0);
+        let mut setting = Params::default().setting().expect("sound");
+        let told = |setting: &Setting| ready(async { read(targets(&batch, setting, "a test", &cx).await?).await });
+        let full = told(&setting).expect("reads");
+        setting.kept = 16;
+        for (tail, whole) in [(Tail::Bucket, false), (Tail::Dropped, true), (Tail::Drawn, true)] {
+            setting.tail = tail;
+            for (few, all) in told(&setting).expect("reads").chunks(1024).zip(full.chunks(1024)) {
+                let sum: f32 = few.iter().sum();
+                assert!(few.iter().filter(|p| **p > 0.0).count() <= 16);
+                assert!(if whole { (sum - 1.0).abs() < 1e-4 } else { sum < 1.0001 });
+                assert!(tail != Tail::Bucket || few.iter().zip(all).all(|(few, all)| *few == 0.0 || few == all));
+            }
+        }
+        // Labels and answers belong to the same place: shifted by one, the teacher foretells far worse.
+        let loss = |shift: usize| {
+            let labels = rows.iter().flat_map(|row| (0..LENGTH - 1).map(move |i| row[i + shift] as usize));
+            let answers = full.chunks(1024).enumerate().filter(|(at, _)| at % LENGTH < LENGTH - 1);
+            let nats: Vec<f32> = labels.zip(answers).map(|(label, (_, p))| -p[label].max(1e-9).ln()).collect();
+            nats.iter().sum::<f32>() / nats.len() as f32
+        };
+        assert!(
+            loss(1) < 4.0 && loss(2) > loss(1) + 2.0 && loss(0) > loss(1) + 2.0,
+            "{} {} {}",
+            loss(0),
+            loss(1),
+            loss(2)
+        );
+    }
+}

@@ -119,7 +119,12 @@ impl Material {
 }
 
 /// What a student is told of a batch: the teacher's distributions `[N, V]`, softened, and shortened to what is stored.
-pub(super) async fn targets(batch: &Batch, setting: &Setting, purpose: &str, cx: &Context) -> Result<Tensor<2>, LabError> {
+pub(super) async fn targets(
+    batch: &Batch,
+    setting: &Setting,
+    purpose: &str,
+    cx: &Context,
+) -> Result<Tensor<2>, LabError> {
     let p = softmax(batch.logits.clone().div_scalar(setting.temperature), 1);
     let [n, v] = p.dims();
     if setting.kept >= v {

@@ -169,7 +169,7 @@ impl Default for Params {
             tail: Rest::Bucket,
             temperature: 1.0,
             label_weight: 0.0,
-            rows: 40,
+            rows: 24,
             passes: 2,
             learning_rate: 1e-3,
         }
@@ -177,8 +177,8 @@ impl Default for Params {
 }
 
 /// Windows of test text that judge, and tokens that each student writes after the beginning of each.
-const WINDOWS: usize = 8;
-const WRITTEN: usize = 40;
+const WINDOWS: usize = 6;
+const WRITTEN: usize = 32;
 
 impl Params {
     fn taught(&self) -> Taught {
@@ -194,11 +194,17 @@ impl Params {
     fn setting(&self) -> Result<Setting, LabError> {
         let refuse = |name: &str, why: &str| Err(LabError::BadParam(BadParam { name: name.into(), why: why.into() }));
         if self.loss == Loss::Labels && self.text == Text::Student {
-            return refuse("text", "a student that takes its own words for labels has nothing to learn: choose another loss or text");
+            return refuse(
+                "text",
+                "a student that takes its own words for labels has nothing to learn: choose another loss or text",
+            );
         }
         let truncated = self.kept != Kept::All && self.tail != Rest::Bucket;
         if self.loss == Loss::Reverse && truncated {
-            return refuse("tail", "reverse KL divides by the teacher's probability of every token, so that none may be zero: keep one bucket, or all tokens");
+            return refuse(
+                "tail",
+                "reverse KL divides by the teacher's probability of every token, so that none may be zero: keep one bucket, or all tokens",
+            );
         }
         Ok(Setting {
             kept: self.kept.count(),
@@ -283,16 +289,14 @@ mod tests {
         };
         let labels = Params { loss: Loss::Labels, text: Text::Student, ..Params::default() };
         assert_eq!(bad(labels), "text");
-        for (tail, kept, name) in
-            [
-                (Rest::Dropped, Kept::Sixteen, "tail"),
-                (Rest::Drawn, Kept::Sixteen, "tail"),
-                (Rest::Bucket, Kept::Sixteen, ""),
-                (Rest::Dropped, Kept::All, ""),
-            ]
-        {
+        for (tail, kept, name) in [
+            (Rest::Dropped, Kept::Sixteen, "tail"),
+            (Rest::Drawn, Kept::Sixteen, "tail"),
+            (Rest::Bucket, Kept::Sixteen, ""),
+            (Rest::Dropped, Kept::All, ""),
+        ] {
             assert_eq!(bad(Params { loss: Loss::Reverse, tail, kept, ..Params::default() }), name);
         }
-        assert_eq!(Params::default().setting().expect("sound").steps, 20);
+        assert_eq!(Params::default().setting().expect("sound").steps, 12);
     }
 }

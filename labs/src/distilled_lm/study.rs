@@ -18,9 +18,9 @@ use super::{
 
 const SEEDS: u64 = 5;
 /// Windows that judge, tokens written after each, rows that teach, passes over them.
-const WINDOWS: usize = 16;
-const WRITTEN: usize = 48;
-const ROWS: u32 = 80;
+const WINDOWS: usize = 12;
+const WRITTEN: usize = 40;
+const ROWS: u32 = 40;
 const PASSES: u32 = 2;
 
 /// Whose text.
@@ -146,7 +146,12 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
         let label = format!("Probability in the {count} likeliest tokens");
         metrics.push(metric(Family::Memory, &format!("mass_{count}"), &label, 100.0 * mass, "%"));
     }
-    Ok(Report { metrics, tables: vec![table(&plans, &found)], charts: vec![chart(&plans, &found, cx)], notes: Vec::new() })
+    Ok(Report {
+        metrics,
+        tables: vec![table(&plans, &found)],
+        charts: vec![chart(&plans, &found, cx)],
+        notes: Vec::new(),
+    })
 }
 
 async fn one(
@@ -196,9 +201,16 @@ fn table(plans: &[Plan], found: &Found) -> Table {
     Table {
         id: "arms".into(),
         title: "Every arm, medians over seeds".into(),
-        columns: ["Arm", "Accepted (%)", "Loss (nats)", "KL from the teacher", "Entropy (nats)", "Teacher's loss of its text"]
-            .map(str::to_owned)
-            .to_vec(),
+        columns: [
+            "Arm",
+            "Accepted (%)",
+            "Loss (nats)",
+            "KL from the teacher",
+            "Entropy (nats)",
+            "Teacher's loss of its text",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         rows: rows.collect(),
     }
 }

@@ -41,15 +41,27 @@ pub(super) fn beforehand(material: &Material, setting: &Setting, exam: &Exam) ->
             .baseline(weights(material.teacher.config().parameters()))
             .exact(0.0, COUNTED)
             .help("As shipped, two bytes each; the baseline is the teacher."),
-        metric(Family::Memory, "answer_bytes", "A stored answer, for each token", answer_bytes(setting.kept, vocabulary) as f64, "bytes")
-            .lower()
-            .baseline(answer_bytes(vocabulary, vocabulary) as f64)
-            .exact(0.0, COUNTED)
-            .help("A token's number and its share, two bytes each; the baseline is all 1,024 shares."),
-        metric(Family::Memory, "mass", "Probability in so many of the likeliest tokens", 100.0 * exam.masses(&[setting.kept])[0], "%")
-            .higher()
-            .detail()
-            .exact(0.1, "sums of floats differ in their last bits"),
+        metric(
+            Family::Memory,
+            "answer_bytes",
+            "A stored answer, for each token",
+            answer_bytes(setting.kept, vocabulary) as f64,
+            "bytes",
+        )
+        .lower()
+        .baseline(answer_bytes(vocabulary, vocabulary) as f64)
+        .exact(0.0, COUNTED)
+        .help("A token's number and its share, two bytes each; the baseline is all 1,024 shares."),
+        metric(
+            Family::Memory,
+            "mass",
+            "Probability in so many of the likeliest tokens",
+            100.0 * exam.masses(&[setting.kept])[0],
+            "%",
+        )
+        .higher()
+        .detail()
+        .exact(0.1, "sums of floats differ in their last bits"),
     ]
 }
 
@@ -61,7 +73,7 @@ pub(super) async fn speed(material: &Material, cx: &Context) -> Result<Pair, Lab
         let logits = model.forward(model.tokens(&[row], &cx.device)?);
         read(logits.narrow(1, 0, 1).narrow(2, 0, 1)).await.map(|logit| drop(std::hint::black_box(logit)))
     };
-    side_by_side(cx, 150.0, async || once(&material.teacher).await, async || once(&student).await).await
+    side_by_side(cx, 80.0, async || once(&material.teacher).await, async || once(&student).await).await
 }
 
 /// Everything.
@@ -75,11 +87,14 @@ pub(super) fn complete(
 ) -> Result<(), LabError> {
     let [(before, own_before), (labels, own_labels), (soft, own_soft)] = judged else { return Ok(()) };
     let value = |of: fn(&Judged) -> &[f64], judged: &Judged| judged.mean(of(judged));
-    let quality = |id: &str, label: &str, unit: &str, scale: f64, of: fn(&Judged) -> &[f64]| -> Result<Metric, LabError> {
-        let values: Vec<f64> = of(soft).iter().map(|value| scale * value).collect();
-        let interval = soft.interval(&values, id, cx)?;
-        Ok(metric(Family::Quality, id, label, soft.mean(&values), unit).baseline(scale * value(of, before)).interval(interval))
-    };
+    let quality =
+        |id: &str, label: &str, unit: &str, scale: f64, of: fn(&Judged) -> &[f64]| -> Result<Metric, LabError> {
+            let values: Vec<f64> = of(soft).iter().map(|value| scale * value).collect();
+            let interval = soft.interval(&values, id, cx)?;
+            Ok(metric(Family::Quality, id, label, soft.mean(&values), unit)
+                .baseline(scale * value(of, before))
+                .interval(interval))
+        };
     let gap = |id: &str, label: &str, unit: &str, scale: f64, of: fn(&Judged) -> &[f64]| -> Result<Metric, LabError> {
         let values: Vec<f64> = of(soft).iter().zip(of(labels)).map(|(a, b)| scale * (a - b)).collect();
         let interval = soft.interval(&values, id, cx)?;
@@ -135,20 +150,49 @@ pub(super) fn complete(
             .measured(vec![outcome.ask_ms])
             .detail()
             .help("Of writing them too, where a model writes them. Stored answers save it at each further pass."),
-        metric(Family::Time, "step_ms", "A step of the student's training", step_ms, "ms").lower().measured(vec![step_ms]).detail(),
-        metric(Family::Utilization, "rate", "Student's arithmetic, 128 tokens", rate(median(&speed.second), student), "GFLOP/s")
-            .higher()
-            .baseline(rate(median(&speed.first), teacher))
-            .measured(speed.second.iter().map(|ms| rate(*ms, student)).collect())
-            .detail()
-            .help("Two operations a weight and token; the baseline is the teacher. Narrow matrices use the device worse."),
-        trained(metric(Family::Quality, "acceptance_labels", "Accepted, taught by labels", 100.0 * value(Judged::acceptance, labels), "%").higher(), 3.0).detail(),
-        trained(metric(Family::Quality, "loss_labels", "Loss, taught by labels", value(Judged::loss, labels), "nats").lower(), 0.15).detail(),
+        metric(Family::Time, "step_ms", "A step of the student's training", step_ms, "ms")
+            .lower()
+            .measured(vec![step_ms])
+            .detail(),
+        metric(
+            Family::Utilization,
+            "rate",
+            "Student's arithmetic, 128 tokens",
+            rate(median(&speed.second), student),
+            "GFLOP/s",
+        )
+        .higher()
+        .baseline(rate(median(&speed.first), teacher))
+        .measured(speed.second.iter().map(|ms| rate(*ms, student)).collect())
+        .detail()
+        .help("Two operations a weight and token; the baseline is the teacher. Narrow matrices use the device worse."),
+        trained(
+            metric(
+                Family::Quality,
+                "acceptance_labels",
+                "Accepted, taught by labels",
+                100.0 * value(Judged::acceptance, labels),
+                "%",
+            )
+            .higher(),
+            3.0,
+        )
+        .detail(),
+        trained(
+            metric(Family::Quality, "loss_labels", "Loss, taught by labels", value(Judged::loss, labels), "nats")
+                .lower(),
+            0.15,
+        )
+        .detail(),
         own("own_text_labels", "What the writing costs the teacher, taught by labels", own_labels)?.detail(),
         trained(quality("entropy", "Entropy of the student", "nats", 1.0, Judged::entropy)?, 0.4)
             .detail()
             .help("How much it leaves open, on average. The baseline is the draft before."),
-        trained(quality("agreement", "Same likeliest token as the teacher", "%", 100.0, Judged::agreement)?.higher(), 6.0).detail(),
+        trained(
+            quality("agreement", "Same likeliest token as the teacher", "%", 100.0, Judged::agreement)?.higher(),
+            6.0,
+        )
+        .detail(),
     ]);
     report.metrics = metrics;
     let rows = ["Before", outcome.arms[0].name.as_str(), outcome.arms[1].name.as_str()].into_iter().zip(judged);
@@ -167,9 +211,16 @@ pub(super) fn complete(
     report.tables.push(Table {
         id: "students".into(),
         title: "The draft before, and both students".into(),
-        columns: ["Taught by", "Accepted (%)", "Loss (nats)", "KL from the teacher", "Entropy (nats)", "Teacher's loss of its text"]
-            .map(str::to_owned)
-            .to_vec(),
+        columns: [
+            "Taught by",
+            "Accepted (%)",
+            "Loss (nats)",
+            "KL from the teacher",
+            "Entropy (nats)",
+            "Teacher's loss of its text",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         rows: rows.map(row).collect(),
     });
     report.notes.push(format!(

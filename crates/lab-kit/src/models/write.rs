@@ -55,8 +55,7 @@ mod tests {
         let model = Transformer::new(&config, &state, "a test", &device).expect("fits");
         let prompts: [&[u32]; 3] = [&[1, 2], &[5, 0], &[16, 3]];
         let mut rng = crate::rng(1, "write");
-        let together =
-            ready(write_rows(&model, (&prompts, 6), &Sampling::GREEDY, &mut rng, &device, async || Ok(())));
+        let together = ready(write_rows(&model, (&prompts, 6), &Sampling::GREEDY, &mut rng, &device, async || Ok(())));
         for (prompt, row) in prompts.iter().zip(together.expect("writes")) {
             let alone = generate(&model, (prompt, 6), &Sampling::GREEDY, &mut rng, &device, async |_| Ok(()));
             assert_eq!(ready(alone).expect("writes"), row);
