@@ -169,7 +169,7 @@ impl Default for Params {
             tail: Rest::Bucket,
             temperature: 1.0,
             label_weight: 0.0,
-            rows: 24,
+            rows: 20,
             passes: 2,
             learning_rate: 1e-3,
         }
@@ -178,7 +178,7 @@ impl Default for Params {
 
 /// Windows of test text that judge, and tokens that each student writes after the beginning of each.
 const WINDOWS: usize = 6;
-const WRITTEN: usize = 32;
+const WRITTEN: usize = 24;
 
 impl Params {
     fn taught(&self) -> Taught {
@@ -297,6 +297,6 @@ mod tests {
         ] {
             assert_eq!(bad(Params { loss: Loss::Reverse, tail, kept, ..Params::default() }), name);
         }
-        assert_eq!(Params::default().setting().expect("sound").steps, 12);
+        assert_eq!(Params::default().setting().expect("sound").steps, 10);
     }
 }

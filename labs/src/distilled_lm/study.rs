@@ -13,7 +13,7 @@ use super::{
     Params,
     arms::{Arm, Taught},
     judge::{Exam, LEVEL, Own},
-    material::{Batch, Material, Setting},
+    material::{BATCH, Batch, Material, Setting},
 };
 
 const SEEDS: u64 = 5;
@@ -22,6 +22,8 @@ const WINDOWS: usize = 12;
 const WRITTEN: usize = 40;
 const ROWS: u32 = 40;
 const PASSES: u32 = 2;
+/// How many times as much text one arm of labels reads, to price an answer in labels.
+const MORE: usize = 4;
 
 /// Whose text.
 #[derive(Clone, Copy, PartialEq)]
@@ -29,6 +31,8 @@ enum From {
     Corpus,
     Teacher,
     Student,
+    /// Of the corpus, four times as much.
+    More,
 }
 
 struct Plan {
@@ -48,6 +52,7 @@ fn plans() -> Result<Vec<Plan>, LabError> {
     let (forward, reverse) = (Taught::Teacher(Divergence::Forward), Taught::Teacher(Divergence::Reverse));
     let (jsd, tv) = (Taught::Teacher(Divergence::Between(0.5)), Taught::Teacher(Divergence::Variation));
     let full = || base.clone();
+    let more = Setting { steps: MORE * base.steps, ..base.clone() };
     Ok(vec![
         plan("labels", "Labels", Taught::Labels, From::Corpus, full(), true),
         plan("forward", "Forward KL", forward, From::Corpus, full(), true),
@@ -62,6 +67,7 @@ fn plans() -> Result<Vec<Plan>, LabError> {
         plan("teacher_forward", "The teacher's text, forward KL", forward, From::Teacher, full(), false),
         plan("student_forward", "The student's text, forward KL", forward, From::Student, full(), false),
         plan("student_reverse", "The student's text, reverse KL", reverse, From::Student, full(), true),
+        plan("more", "Labels, four times the text", Taught::Labels, From::More, more, false),
     ])
 }
 
@@ -172,6 +178,10 @@ async fn one(
     ] {
         texts.push(material.ask(&rows, cx).await?);
     }
+    // Labels need no answers: any may stand beside these rows, unread.
+    let unread = texts[0][0].logits.clone();
+    let more = material.corpus(MORE * ROWS as usize, cx);
+    texts.push(more.chunks(BATCH).map(|rows| Batch { rows: rows.to_vec(), logits: unread.clone() }).collect());
     for plan in plans {
         let mut arm = Arm::new(plan.label, plan.taught, &plan.setting, material, cx)?;
         arm.prepare(&texts[plan.from as usize], "answers", cx).await?;
