@@ -53,6 +53,8 @@ fn plans() -> Result<Vec<Plan>, LabError> {
     let (jsd, tv) = (Taught::Teacher(Divergence::Between(0.5)), Taught::Teacher(Divergence::Variation));
     let full = || base.clone();
     let more = Setting { steps: MORE * base.steps, ..base.clone() };
+    // Labels are noisier than answers, so that they may want smaller steps: a control that is fair to them.
+    let slow = Setting { learning_rate: base.learning_rate / 2.0, ..base.clone() };
     Ok(vec![
         plan("labels", "Labels", Taught::Labels, From::Corpus, full(), true),
         plan("forward", "Forward KL", forward, From::Corpus, full(), true),
@@ -63,10 +65,11 @@ fn plans() -> Result<Vec<Plan>, LabError> {
         plan("dropped", "Forward KL, 16 tokens, rest dropped", forward, From::Corpus, few(Tail::Dropped), false),
         plan("bucket", "Forward KL, 16 tokens, rest in a bucket", forward, From::Corpus, few(Tail::Bucket), false),
         plan("drawn", "Forward KL, 16 drawn tokens", forward, From::Corpus, few(Tail::Drawn), false),
-        plan("teacher_labels", "The teacher's text, labels", Taught::Labels, From::Teacher, full(), true),
+        plan("teacher_labels", "The teacher's text, labels", Taught::Labels, From::Teacher, full(), false),
         plan("teacher_forward", "The teacher's text, forward KL", forward, From::Teacher, full(), false),
         plan("student_forward", "The student's text, forward KL", forward, From::Student, full(), false),
-        plan("student_reverse", "The student's text, reverse KL", reverse, From::Student, full(), true),
+        plan("student_reverse", "The student's text, reverse KL", reverse, From::Student, full(), false),
+        plan("slow", "Labels, half the learning rate", Taught::Labels, From::Corpus, slow, false),
         plan("more", "Labels, four times the text", Taught::Labels, From::More, more, false),
     ])
 }
