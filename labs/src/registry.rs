@@ -7,6 +7,9 @@ pub mod dark_knowledge;
 #[path = "distillation/mod.rs"]
 pub mod distillation;
 
+#[path = "distilled_lm/mod.rs"]
+pub mod distilled_lm;
+
 #[path = "draw/mod.rs"]
 pub mod draw;
 
@@ -67,6 +70,7 @@ pub mod sparse_speed;
 lab_kit::registry! {
     dark_knowledge::DarkKnowledge = "dark_knowledge",
     distillation::Distillation = "distillation",
+    distilled_lm::DistilledLm = "distilled_lm",
     draw::Draw = "draw",
     early_exit::EarlyExit = "early_exit",
     energy::Energy = "energy",

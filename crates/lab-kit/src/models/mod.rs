@@ -14,6 +14,7 @@ mod sample;
 mod shipped;
 mod state;
 mod transformer;
+mod write;
 
 #[cfg(test)]
 pub(crate) use config::tests as config_tests;
@@ -31,3 +32,4 @@ pub use sample::{Sampling, generate};
 pub use shipped::{GlyphClassifier, LanguageModel};
 pub use state::{StateDict, Weight};
 pub use transformer::Transformer;
+pub use write::write_rows;

@@ -122,8 +122,11 @@ impl<M: Module> Trainer<M> {
         Ok(())
     }
 
-    /// One step.
-    async fn advance(
+    /// One step, for whoever trains several models side by side; else as [`Trainer::run`].
+    ///
+    /// # Errors
+    /// As [`Trainer::run`].
+    pub async fn advance(
         &mut self,
         loss: &mut impl FnMut(&M, usize) -> Result<Tensor<1>, LabError>,
     ) -> Result<Progress, LabError> {
