@@ -2,8 +2,8 @@
 //!
 //! A lab is written against this crate alone; what differs between a terminal and a browser sits behind [`Host`].
 
-pub mod cache;
 pub mod attention;
+pub mod cache;
 pub mod choices;
 mod context;
 mod counts;
