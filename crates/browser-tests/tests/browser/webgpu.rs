@@ -275,7 +275,7 @@ async fn our_kernels_agree_with_the_cpu() -> anyhow::Result<()> {
         let engine = Engine::start(tab, "gpu").await?;
         let (found, counts) = engine.call("kernel_agreement", json!([1, 6]), 300.0).await?;
         let found: Vec<serde_json::Value> = serde_json::from_str(found.as_str().unwrap_or_default())?;
-        anyhow::ensure!(found.len() == 42, "{} comparisons instead of 42", found.len());
+        anyhow::ensure!(found.len() == 48, "{} comparisons instead of 48", found.len());
         anyhow::ensure!(counts.dispatches > 100.0, "only {} launches: did this run on the GPU?", counts.dispatches);
         let has = "return navigator.gpu.wgslLanguageFeatures.has('packed_4x8_integer_dot_product')";
         let (has, made) = (tab.script(has, &[]).await?, counts.integer_shaders);
