@@ -40,11 +40,11 @@ pub(super) fn paged(texts: &[Vec<u32>], block: usize) -> Result<Use, LabError> {
 pub(super) fn table(source: &Source) -> Result<Table, LabError> {
     let texts = questions(source);
     let tokens: usize = texts.iter().map(Vec::len).sum();
-    let bytes = Layout::of(&source.config).bytes(1, &Setting::FULL);
+    let bytes = Layout::of(&source.config).bytes(1, &Setting::FULL) as f64;
     let row = |name: String, used: &Use| {
         vec![
             Cell::from(name),
-            Cell::from((used.reserved * bytes) as f64),
+            Cell::from(used.reserved as f64 * bytes),
             Cell::from(100.0 * used.filled as f64 / used.reserved as f64),
             Cell::from(used.read as f64),
         ]

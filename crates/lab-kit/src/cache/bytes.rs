@@ -31,9 +31,9 @@ impl Layout {
 
     // ANCHOR: bytes
     /// Bytes after `tokens`, as `setting` keeps them: codes, a minimum and a step in half precision for each group of D (or
-    /// of 32 tokens), and the recent ones in singles.
+    /// of 32 tokens), and the recent ones in singles. In 64 bits: caches of large models pass what 32 hold in a browser.
     #[must_use]
-    pub fn bytes(&self, tokens: usize, setting: &Setting) -> usize {
+    pub fn bytes(&self, tokens: usize, setting: &Setting) -> u64 {
         let held = tokens.min(setting.budget);
         let (keys, values) = (setting.keys, setting.values);
         let block = if keys.in_blocks() || values.in_blocks() { super::BLOCK } else { 1 };
@@ -47,9 +47,10 @@ impl Layout {
                 (_, true) => packed / block * d,
                 (_, false) => packed,
             };
-            4 * (packed * (d * grid.bits).div_ceil(32) + grids) + 4 * (held - packed) * d
+            let words = packed as u64 * (d * grid.bits).div_ceil(32) as u64 + grids as u64;
+            4 * (words + (held - packed) as u64 * d as u64)
         };
-        self.layers * self.key_value_heads * (rows(keys) + rows(values))
+        (self.layers * self.key_value_heads) as u64 * (rows(keys) + rows(values))
     }
     // ANCHOR_END: bytes
 }
@@ -113,7 +114,7 @@ pub fn fewer_heads(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::LanguageModel;
+    use crate::{cache::Grid, models::LanguageModel};
 
     #[test]
     fn the_formulas_give_what_a_pencil_gives() {
@@ -125,6 +126,14 @@ mod tests {
         let llama =
             |key_value_heads| Layout { layers: 32, key_value_heads, head_channels: 128 }.numbers_per_token() * 2;
         assert_eq!([llama(8), llama(32)], [131_072, 524_288]);
+        let half = Setting {
+            keys: Grid { bits: 16, ..Setting::FULL.keys },
+            values: Grid { bits: 16, ..Setting::FULL.values },
+            residual: 0,
+            ..Setting::FULL
+        };
+        let llama = Layout { layers: 32, key_value_heads: 8, head_channels: 128 };
+        assert_eq!(llama.bytes(131_072, &half), 17_179_869_184, "more than 32 bits hold");
         // 2 bits and halves of minimum and step for 32 numbers are 3 bits; 4 are 5.
         let ours = Layout::of(&config);
         let no_residual = |bits| Setting { keys: Setting::kivi(bits, 0).values, ..Setting::kivi(bits, 0) };

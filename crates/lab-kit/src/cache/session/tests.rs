@@ -166,7 +166,7 @@ fn bytes_in_the_buffers_are_those_of_the_formula() {
         let mut session = Session::new(&decoder, &[setting], 100, crate::rng(0, "lots")).expect("fits");
         for length in 1..=100 {
             feed(&mut session, &text(100)[length - 1..length], &cx);
-            assert_eq!(session.bytes()[0], layout.bytes(length, &setting), "{setting:?} after {length}");
+            assert_eq!(session.bytes()[0] as u64, layout.bytes(length, &setting), "{setting:?} after {length}");
         }
     }
 }
