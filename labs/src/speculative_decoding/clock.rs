@@ -7,7 +7,6 @@ use lab_kit::{
     mlp::read,
     models::{KvCache, Transformer},
     speculative::{Drafter, How, Session, distribution},
-    stats::median,
 };
 
 use super::{
@@ -78,6 +77,11 @@ pub(super) async fn pair(cx: &Context, budget: f64, mut one: Call<'_>, mut other
     side_by_side(cx, budget, async || one.once(cx).await, async || other.once(cx).await).await
 }
 
+/// The least of many times: what else a machine does can only lengthen them.
+pub(super) fn least(ms: &[f64]) -> f64 {
+    ms.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
 /// What was timed: a step of one token beside everything else.
 pub(super) struct Costs {
     /// Passes of so many tokens.
@@ -115,29 +119,34 @@ impl Costs {
         Ok(Self { passes, drafts, gamma })
     }
 
-    /// A pass of `k` tokens in steps of one; between the sizes that were timed on a line, beyond them on the last one.
+    /// A pass of `k` tokens in steps of one; between the sizes that were timed on a line, beyond them on the last one. More
+    /// tokens never cost less: where a time says so, the machine was busy with something else before.
     pub(super) fn pass(&self, k: usize) -> f64 {
-        let ratio = |pair: &Pair| median(&pair.second) / median(&pair.first).max(f64::MIN_POSITIVE);
-        let mut points = vec![(1.0, 1.0)];
-        points.extend(self.passes.iter().map(|(k, pair)| (*k as f64, ratio(pair))));
+        let step = least(&self.steps()).max(f64::MIN_POSITIVE);
+        let (mut points, mut most) = (vec![(1.0, 1.0)], 1.0_f64);
+        for (tokens, pair) in &self.passes {
+            most = most.max(least(&pair.second) / step);
+            points.push((*tokens as f64, most));
+        }
         let at = points.iter().position(|(x, _)| *x >= k as f64).unwrap_or(points.len() - 1).max(1);
         let ((x0, y0), (x1, y1)) = (points[at - 1], points[at]);
         y0 + (k as f64 - x0) * (y1 - y0) / (x1 - x0)
     }
 
-    /// A proposed token, in steps of the model: the middle and every turn.
+    /// A proposed token, in steps of the model: the least and every turn.
     pub(super) fn draft(&self, who: Who) -> (f64, Vec<f64>) {
         let each = |ratio: f64| ratio / self.gamma.max(1) as f64;
         let found = self.drafts.iter().find(|(other, _)| *other == who).map(|(_, pair)| {
-            let middle = median(&pair.second) / median(&pair.first).max(f64::MIN_POSITIVE);
-            (each(middle), pair.ratios().into_iter().map(|ratio| each(1.0 / ratio.max(f64::MIN_POSITIVE))).collect())
+            let cost = least(&pair.second) / least(&self.steps()).max(f64::MIN_POSITIVE);
+            (each(cost), pair.ratios().into_iter().map(|ratio| each(1.0 / ratio.max(f64::MIN_POSITIVE))).collect())
         });
         found.unwrap_or_default()
     }
 
     /// All times of a step, in milliseconds.
     pub(super) fn steps(&self) -> Vec<f64> {
-        self.passes.iter().flat_map(|(_, pair)| pair.first.iter().copied()).collect()
+        let pairs = self.passes.iter().map(|(_, pair)| pair).chain(self.drafts.iter().map(|(_, pair)| pair));
+        pairs.flat_map(|pair| pair.first.iter().copied()).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use lab_kit::{
     measure::Pair,
     report::{MetricExt, metric},
     speculative::{How, Rule, expected_tokens},
-    stats::{cluster_ratio_bootstrap, median},
+    stats::{cluster_ratio_bootstrap, median, median_interval},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     clock::{self, Costs},
     judge::{self, Accepted},
     material::{Material, Written},
-    summary::{self, Count, batch_cost, compare, in_steps, of, predicted},
+    summary::{self, Count, batch_cost, compare, of, predicted},
 };
 
 const LEVEL: f64 = 0.95;
@@ -263,10 +263,17 @@ async fn rules(material: &Material, report: &mut Report, cx: &Context) -> Result
     Ok(())
 }
 
-/// One number for each round.
+/// All samples of both.
 fn add(all: &mut Pair, found: &Pair) {
-    all.first.push(median(&found.first));
-    all.second.push(median(&found.second));
+    all.first.extend(&found.first);
+    all.second.extend(&found.second);
+}
+
+/// The middle of the rounds, with its interval and each of them.
+fn over_rounds(family: Family, name: &str, label: &str, unit: &str, rounds: &[f64], cx: &Context) -> Metric {
+    metric(family, name, label, median(rounds), unit)
+        .interval(median_interval(rounds, LEVEL, &mut cx.rng(name)))
+        .measured(rounds.to_vec())
 }
 
 /// Costs on this device, and whole texts.
@@ -274,81 +281,58 @@ async fn timed(material: &Material, greedy: &[Accepted], report: &mut Report, cx
     let params = Params::default();
     let at = (params.gamma as usize, 0.0);
     let prompts = material.prompts(Text::Prose, 2, cx);
+    let mut costs = Costs { passes: Vec::new(), drafts: Vec::new(), gamma: at.0 };
     let mut rounds: Vec<Costs> = Vec::new();
-    let mut together: Vec<(usize, Pair)> = Vec::new();
+    let mut together: Vec<(usize, Vec<f64>)> = Vec::new();
     let mut whole: Vec<(Who, usize, Pair)> = Vec::new();
     for round in 0..ROUNDS {
-        cx.progress(&format!("On the clock, round {}", round + 1), 0.7 + 0.1 * round as f64);
-        rounds.push(Costs::measure(material, &prompts[0], at, false, cx).await?);
-        for (batch, found) in clock::batches(material, &prompts[0], at, false, cx).await? {
-            match together.iter_mut().find(|(other, _)| *other == batch) {
-                Some((_, all)) => add(all, &found),
-                None => together
-                    .push((batch, Pair { first: vec![median(&found.first)], second: vec![median(&found.second)] })),
-            }
-        }
-        for who in Who::ALL {
-            for gamma in [1, 4] {
-                let how = How { gamma, ..params.how() };
-                let found = clock::texts(material, (who, how), (&prompts, TOKENS), 250.0, cx).await?;
-                match whole.iter_mut().find(|(other, length, _)| (*other, *length) == (who, gamma)) {
-                    Some((_, _, all)) => add(all, &found),
-                    None => whole.push((
-                        who,
-                        gamma,
-                        Pair { first: vec![median(&found.first)], second: vec![median(&found.second)] },
-                    )),
-                }
-            }
-        }
-    }
-    // All rounds as one.
-    let mut costs = Costs { passes: Vec::new(), drafts: Vec::new(), gamma: at.0 };
-    for found in &rounds {
+        cx.progress(&format!("On the clock, round {}", round + 1), 0.7 + 0.05 * round as f64);
+        let found = Costs::measure(material, &prompts[0], at, false, cx).await?;
         for (k, pair) in &found.passes {
             match costs.passes.iter_mut().find(|(other, _)| other == k) {
                 Some((_, all)) => add(all, pair),
-                None => costs
-                    .passes
-                    .push((*k, Pair { first: vec![median(&pair.first)], second: vec![median(&pair.second)] })),
+                None => costs.passes.push((*k, pair.clone())),
             }
         }
         for (who, pair) in &found.drafts {
             match costs.drafts.iter_mut().find(|(other, _)| other == who) {
                 Some((_, all)) => add(all, pair),
-                None => costs
-                    .drafts
-                    .push((*who, Pair { first: vec![median(&pair.first)], second: vec![median(&pair.second)] })),
+                None => costs.drafts.push((*who, pair.clone())),
+            }
+        }
+        rounds.push(found);
+        for (batch, found) in clock::batches(material, &prompts[0], at, false, cx).await? {
+            match together.iter_mut().find(|(other, _)| *other == batch) {
+                Some((_, all)) => all.push(batch_cost(&found)),
+                None => together.push((batch, vec![batch_cost(&found)])),
+            }
+        }
+        for who in Who::ALL {
+            for gamma in [1, 2, 4] {
+                let how = How { gamma, ..params.how() };
+                let found = clock::texts(material, (who, how), (&prompts, TOKENS), 200.0, cx).await?;
+                match whole.iter_mut().find(|(other, length, _)| (*other, *length) == (who, gamma)) {
+                    Some((_, _, all)) => add(all, &found),
+                    None => whole.push((who, gamma, found)),
+                }
             }
         }
     }
-    for (k, pair) in &costs.passes {
-        let name = format!("pass_{k}");
-        let (value, interval) = in_steps(pair, &name, cx);
-        report.metrics.push(
-            metric(Family::Time, &name, &format!("A pass of {k} tokens"), value, "steps")
-                .lower()
-                .baseline(*k as f64)
-                .interval(interval)
-                .measured(pair.ratios().into_iter().map(|ratio| 1.0 / ratio).collect()),
-        );
+    for (k, _) in &costs.passes {
+        let each: Vec<f64> = rounds.iter().map(|round| round.pass(*k)).collect();
+        let label = format!("A pass of {k} tokens");
+        let found = over_rounds(Family::Time, &format!("pass_{k}"), &label, "steps", &each, cx);
+        report.metrics.push(found.lower().baseline(*k as f64));
     }
-    for (batch, pair) in &together {
-        let name = format!("pass_batch_{batch}");
-        report.metrics.push(
-            metric(
-                Family::Scale,
-                &name,
-                &format!("A pass that checks 4 proposals, {batch} requests"),
-                batch_cost(pair),
-                "steps",
-            )
-            .lower()
-            .measured(pair.ratios().into_iter().map(|ratio| 1.0 / ratio).collect()),
-        );
+    for (batch, each) in &together {
+        let label = format!("A pass that checks 4 proposals, {batch} requests");
+        report
+            .metrics
+            .push(over_rounds(Family::Scale, &format!("pass_batch_{batch}"), &label, "steps", each, cx).lower());
     }
     for who in Who::ALL {
-        let (draft, turns) = costs.draft(who);
+        let (draft, _) = costs.draft(who);
+        let turns: Vec<f64> = rounds.iter().map(|round| round.draft(who).0).collect();
         let [of_draft, of_target] = material.flops(who, 64);
         let (now, (best, fastest)) = predicted(&costs, of(greedy, who), who, at.0);
         let one = |name: &str, label: &str, value: f64, unit: &str| {

@@ -13,7 +13,7 @@ use lab_kit::{
 
 use super::{
     Params, Who,
-    clock::Costs,
+    clock::{Costs, least},
     judge::{Accepted, Unchanged},
     material::{Material, PROMPT, Written},
 };
@@ -183,12 +183,12 @@ pub(super) fn costs(costs: &Costs, accepted: &[Accepted], material: &Material, p
             .lower()
             .baseline(1.0)
             .measured(passes)
-            .help("Time of γ + 1 tokens in one pass over that of one token. 1 if checking were free; γ + 1 if nothing were saved."),
+            .help("Least time of γ + 1 tokens in one pass over that of one token. 1 if checking were free; γ + 1 if nothing were saved."),
         metric(Family::Time, "draft_cost", "A proposed token", draft, "steps")
             .lower()
             .baseline(of_draft / of_target)
             .measured(drafts)
-            .help("Time of proposing one token over that of a step of the model. The baseline is what the operations say."),
+            .help("Least time of proposing one token over that of a step of the model. The baseline is what the operations say."),
         metric(Family::Time, "predicted", "Speed-up, predicted", now, "×")
             .higher()
             .baseline(1.0)
@@ -210,9 +210,9 @@ pub(super) fn costs(costs: &Costs, accepted: &[Accepted], material: &Material, p
     ]
 }
 
-/// The cost of checking in a batch, middle of the turns.
+/// What the second costs in units of the first, by the least times of both.
 pub(super) fn batch_cost(pair: &Pair) -> f64 {
-    median(&pair.second) / median(&pair.first).max(f64::MIN_POSITIVE)
+    least(&pair.second) / least(&pair.first).max(f64::MIN_POSITIVE)
 }
 
 pub(super) fn batches(batches: &[(usize, Pair)]) -> Vec<Metric> {
@@ -228,7 +228,7 @@ pub(super) fn batches(batches: &[(usize, Pair)]) -> Vec<Metric> {
         .lower()
         .measured(turns)
         .detail()
-        .help("Time of γ + 1 tokens of each request over that of one token of each.")
+        .help("Least time of γ + 1 tokens of each request over that of one token of each.")
     });
     metrics.collect()
 }
@@ -253,12 +253,6 @@ pub(super) fn texts(pair: &Pair, tokens: f64, cx: &Context) -> Vec<Metric> {
             .detail()
             .help("The baseline is plain decoding on the same device."),
     ]
-}
-
-/// Ratio of two medians with its interval, the second in units of the first.
-#[cfg(feature = "schema")]
-pub(super) fn in_steps(pair: &Pair, id: &str, cx: &Context) -> (f64, lab_api::Interval) {
-    (batch_cost(pair), lab_kit::stats::ratio_interval(&pair.second, &pair.first, LEVEL, &mut cx.rng(id)))
 }
 
 /// What this very run calls for saying.
