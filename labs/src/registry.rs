@@ -67,6 +67,9 @@ pub mod scaling_laws;
 #[path = "sparse_speed/mod.rs"]
 pub mod sparse_speed;
 
+#[path = "speculative_decoding/mod.rs"]
+pub mod speculative_decoding;
+
 lab_kit::registry! {
     dark_knowledge::DarkKnowledge = "dark_knowledge",
     distillation::Distillation = "distillation",
@@ -90,4 +93,5 @@ lab_kit::registry! {
     roofline::Roofline = "roofline",
     scaling_laws::ScalingLaws = "scaling_laws",
     sparse_speed::SparseSpeed = "sparse_speed",
+    speculative_decoding::SpeculativeDecoding = "speculative_decoding",
 }

@@ -31,6 +31,7 @@ pub mod quant;
 pub mod report;
 pub mod scaling;
 pub mod sparse;
+pub mod speculative;
 pub mod stats;
 pub mod subject;
 pub mod tensor_file;
