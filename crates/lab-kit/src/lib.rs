@@ -28,6 +28,7 @@ pub mod prune;
 pub mod quant;
 pub mod report;
 pub mod scaling;
+pub mod serving;
 pub mod sparse;
 pub mod stats;
 pub mod subject;
