@@ -1,6 +1,9 @@
 //! Every lab of this package. Generated from the folders beside it; `cargo xtask lab registry` writes it anew. Where a
 //! deleted lab keeps this from compiling, delete its lines here by hand first.
 
+#[path = "batching/mod.rs"]
+pub mod batching;
+
 #[path = "dark_knowledge/mod.rs"]
 pub mod dark_knowledge;
 
@@ -71,6 +74,7 @@ pub mod sparse_speed;
 pub mod speculative_decoding;
 
 lab_kit::registry! {
+    batching::Batching = "batching",
     dark_knowledge::DarkKnowledge = "dark_knowledge",
     distillation::Distillation = "distillation",
     distilled_lm::DistilledLm = "distilled_lm",

@@ -30,6 +30,7 @@ pub mod prune;
 pub mod quant;
 pub mod report;
 pub mod scaling;
+pub mod serving;
 pub mod sparse;
 pub mod speculative;
 pub mod stats;
