@@ -97,6 +97,19 @@ impl Material {
         })
     }
 
+    /// Weights that the reader's choice adds to the large network.
+    pub(super) fn added(&self, params: &Params) -> usize {
+        match params.model {
+            Model::Cascade => self.first(params.first).architecture.parameters(),
+            _ => self.config.added_parameters(),
+        }
+    }
+
+    /// The first network of a cascade.
+    fn first(&self, first: First) -> &Network {
+        if first == First::Small { &self.small } else { &self.mlp }
+    }
+
     /// What the reader chose, trained where it has to be.
     pub(super) async fn network(&self, params: &Params, cx: &Context) -> Result<Asked, LabError> {
         match params.model {
@@ -151,7 +164,7 @@ impl Material {
 
     /// A small network, then the large one.
     pub(super) async fn cascade(&self, first: First, cx: &Context) -> Result<Asked, LabError> {
-        let small = if first == First::Small { &self.small } else { &self.mlp };
+        let small = self.first(first);
         let large = self.large();
         let [a, b] = [small, &large].map(|network| network.architecture.flops() as f64 / 2.0);
         let network = Cascade(vec![small.on(&cx.device)?, large.on(&cx.device)?]);

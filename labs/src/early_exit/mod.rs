@@ -258,6 +258,8 @@ impl Lab for EarlyExit {
         }
         cx.progress("Loading images and networks", 0.0);
         let material = Material::load(&params, cx).await?;
+        let memory = vec![summary::memory(material.added(&params), &material)];
+        cx.publish(&Report { metrics: memory, ..Report::default() })?;
         cx.progress("Training the exits, where there are new ones", 0.1);
         let own = material.network(&params, cx).await?;
         cx.progress("Asking every exit about every image", 0.3);

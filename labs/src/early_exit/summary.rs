@@ -37,6 +37,15 @@ pub(super) fn errors(own: &Judged, calibrated: bool, material: &Material, cx: &C
     Ok(found)
 }
 
+/// What is known before anything is trained or asked.
+pub(super) fn memory(added: usize, material: &Material) -> Metric {
+    metric(Family::Memory, "added_bytes", "Bytes added", 4.0 * added as f64, "bytes")
+        .lower()
+        .baseline(4.0 * material.config.cnn.parameters() as f64)
+        .exact(0.0, "weights are counted")
+        .help("FP32 weights of the new heads, or of the first network; the baseline is the large network itself.")
+}
+
 /// Everything but times and rivals.
 pub(super) fn report(
     own: &Judged,
@@ -108,11 +117,7 @@ pub(super) fn report(
         may(quality("over_lot", "What certainty is worth", accuracy - lot, "points").higher(), 2.0)
             .baseline(0.0)
             .help("Accuracy minus what is expected when as many images leave at each exit, drawn by lot."),
-        metric(Family::Memory, "added_bytes", "Bytes added", 4.0 * own.asked.added as f64, "bytes")
-            .lower()
-            .baseline(4.0 * material.config.cnn.parameters() as f64)
-            .exact(0.0, "weights are counted")
-            .help("FP32 weights of the new heads, or of the first network; the baseline is the large network itself."),
+        memory(own.asked.added, material),
         may(
             metric(
                 Family::Scale,
