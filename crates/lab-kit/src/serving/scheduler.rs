@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn five_requests_by_hand() {
+    fn the_order_of_steps_by_hand() {
         let requests = asked(&[(0.0, 3, 3), (0.0, 6, 1), (0.0, 2, 2)]);
         // The first token comes from reading the prompt, so that an output of 3 takes two more steps.
         assert_eq!(steps(&requests, rules(Policy::One)), ["r0:3", "w0", "w0", "r1:6", "r2:2", "w2"]);
