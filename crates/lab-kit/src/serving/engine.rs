@@ -347,11 +347,11 @@ mod tests {
             // The longest prompt is read in two pieces, and beside the others that write already.
             for round in 0..7 {
                 let mut rows = Vec::new();
-                for i in 0..4 {
+                for (i, text) in texts.iter().enumerate() {
                     let to = match (i, round) {
                         (2, 0) => 4,
                         (1, 0) | (3, 0) => continue,
-                        _ => texts[i].len(),
+                        _ => text.len(),
                     };
                     rows.push((i, to));
                 }
