@@ -172,7 +172,8 @@ pub(crate) fn widest(words: &[String], size: f64) -> f64 {
 pub(crate) fn fit(words: &str, size: f64, room: f64) -> String {
     let mut shown = words.to_owned();
     let mut kept: Vec<char> = words.chars().collect();
-    while text_width(&shown, size) > room && !kept.is_empty() {
+    // The room may be made for these very words: the last bits of two sums are no reason to cut them.
+    while text_width(&shown, size) > room + 1e-6 && !kept.is_empty() {
         kept.remove(kept.len() / 2);
         let (head, tail) = kept.split_at(kept.len().div_ceil(2));
         shown = head.iter().chain(&['…']).chain(tail).collect();

@@ -35,18 +35,13 @@ pub(super) fn memory(peaks: &[(usize, [f64; 6])], moved: &Moved, case: &Case) ->
         }
     }
     if let [.., (_, half), (_, whole)] = peaks {
+        let doubling = whole[at(Way::Tiled)] / half[at(Way::Tiled)].max(1.0);
         metrics.push(
-            metric(
-                Family::Scale,
-                "peak_doubling",
-                "Bytes when the text doubles, tiles",
-                whole[at(Way::Tiled)] / half[at(Way::Tiled)].max(1.0),
-                "×",
-            )
-            .lower()
-            .baseline(whole[at(Way::OneTable)] / half[at(Way::OneTable)].max(1.0))
-            .measured(vec![])
-            .help("Bytes held at the set length over bytes held at half of it. The baseline is that of one table."),
+            metric(Family::Scale, "peak_doubling", "Bytes when the text doubles, tiles", doubling, "×")
+                .lower()
+                .baseline(whole[at(Way::OneTable)] / half[at(Way::OneTable)].max(1.0))
+                .measured(vec![doubling])
+                .help("Bytes held at the set length over bytes held at half of it. The baseline is that of one table."),
         );
     }
     metrics.push(
