@@ -450,8 +450,13 @@ mod tests {
         let model = random(&config, 0, &cx.device);
         let mut cache = KvCache::new(&config, 64, 1 << 14, &cx.device).expect("fits");
         let tokens = model.tokens(&[&[1_u32] as &[u32]; 64], &cx.device).expect("valid");
-        let step = async || model.next(tokens, &mut cache).map(drop);
-        let peak = ready(peak_bytes(&cx, step)).expect("fits").1.expect("counted");
+        // Tests on other threads may allocate meanwhile; a copy would stand in every one of these steps.
+        let mut peaks = Vec::new();
+        for _ in 0..8 {
+            let step = async || model.next(tokens.clone(), &mut cache).map(drop);
+            peaks.push(ready(peak_bytes(&cx, step)).expect("fits").1.expect("counted"));
+        }
+        let peak = peaks.into_iter().min().expect("eight steps");
         // A copy of the keys alone would take half of the cache.
         let whole = 64 * (1 << 14) * config.cache_bytes_per_token(Precision::Fp32);
         assert!(peak < whole / 4, "{peak} of {whole}");
