@@ -90,19 +90,26 @@ impl LabOnPage {
         self.other_settings().map(|(name, _, other)| (name, other)).next().into_iter().collect()
     }
 
-    /// The small case with one setting turned away from its default, the first of those that the small case leaves there.
+    /// The small case with one setting turned away from its default, run natively under this seed: the first of the settings
+    /// that the small case leaves at their defaults and with which the lab agrees to run. Settings and record.
     ///
     /// # Errors
     /// The small case does not run natively.
-    pub fn small_other_settings(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let (_, mut settings) = crate::native::smoke(&self.id)?;
+    pub fn small_other_run(&self, seed: u64) -> anyhow::Result<(Vec<(String, String)>, RunRecord)> {
+        let (_, small) = crate::native::smoke(&self.id)?;
         for (name, default, other) in self.other_settings() {
-            if let Some((_, value)) = settings.iter_mut().find(|(set, value)| *set == name && *value == default) {
-                *value = other;
-                break;
+            let mut settings = small.clone();
+            let Some((_, value)) = settings.iter_mut().find(|(set, value)| *set == name && *value == default) else {
+                continue;
+            };
+            *value = other;
+            // Not every setting goes with the small case: a lab may refuse it.
+            if let Ok(record) = crate::native::run(&self.id, &settings, seed) {
+                return Ok((settings, record));
             }
         }
-        Ok(settings)
+        let record = crate::native::run(&self.id, &small, seed)?;
+        Ok((small, record))
     }
 
     /// Name, default and another value of each choice and number that is always there.

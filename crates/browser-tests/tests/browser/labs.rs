@@ -36,15 +36,14 @@ async fn labs_agree_with_the_command_line(half: usize) -> anyhow::Result<()> {
             is_accessible(tab, &lab, &axe, "done").await?;
             fits_a_phone(tab, &lab).await?;
             first_number_comes_soon(tab, &lab, &budgets).await?;
-            let other = lab.small_other_settings()?;
+            let asked = lab.clone();
+            // Not beside the page: the other core has a browser of its own.
+            let (other, record) = tokio::task::spawn_blocking(move || asked.small_other_run(7)).await??;
             tab.open(&lab.link(&other, 7, "cpu")).await?;
             lab.wake(tab).await?;
             for (name, value) in &other {
                 anyhow::ensure!(lab.control(tab, name).await? == *value, "{}: the link did not set {name}", lab.id);
             }
-            let (id, settings) = (lab.id.clone(), other.clone());
-            // Not beside the page: the other core has a browser of its own.
-            let record = tokio::task::spawn_blocking(move || native::run(&id, &settings, 7)).await??;
             agrees(tab, &lab, &record, &budgets).await.with_context(|| format!("at {other:?}"))?;
             let problems = tab.problems().await?;
             anyhow::ensure!(problems.is_empty(), "{}: {problems:?}", lab.id);
