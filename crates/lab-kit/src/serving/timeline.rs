@@ -82,16 +82,6 @@ impl Log {
         let begin = self.traces.first().map_or(0.0, |trace| trace.arrival_ms);
         1e3 * self.tokens as f64 / (self.end_ms - begin).max(f64::MIN_POSITIVE)
     }
-
-    /// Requests in a second whose first token came within `first_ms` and whose tokens followed at `each_ms` on average.
-    #[must_use]
-    pub fn good_per_second(&self, first_ms: f64, each_ms: f64) -> f64 {
-        let good = |trace: &&Trace| {
-            trace.first_token_ms() <= first_ms && trace.per_token_ms().is_none_or(|each| each <= each_ms)
-        };
-        let begin = self.traces.first().map_or(0.0, |trace| trace.arrival_ms);
-        1e3 * self.traces.iter().filter(good).count() as f64 / (self.end_ms - begin).max(f64::MIN_POSITIVE)
-    }
 }
 
 // ANCHOR: serve
