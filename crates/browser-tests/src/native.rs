@@ -1,6 +1,9 @@
 //! The same run without a browser, to compare with.
 
-use std::process::Command;
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use lab_api::{Kind, RunRecord, value_text};
@@ -12,6 +15,39 @@ use lab_api::{Kind, RunRecord, value_text};
 pub fn run(lab: &str, settings: &[(String, String)], seed: u64) -> anyhow::Result<RunRecord> {
     let set = settings.iter().flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]);
     record(lab, &[vec!["--seed".to_owned(), seed.to_string()], set.collect()].concat())
+}
+
+/// The same, given up after so many seconds: `None`.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_within(
+    lab: &str,
+    settings: &[(String, String)],
+    seed: u64,
+    seconds: f64,
+) -> anyhow::Result<Option<RunRecord>> {
+    let set = settings.iter().flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]);
+    let mut command = command(lab, &[vec!["--seed".to_owned(), seed.to_string()], set.collect()].concat())?;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let out = child.stdout.take().context("the command line has no output")?;
+    // A record is longer than a pipe holds: without a reader the run would never end.
+    let reader = std::thread::spawn(move || std::io::read_to_string(out));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed().as_secs_f64() > seconds {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    anyhow::ensure!(status.success(), "{command:?} failed");
+    let text = reader.join().map_err(|_| anyhow::anyhow!("the reader of a run's output panicked"))??;
+    serde_json::from_str(&text).map(Some).context("the labs' command line printed no record")
 }
 
 /// The small case of a lab, natively on the CPU, with its settings as a link takes them.
@@ -26,10 +62,15 @@ pub fn smoke(lab: &str) -> anyhow::Result<(RunRecord, Vec<(String, String)>)> {
     Ok((record, settings))
 }
 
-fn record(lab: &str, more: &[String]) -> anyhow::Result<RunRecord> {
+fn command(lab: &str, more: &[String]) -> anyhow::Result<Command> {
     let mut command = Command::new(crate::env::lab_cli()?);
     command.current_dir(crate::env::workspace());
     command.args(["run", lab, "--device", "cpu", "--json"]).args(more);
+    Ok(command)
+}
+
+fn record(lab: &str, more: &[String]) -> anyhow::Result<RunRecord> {
+    let mut command = command(lab, more)?;
     let output = command.output().context("the labs' command line cannot be started")?;
     anyhow::ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).context("the labs' command line printed no record")

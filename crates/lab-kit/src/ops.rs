@@ -14,8 +14,20 @@ use burn::{
 #[must_use]
 pub fn matmul<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
     #[cfg(feature = "webgpu")]
-    if crate::gpu::can_multiply(&lhs, &rhs) {
-        return crate::gpu::product(lhs, rhs);
+    {
+        let (a, b) = (lhs.dims(), rhs.dims());
+        // One matrix for all of a batch is read again for each member, not copied.
+        let shared = D > 2 && b[..D - 2].iter().all(|size| *size == 1) && crate::gpu::takes_own_kernels(&lhs.device());
+        let rhs = if shared {
+            let mut wide = b;
+            wide[..D - 2].copy_from_slice(&a[..D - 2]);
+            rhs.clone().expand(wide)
+        } else {
+            rhs.clone()
+        };
+        if crate::gpu::can_multiply(&lhs, &rhs) {
+            return crate::gpu::product(lhs, rhs);
+        }
     }
     lhs.matmul(rhs)
 }
@@ -27,10 +39,12 @@ pub fn matmul<const D: usize>(lhs: Tensor<D>, rhs: Tensor<D>) -> Tensor<D> {
 #[must_use]
 pub fn dense(input: Tensor<2>, layer: &Linear, with_relu: bool) -> Tensor<2> {
     #[cfg(feature = "webgpu")]
-    if let Some(bias) = &layer.bias
-        && crate::gpu::can_multiply(&input, &layer.weight.val())
-    {
-        return crate::gpu::dense(input, layer.weight.val(), bias.val(), with_relu);
+    if crate::gpu::can_multiply(&input, &layer.weight.val()) {
+        if let Some(bias) = &layer.bias {
+            return crate::gpu::dense(input, layer.weight.val(), bias.val(), with_relu);
+        }
+        let output = crate::gpu::product(input, layer.weight.val());
+        return if with_relu { relu(output) } else { output };
     }
     let output = layer.forward(input);
     if with_relu { relu(output) } else { output }

@@ -23,6 +23,8 @@ use super::Work;
 pub(super) const PROMPT: usize = 128;
 /// Requests whose joules are compared.
 const BATCHES: [usize; 3] = [1, 4, 16];
+/// How long requests may be timed before larger numbers of them are left out, in milliseconds.
+const PATIENCE_MS: f64 = 5000.0;
 const GROUP: usize = 32;
 
 /// Both models.
@@ -129,10 +131,13 @@ impl Subject {
         Ok(Run { pair, counts: self.counts(work, batch), tokens, counted })
     }
 
-    /// Decode for more and more requests.
+    /// Decode for more and more requests, until that has taken [`PATIENCE_MS`]: a slow device shows fewer.
     pub(super) async fn batches(&self, cx: &Context) -> Result<Vec<Batch>, LabError> {
-        let mut found = Vec::new();
+        let (mut found, start) = (Vec::new(), cx.now_ms());
         for requests in BATCHES {
+            if found.len() > 1 && cx.now_ms() - start > PATIENCE_MS {
+                break;
+            }
             let mut ms_per_token = [0.0; 2];
             for (ms, model) in ms_per_token.iter_mut().zip(&self.models) {
                 let mut session = Session::new(model, Work::Decode, requests, cx)?;

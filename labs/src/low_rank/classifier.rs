@@ -8,7 +8,7 @@ use lab_kit::{
     data::Images,
     fit::{Classifier, Plain, fit},
     mlp::{Mlp, MlpWeights, read},
-    ops::{cross_entropy, dense},
+    ops::{cross_entropy, dense, matmul},
     subject::{GLYPH_MLP_WIDTHS, Subject},
     train::{Training, argmax},
 };
@@ -87,7 +87,7 @@ impl Classifying {
                 let mut gradient = drawn_gradient(softmax(logits, 1), &mut labels, cx).await?;
                 for (i, flow) in flows.iter_mut().enumerate().rev() {
                     flow.add_gradients(gradient.clone()).await?;
-                    let back = gradient.matmul(layers[i].weight.val().transpose());
+                    let back = matmul(gradient, layers[i].weight.val().transpose());
                     gradient = back * inputs[i].clone().greater_elem(0.0).float();
                 }
             }

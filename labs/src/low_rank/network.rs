@@ -100,9 +100,9 @@ impl Classifier for Network {
         self.layers.iter().enumerate().fold(pixels, |x, (i, layer)| {
             let inner = match (&layer.down, &layer.pick) {
                 (None, _) => x,
-                (Some(down), None) => down.forward(x), // [B, rank]
+                (Some(down), None) => dense(x, down, false), // [B, rank]
                 (Some(down), Some(pick)) => {
-                    x.clone().select(1, pick.kept.clone()) + down.forward(x.select(1, pick.rest.clone()))
+                    x.clone().select(1, pick.kept.clone()) + dense(x.select(1, pick.rest.clone()), down, false)
                 }
             };
             dense(inner, &layer.up, i < last)

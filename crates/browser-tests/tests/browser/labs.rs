@@ -196,9 +196,7 @@ async fn reset_brings_the_defaults_back() -> anyhow::Result<()> {
         lab.wake(tab).await?;
         anyhow::ensure!(lab.control(tab, &name).await? == other && lab.control(tab, "seed").await? == "7");
         lab.press(tab, "reset").await?;
-        let default = lab.params.iter().find(|spec| spec.name == name).map(|spec| spec.default_value());
-        let default = default.context("the parameter exists")?;
-        let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        let default = lab.default_text(&name);
         let selector = lab.selector();
         tab.wait("the default seed", 2.0, &format!("document.querySelector(\"{selector} [name=seed]\").value === '0'"))
             .await?;

@@ -7,6 +7,7 @@ use burn::{
 };
 
 use super::TransformerConfig;
+use crate::ops::matmul;
 
 /// Tables for all positions, made once: no sine is computed while tokens are.
 #[derive(Module, Debug)]
@@ -52,7 +53,7 @@ impl Rope {
     pub fn turn(&self, x: Tensor<4>, start: usize) -> Tensor<4> {
         let [_, _, t, _] = x.dims();
         let rows = |table: &Tensor<2>| table.clone().narrow(0, start, t).unsqueeze::<4>(); // [1, 1, T, D]
-        let swapped = x.clone().matmul(self.swap.clone().unsqueeze::<4>());
+        let swapped = matmul(x.clone(), self.swap.clone().unsqueeze::<4>());
         x * rows(&self.cosine) + swapped * rows(&self.sine)
     }
 }

@@ -227,7 +227,7 @@ impl Engine {
     /// Rotary positions of `[N, heads, D]`, each row at its own.
     fn turn(&self, x: Tensor<3>, places: &Places) -> Tensor<3> {
         let [n, heads, d] = x.dims();
-        let swapped = x.clone().reshape([n * heads, d]).matmul(self.swap.clone()).reshape([n, heads, d]);
+        let swapped = matmul(x.clone().reshape([n * heads, d]), self.swap.clone()).reshape([n, heads, d]);
         x * places.cosine.clone() + swapped * places.sine.clone()
     }
 
