@@ -36,8 +36,16 @@ async function cacheFirst(request, url) {
   const known = request.cache === 'reload' || request.cache === 'no-store' ? undefined : await cache.match(request.url);
   if (known) return known;
   const response = await fetch(request);
-  if (response.status === 200 && await intact(response, url)) await keep(cache, request.url, response.clone());
+  if (response.status === 200 && await ours(response, url) && await intact(response, url)) await keep(cache, request.url, response.clone());
   return response;
+}
+
+// A login page or a hotel's network answers 200 with its own page, whatever was asked for: none of that is kept.
+async function ours(response, url) {
+  const type = response.headers.get('content-type') ?? '';
+  const isPage = /(\.html|\/|\/[^/.]*)$/.test(url.pathname);
+  if (!isPage) return !/^text\/html/i.test(type);
+  return /^text\/html/i.test(type) && (await response.clone().text()).includes('<meta name="book"');
 }
 
 // A file that arrived damaged must not be kept for ever.
@@ -53,7 +61,7 @@ async function networkFirst(request) {
   const address = request.url.split(/[?#]/)[0];
   try {
     const response = await fetch(request);
-    if (response.status === 200) await keep(cache, address, response.clone());
+    if (response.status === 200 && await ours(response, new URL(address))) await keep(cache, address, response.clone());
     return response;
   } catch (error) {
     const known = await cache.match(address) ?? (address.endsWith('/') ? await cache.match(`${address}index.html`) : undefined);

@@ -12,9 +12,20 @@ const make = (tag, attributes = {}, ...children) => {
   element.append(...children);
   return element;
 };
+// The module has started: what theme.js would say of a page whose module did not come is not said.
+html.dataset.ready = '';
+html.dispatchEvent(new Event('book-ready'));
+
+// What is kept belongs to the book, whatever its address: another book of this host has another title.
+const shelf = html.dataset.shelf || 'efficient-ai:';
+let lossTold = false;
 const storage = {
-  read(key) { try { return localStorage.getItem('efficient-ai:' + key); } catch { return null; } },
-  write(key, value) { try { localStorage.setItem('efficient-ai:' + key, value); } catch { /* blocked or full: not remembered */ } },
+  read(key) { try { return localStorage.getItem(shelf + key); } catch { return null; } },
+  /** Whether it is kept. */
+  write(key, value) { try { localStorage.setItem(shelf + key, value); return true; } catch { return false; /* blocked or full */ } },
+  keys() { try { return Object.keys(localStorage).filter((key) => key.startsWith(shelf)).map((key) => key.slice(shelf.length)); } catch { return []; } },
+  /** True once: when the reader should be told that nothing is kept. */
+  firstLoss() { const first = !lossTold; lossTold = true; return first; },
 };
 
 // Theme.
@@ -60,9 +71,12 @@ if (contentsButton && nav?.childElementCount) {
   $('.page')?.addEventListener('click', () => { if (!roomy.matches && contentsShown()) showContents(false); });
 }
 
-// Progress through the book: a page counts as read when its end was seen.
-const readPages = () => new Set((storage.read('read') || '').split('\n').filter(Boolean));
-const showProgress = () => {
+// Progress through the book: a page counts as read when its end was seen. It is kept by the name of the page (the id of its title) with the
+// address it had; where a page has moved, `pages.json` says where it is now. (Earlier editions kept addresses alone, in `read`.)
+const pageId = $('h1[id]', main)?.id;
+const byName = () => { try { return JSON.parse(storage.read('pages')) ?? {}; } catch { return {}; } };
+const readPages = () => new Set([...(storage.read('read') || '').split('\n').filter(Boolean), ...Object.values(byName())]);
+const showProgress = (kept = true) => {
   const links = all('a[data-to]', nav).filter((link) => $('.toc-number', link));
   if (!links.length) return;
   const read = readPages();
@@ -72,17 +86,30 @@ const showProgress = () => {
   }
   const done = links.filter((link) => read.has(link.dataset.to)).length;
   const words = `${done} of ${links.length} chapters read`;
-  $('.toc-progress', nav)?.replaceChildren(words, make('progress', { max: links.length, value: done, 'aria-label': words }));
+  $('.toc-progress', nav)?.replaceChildren(kept ? words : `${words}; this browser does not keep it`, make('progress', { max: links.length, value: done, 'aria-label': words }));
+};
+const findMoved = async () => {
+  const here = new Set(all('a[data-to]', nav).map((link) => link.dataset.to));
+  const known = byName();
+  const lost = Object.keys(known).filter((id) => !here.has(known[id]));
+  if (!lost.length || !here.size) return;
+  try {
+    const pages = await (await fetch(new URL('pages.json', root))).json();
+    for (const id of lost) if (Object.hasOwn(pages, id)) known[id] = pages[id];
+    if (storage.write('pages', JSON.stringify(known))) showProgress();
+  } catch { /* without the list, a moved page counts again when it is read */ }
 };
 if (nav?.childElementCount) {
   showProgress();
+  findMoved();
   const end = $('.page-end');
   if (end) {
     new IntersectionObserver((entries, observer) => {
       if (!entries.some((entry) => entry.isIntersecting) || scrollY < 200) return;
       observer.disconnect();
-      storage.write('read', [...readPages().add(nav.dataset.path)].join('\n'));
-      showProgress();
+      const kept = pageId ? storage.write('pages', JSON.stringify({ ...byName(), [pageId]: nav.dataset.path }))
+        : storage.write('read', [...new Set([...(storage.read('read') || '').split('\n').filter(Boolean), nav.dataset.path])].join('\n'));
+      showProgress(kept);
     }).observe(end);
   }
 }
@@ -188,7 +215,9 @@ const openSearch = async () => {
     const module = await import(new URL(searchButton.dataset.module, document.baseURI));
     await module.open({ root, index: searchButton.dataset.index, library: searchButton.dataset.library });
   } catch (error) {
-    message(`The search could not be loaded (${error.message}). Are you offline? The <a href="${new URL('toc.html', root)}">contents</a> list every chapter.`);
+    const contents = `The <a href="${new URL('toc.html', root)}">contents</a> list every chapter.`;
+    const reason = await why([searchButton.dataset.module, searchButton.dataset.index, searchButton.dataset.library]);
+    message(`The search could not be loaded. ${reason || `${escape(error.message)}: try again in a moment.`} ${contents}`);
   }
 };
 searchButton?.addEventListener('click', openSearch);
@@ -231,14 +260,44 @@ export function message(words) {
     main.prepend(place);
   }
   place.innerHTML = `<p>${words}</p>`;
+  $('[data-reload]', place)?.addEventListener('click', (event) => { event.preventDefault(); location.reload(); });
 }
 
+/**
+ * Why files of this page do not come, in words with what to do: asks for the page itself, past every cache. It names other files by now: a new
+ * edition was put there. It is another page: a login, or a network that wants one. It does not come: no connection. Empty
+ * where it is as it was.
+ */
+export async function why(files = []) {
+  let page;
+  try {
+    const response = await fetch(location.href.split('#')[0], { cache: 'no-store' });
+    if (!response.ok) return `The server answers ${response.status} for this page: it may have moved. Go to the <a href="${root}">start</a>.`;
+    page = await response.text();
+  } catch {
+    return 'There is no connection to the server: are you offline?';
+  }
+  const reload = '<a href="" data-reload>Reload this page</a>';
+  if (!page.includes('<meta name="book"')) return `Another page is answered in place of this one, perhaps a login: sign in there, then reload. ${reload}.`;
+  const gone = files.some((file) => !page.includes(file.split('/').at(-1).split('?')[0]));
+  if (gone) return `A new edition of the book has been put here since you opened this page. ${reload}.`;
+  return '';
+}
+const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+
 // Labs, quizzes and tables that answer, where the page has any.
-const context = { root, message, storage };
-const load = (address) => import(new URL(address, document.baseURI));
-if ($('section[data-lab]') || new URLSearchParams(location.search).has('lab')) load(script.dataset.labs).then((labs) => labs.start(context));
-if ($('form.quiz')) load(script.dataset.quiz).then((quiz) => quiz.start(context));
-if ($('[data-guide], [data-methods]', main)) load(script.dataset.guide).then((guide) => guide.start(context));
+const context = { root, message, storage, why };
+const load = async (address, what) => {
+  try {
+    (await import(new URL(address, document.baseURI))).start(context);
+  } catch (error) {
+    console.error(error);
+    message(`${what} of this page could not be started. ${await why([address]) || escape(error?.message ?? String(error))}`);
+  }
+};
+if ($('section[data-lab]') || new URLSearchParams(location.search).has('lab')) load(script.dataset.labs, 'The labs');
+if ($('form.quiz')) load(script.dataset.quiz, 'The questions');
+if ($('[data-guide], [data-methods]', main)) load(script.dataset.guide, 'The tables');
 
 // Offline. Not under `serve`, where a page must never come from a cache.
 if ('serviceWorker' in navigator && !html.hasAttribute('data-print') && !$('script[src$="__reload.js"]')) {

@@ -1,16 +1,70 @@
 // Wakes the labs of a page: fetches the widget when a lab nears the view, and says so in the lab when that fails. The static
 // reference result stays in any case.
 
-/** @param {{root: URL, message: (html: string) => void}} page */
+/** @param {{root: URL, message: (html: string) => void, why: (files?: string[]) => Promise<string>}} page */
 export function start(page) {
   const sections = [...document.querySelectorAll('section[data-lab]')];
   checkLink(page, sections);
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
-      if (entry.isIntersecting) { observer.unobserve(entry.target); wake(entry.target, page.root); }
+      if (entry.isIntersecting) { observer.unobserve(entry.target); wake(entry.target, page); }
     }
   }, { rootMargin: '600px 0px' });
   for (const section of sections) observer.observe(section);
+  watchForEnds(sections);
+}
+
+// What happens to a run from outside. A phone that lacks memory closes a page in mid run and loads it anew: a mark that nobody took away says so.
+function watchForEnds(sections) {
+  const KEY = `${document.documentElement.dataset.shelf}running`;
+  const mark = {
+    get() { try { return sessionStorage.getItem(KEY); } catch { return null; } },
+    set(lab) { try { if (lab) sessionStorage.setItem(KEY, lab); else sessionStorage.removeItem(KEY); } catch { /* blocked: an end is not noticed */ } },
+  };
+  const here = `${location.pathname}#`;
+  const old = mark.get();
+  if (old?.startsWith(here)) {
+    const section = sections.find((candidate) => here + candidate.dataset.lab === old);
+    mark.set(null);
+    if (section) note(section, 'The browser closed this page while the lab was running, most likely for want of memory. Close other tabs, or choose smaller settings, and run it again.');
+  }
+  // A hidden page is slowed down or stopped by browsers, and clocks go on: a run that was hidden says so.
+  let hiddenMs = 0;
+  let since = null;
+  const count = () => {
+    if (since !== null) { hiddenMs += performance.now() - since; since = null; }
+    if (document.hidden) since = performance.now();
+  };
+  document.addEventListener('visibilitychange', count);
+  const watch = new MutationObserver((changes) => {
+    for (const { target } of changes) {
+      if (target.dataset.state === 'running') {
+        mark.set(here + target.dataset.lab);
+        count();
+        hiddenMs = 0;
+        continue;
+      }
+      if (mark.get() === here + target.dataset.lab) mark.set(null);
+      count();
+      if (target.dataset.state === 'done' && hiddenMs >= 200) note(target, `The page was hidden for ${Math.max(1, Math.round(hiddenMs / 1000))} s while this ran. Browsers slow hidden pages down: measured times may be too long. Run it again with the page in view.`);
+      hiddenMs = 0;
+    }
+  });
+  for (const section of sections) watch.observe(section, { attributeFilter: ['data-state'] });
+  // Leaving is no accident.
+  addEventListener('pagehide', () => mark.set(null));
+}
+
+/** A word above a lab's controls, which stays until the next run. */
+function note(section, words) {
+  section.querySelector('.lab-note')?.remove();
+  const box = document.createElement('p');
+  box.className = 'lab-message lab-note';
+  box.setAttribute('role', 'status');
+  box.textContent = words;
+  (section.querySelector('[data-lab-widget]') ?? section).before(box);
+  const watch = new MutationObserver(() => { if (section.dataset.state === 'running') { box.remove(); watch.disconnect(); } });
+  watch.observe(section, { attributeFilter: ['data-state'] });
 }
 
 let widget = null;
@@ -20,7 +74,7 @@ function loadWidget(root) {
   widget ??= (async () => {
     const response = await fetch(new URL('pkg/manifest.json', root), { cache: 'no-store' });
     if (!response.ok) throw new Error(`pkg/manifest.json: ${response.status} ${response.statusText}`);
-    const manifest = await response.json();
+    const manifest = await response.json().catch(() => { throw new Error('pkg/manifest.json was answered with something else, perhaps a login page'); });
     if (!manifest.ui) {
       throw new Error('the interactive part is not there yet. In a copy that is being written it is still being compiled, and this page reloads when it is ready');
     }
@@ -32,14 +86,20 @@ function loadWidget(root) {
   return widget;
 }
 
-async function wake(section, root) {
+async function wake(section, page) {
   section.dataset.state = 'loading';
   say(section, null);
   try {
-    (await loadWidget(root)).mount(section);
+    (await loadWidget(page.root)).mount(section);
   } catch (error) {
     section.dataset.state = 'failed';
-    say(section, `This lab could not be started: ${error?.message ?? error}. The reference result below is from a real run.`, () => wake(section, root));
+    const retry = () => wake(section, page);
+    const words = `This lab could not be started: ${error?.message ?? error}. The reference result below is from a real run.`;
+    say(section, words, retry);
+    // Known only after asking: whether a new edition, a login or no connection is behind it.
+    const reason = document.createElement('p');
+    reason.innerHTML = await page.why();
+    if (reason.innerHTML && section.dataset.state === 'failed') section.querySelector('.lab-loading-failed p')?.after(reason);
   }
 }
 

@@ -65,7 +65,11 @@ pub(crate) fn show(
     show_one(area, "device", setting.device.word(), true, problems, device);
     show_one(area, "seed", &setting.seed.to_string(), true, problems, "any whole number");
     unknown(area, specs, problems);
-    let found = adapter.is_some_and(|adapter| adapter != Adapter::None);
+    // Nobody has asked for an adapter while the reader wants the CPU: pressing the button asks.
+    let found = adapter.map_or_else(
+        || setting.device == lab_api::DeviceChoice::Cpu && page::may_have_gpu(),
+        |adapter| adapter != Adapter::None,
+    );
     page::set_hidden(area, "[data-action=compare]", !found);
 }
 

@@ -130,8 +130,17 @@ pub(crate) async fn adapter() -> Adapter {
     }
 }
 
+fn gpu() -> Option<JsValue> {
+    Reflect::get(&window()?.navigator(), &"gpu".into()).ok().filter(JsValue::is_object)
+}
+
+/// Whether the browser knows WebGPU, without asking it for an adapter.
+pub(crate) fn may_have_gpu() -> bool {
+    gpu().is_some()
+}
+
 async fn request_adapter() -> Option<JsValue> {
-    let gpu = Reflect::get(&window()?.navigator(), &"gpu".into()).ok()?;
+    let gpu = gpu()?;
     let ask: Function = Reflect::get(&gpu, &"requestAdapter".into()).ok()?.dyn_into().ok()?;
     let promise: Promise = ask.call0(&gpu).ok()?.dyn_into().ok()?;
     JsFuture::from(promise).await.ok()

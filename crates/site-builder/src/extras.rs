@@ -46,14 +46,29 @@ pub(crate) fn install(paths: &Paths, out: &Path, base_url: Option<&str>) -> Resu
     Ok(())
 }
 
-/// Writes `labs.json`: lab id to page, so that a link to a lab that stands elsewhere can be answered with its address.
+/// Writes `labs.json`: lab id to page, so that a link to a lab that stands elsewhere can be answered with its address; and `pages.json`:
+/// the id of a page's title to its source, so that what is kept for a reader by that id finds a page that has moved.
 ///
 /// # Errors
 /// A page cannot be read.
 pub(crate) fn lab_index(out: &Path) -> Result<()> {
-    let labs = labs(out, &pages(out)?)?;
-    std::fs::write(out.join("labs.json"), serde_json::to_string(&labs)?)?;
+    let pages = pages(out)?;
+    std::fs::write(out.join("labs.json"), serde_json::to_string(&labs(out, &pages)?)?)?;
+    std::fs::write(out.join("pages.json"), serde_json::to_string(&names(out, &pages)?)?)?;
     Ok(())
+}
+
+fn names(out: &Path, pages: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut names = BTreeMap::new();
+    for page in pages {
+        let html = std::fs::read_to_string(out.join(page))?;
+        let after =
+            |mark: &str| html.split_once(mark).and_then(|(_, rest)| rest.split_once('"')).map(|(value, _)| value);
+        if let (Some(id), Some(path)) = (after("<h1 id=\""), after("data-toc data-path=\"")) {
+            names.entry(id.to_owned()).or_insert_with(|| path.to_owned());
+        }
+    }
+    Ok(names)
 }
 
 /// Addresses of the pages a reader may look for, relative to the root, in order.
@@ -97,7 +112,7 @@ mod tests {
         for file in ["book/book.toml", "site/sw.js", "site/social-card.png"] {
             std::fs::write(root.join(file), "").expect("written");
         }
-        let page = "<head></head><section class=\"lab\" id=\"lab-kv-cache\" data-lab=\"kv-cache\">";
+        let page = "<head></head><nav data-toc data-path=\"tactics/kv.md\"></nav><h1 id=\"sec-kv\">K</h1><section class=\"lab\" id=\"lab-kv-cache\" data-lab=\"kv-cache\">";
         std::fs::write(out.join("tactics/kv.html"), page).expect("written");
         for other in ["index.html", "404.html", "print.html"] {
             std::fs::write(out.join(other), "<head></head>").expect("written");
@@ -109,8 +124,23 @@ mod tests {
         let map = read("sitemap.xml");
         assert!(map.contains("<loc>https://example.org/b/</loc>") && map.contains("/b/tactics/kv.html"), "{map}");
         assert!(!map.contains("404") && !map.contains("print"), "{map}");
+        assert_eq!(read("pages.json"), r#"{"sec-kv":"tactics/kv.md"}"#);
         assert_eq!(read("labs.json"), r#"{"kv-cache":"tactics/kv.html"}"#);
         assert!(read("index.html").contains("content=\"https://example.org/b/social-card.png\""));
         assert!(read("robots.txt").contains("Sitemap: https://example.org/b/sitemap.xml"));
+    }
+
+    /// A WOFF2 names its tables at its beginning. STAT speaks of axes by names that a subset has not, and Firefox says so on every page.
+    #[test]
+    fn fonts_hold_no_table_that_browsers_discard() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../site/theme/fonts");
+        let mut seen = 0;
+        for file in files(&folder).expect("lists").iter().filter(|file| file.extension().is_some_and(|e| e == "woff2"))
+        {
+            let bytes = std::fs::read(file).expect("reads");
+            assert!(!bytes[..bytes.len().min(512)].windows(4).any(|tag| tag == b"STAT"), "{}", file.display());
+            seen += 1;
+        }
+        assert!(seen >= 4, "{seen}");
     }
 }

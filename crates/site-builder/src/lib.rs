@@ -8,6 +8,7 @@ mod extras;
 mod paths;
 mod pkg;
 mod render;
+mod scripts;
 mod serve;
 mod server;
 mod watch;

@@ -7,7 +7,7 @@ use mdbook_driver::{MDBook, config::Config};
 
 use textbook::Textbook;
 
-use crate::paths::Paths;
+use crate::{paths::Paths, scripts};
 
 /// How much of the book to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,8 @@ pub(crate) fn render(paths: &Paths, textbook: &Textbook, out: &Path, root_path: 
     // Takes the place of the command of the same name in book.toml, which plain `mdbook build` starts.
     book.with_preprocessor(textbook.clone());
     book.build()?;
-    prune(out)
+    prune(out)?;
+    scripts::check(out)
 }
 
 /// Removes what mdBook writes for its own theme and our template never asks for.

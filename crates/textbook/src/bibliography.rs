@@ -1,14 +1,19 @@
 //! Citations: keys, short forms in the text, and the list of what is cited. Formatting is hayagriva's.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Mutex,
+};
 
 use hayagriva::{
-    BibliographyDriver, BibliographyRequest, BufWriteFormat, CitationItem, CitationRequest, Entry, Library,
+    BibliographyDriver, BibliographyRequest, BufWriteFormat, CitationItem, CitationRequest, CitePurpose, Entry,
+    Library,
     archive::{ArchivedStyle, locales},
     citationberg::{IndependentStyle, Style},
 };
 
-use crate::problem::near;
+use crate::{bibtex, problem::near};
 
 /// Used where book.toml names no `citation-style`: author and year say more in a text than a number. (Chicago and Turabian come out with
 /// “Special issue” before the proceedings of a conference.)
@@ -19,6 +24,8 @@ pub(crate) const DEFAULT_STYLE: &str = "harvard-cite-them-right";
 pub(crate) struct Work {
     /// `Jacob et al., 2018`.
     pub(crate) short: String,
+    /// `Jacob et al.`, where the style names authors.
+    pub(crate) names: String,
     /// The full reference as HTML, links included.
     pub(crate) full: String,
     /// Where it stands in the list.
@@ -32,27 +39,38 @@ type Formatted = (String, Vec<String>, BTreeMap<String, Work>);
 #[derive(Debug, Default)]
 pub(crate) struct Bibliography {
     library: Library,
+    /// Keys of entries that cannot be read: what is wrong with them is told once, not at every citation.
+    broken: BTreeSet<String>,
+    /// Whether every entry could be told from the next one.
+    pub(crate) is_whole: bool,
+    /// HTML that stands for the marks in titles.
+    marks: bibtex::Marks,
+    /// Keys of what is no preprint.
+    published: BTreeSet<String>,
+    /// What is wrong with the file.
+    pub(crate) mistakes: Vec<bibtex::Mistake>,
     /// Works of `library` as last formatted.
     formatted: Mutex<Option<Formatted>>,
 }
 
 impl Bibliography {
-    /// Reads BibLaTeX.
-    ///
-    /// # Errors
-    /// One `(line, message)` for each mistake.
-    pub(crate) fn parse(text: &str) -> Result<Self, Vec<(usize, String)>> {
-        let line = |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count();
-        let library = hayagriva::io::from_biblatex_str(text).map_err(|errors| {
-            errors
-                .into_iter()
-                .map(|error| match error {
-                    hayagriva::io::BibLaTeXError::Parse(e) => (line(e.span.start), e.to_string()),
-                    hayagriva::io::BibLaTeXError::Type(e) => (line(e.span.start), e.to_string()),
-                })
-                .collect::<Vec<_>>()
-        })?;
-        Ok(Self { library, formatted: Mutex::default() })
+    /// Reads BibLaTeX. What cannot be read is left out and told, the rest stays usable.
+    pub(crate) fn parse(text: &str) -> Self {
+        let read = bibtex::read(text);
+        Self {
+            library: read.entries.into_iter().collect(),
+            broken: read.broken,
+            is_whole: read.is_whole,
+            marks: read.marks,
+            published: read.published,
+            mistakes: read.mistakes,
+            formatted: Mutex::default(),
+        }
+    }
+
+    /// Whether the file has such an entry, readable or not.
+    pub(crate) fn names(&self, key: &str) -> bool {
+        self.has(key) || self.broken.contains(key)
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
@@ -89,16 +107,30 @@ impl Bibliography {
         }
         let rendered = driver.finish(BibliographyRequest { style: &style, locale: None, locale_files: &locales });
         let mut works = BTreeMap::new();
-        for (entry, citation) in entries.iter().zip(&rendered.citations) {
-            let short = plain(&citation.citation);
-            let short = short.trim_start_matches(['(', '[']).trim_end_matches([')', ']']).to_owned();
-            works.insert(entry.key().to_owned(), Work { short, full: String::new(), position: usize::MAX });
+        let mut by_name = BibliographyDriver::new();
+        for entry in &entries {
+            let item = CitationItem::with_entry(*entry).kind(CitePurpose::Author);
+            by_name.citation(CitationRequest::from_items(vec![item], &style, &locales));
+        }
+        let named = by_name.finish(BibliographyRequest { style: &style, locale: None, locale_files: &locales });
+        let bare = |children: &hayagriva::ElemChildren| {
+            let text = self.marks.plain(&plain(children));
+            text.trim_start_matches(['(', '[']).trim_end_matches([')', ']']).to_owned()
+        };
+        for ((entry, citation), named) in entries.iter().zip(&rendered.citations).zip(&named.citations) {
+            let (short, names) = (bare(&citation.citation), bare(&named.citation));
+            works.insert(entry.key().to_owned(), Work { short, names, full: String::new(), position: usize::MAX });
         }
         for (position, item) in rendered.bibliography.iter().flat_map(|b| &b.items).enumerate() {
             if let Some(work) = works.get_mut(&item.key) {
                 let mut full = String::new();
                 let written = item.content.write_buf(&mut full, BufWriteFormat::Html);
-                work.full = written.map(|()| full).map_err(|error| error.to_string())?;
+                let full = written.map(|()| full).map_err(|error| error.to_string())?;
+                work.full = self.marks.html(&full);
+                // The style calls an article without volume, issue and pages a preprint; one that is on no server is none.
+                if self.published.contains(&item.key) {
+                    work.full = work.full.replace(" [Preprint]", "");
+                }
                 work.position = position;
                 add_arxiv(work, self.library.get(&item.key));
             }
@@ -110,7 +142,7 @@ impl Bibliography {
 /// Where a work has no address of its own, none is printed; a reader wants the free text, so it follows the reference.
 fn add_arxiv(work: &mut Work, entry: Option<&Entry>) {
     let Some(id) = entry.and_then(Entry::arxiv) else { return };
-    let id = id.trim_start_matches("arXiv:");
+    let id = bibtex::arxiv_id(id);
     if !work.full.contains(id) {
         let _ = write!(work.full, " <a href=\"https://arxiv.org/abs/{id}\">arXiv:{id}</a>.");
     }
@@ -136,11 +168,26 @@ fn style_of(name: &str) -> Result<IndependentStyle, String> {
     }
 }
 
+impl Work {
+    /// The year as the style writes it: `2018a`, `no date`; `None` where it names no authors before it.
+    pub(crate) fn year(&self) -> Option<&str> {
+        let year = self.short.strip_prefix(&self.names).filter(|_| !self.names.is_empty())?;
+        Some(year.trim_start_matches([',', ' '])).filter(|year| !year.is_empty())
+    }
+
+    /// As part of a sentence: `Jacob et al. (2018)`.
+    pub(crate) fn in_prose(&self) -> String {
+        self.year().map_or_else(|| self.short.clone(), |year| format!("{} ({year})", self.names))
+    }
+}
+
 /// One citation in brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cited {
     /// Words before, such as `see`.
     pub(crate) before: String,
+    /// `-@key`: the authors stand in the sentence already.
+    pub(crate) year_only: bool,
     pub(crate) key: String,
     /// Words after the comma, such as `p. 3`.
     pub(crate) locator: String,
@@ -155,7 +202,11 @@ pub(crate) fn citations(inside: &str) -> Option<Vec<Cited>> {
             let (key, locator) = rest.split_once(',').unwrap_or((rest, ""));
             let key = key.trim().to_owned();
             let trimmed = |text: &str| text.trim().to_owned();
-            (!key.is_empty()).then(|| Cited { before: trimmed(before), key, locator: trimmed(locator) })
+            let (before, year_only) = match before.trim_end().strip_suffix('-') {
+                Some(rest) if rest.is_empty() || rest.ends_with(' ') => (rest, true),
+                _ => (before, false),
+            };
+            (!key.is_empty()).then(|| Cited { before: trimmed(before), year_only, key, locator: trimmed(locator) })
         })
         .collect()
 }
@@ -168,7 +219,7 @@ mod tests {
 
     #[test]
     fn works_have_a_short_and_a_full_form() {
-        let bibliography = Bibliography::parse(BIB).expect("parses");
+        let bibliography = Bibliography::parse(BIB);
         let keys = ["jacob2018", "a2020", "b2020"].map(str::to_owned);
         let works = bibliography.works(&keys, DEFAULT_STYLE).expect("formats");
         assert_eq!(works["jacob2018"].short, "Jacob et al., 2018");
@@ -180,7 +231,7 @@ mod tests {
 
     #[test]
     fn another_style_is_another_form_at_once() {
-        let bibliography = Bibliography::parse(BIB).expect("parses");
+        let bibliography = Bibliography::parse(BIB);
         let keys = ["jacob2018".to_owned()];
         let full = |style: &str| bibliography.works(&keys, style).map(|works| works["jacob2018"].full.clone());
         let harvard = full(DEFAULT_STYLE).expect("formats");
@@ -192,16 +243,74 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_named_with_its_line() {
-        let errors = Bibliography::parse("\n@article{x, title={A\n").expect_err("broken");
-        assert!(errors[0].0 >= 2, "{errors:?}");
+        let read = Bibliography::parse("\n@article{x, title={A\n");
+        assert!(read.mistakes[0].line >= 2 && !read.is_whole && read.names("x"), "{:?}", read.mistakes);
         assert!(style_of("nosuch").is_err());
     }
 
     #[test]
     fn brackets_are_read() {
         let all = citations("see @a, sec. 2; @b").expect("keys");
-        assert_eq!(all[0], Cited { before: "see".into(), key: "a".into(), locator: "sec. 2".into() });
+        assert_eq!(all[0], Cited { before: "see".into(), year_only: false, key: "a".into(), locator: "sec. 2".into() });
         assert_eq!(all[1].key, "b");
         assert_eq!(citations("@a; b"), None);
+        let year = &citations("see -@a, p. 3").expect("a key")[0];
+        assert!(year.year_only && year.before == "see" && year.locator == "p. 3", "{year:?}");
+        assert!(!citations("non-@a").expect("a key")[0].year_only);
+    }
+
+    fn works(text: &str) -> BTreeMap<String, Work> {
+        let bibliography = Bibliography::parse(text);
+        assert!(bibliography.mistakes.is_empty(), "{:?}", bibliography.mistakes);
+        let keys: Vec<String> = bibliography.keys().map(str::to_owned).collect();
+        bibliography.works(&keys, DEFAULT_STYLE).expect("formats")
+    }
+
+    #[test]
+    fn a_work_stands_in_a_sentence_with_its_year_or_without_a_date() {
+        let all = works(&format!(
+            "{BIB}@online{{ggml, author = {{{{ggml authors}}}}, title = {{Quantize}}, url = {{https://example.org/q}}, urldate = {{2026-01-05}}}}
+             @online{{nobody, title = {{A page}}, url = {{https://example.org}}, year = {{2024}}}}
+             @misc{{old, author = {{Gauss, C. F.}}, title = {{T}}, year = {{1809}}}}
+             @book{{dated, author = {{Knuth, Donald}}, title = {{T}}, date = {{1997-05-01}}, publisher = {{P}}}}"
+        ));
+        assert_eq!(all["ggml"].in_prose(), "ggml authors (no date)");
+        assert_eq!(all["jacob2018"].in_prose(), "Jacob et al. (2018)");
+        assert_eq!(all["a2020"].in_prose(), "Doe (2020a)");
+        assert_eq!((all["b2020"].year(), all["old"].year()), (Some("2020b"), Some("1809")));
+        assert_eq!(all["dated"].in_prose(), "Knuth (1997)");
+        assert!(all["nobody"].in_prose().contains("2024"), "{}", all["nobody"].in_prose());
+    }
+
+    #[test]
+    fn others_are_et_al_and_bodies_are_names() {
+        let all = works(
+            "@misc{two, author = {OpenAI and {Gemini Team, Google} and others}, title = {Report}, year = {2024}}
+             @misc{one, author = {Doe, Jane and others}, title = {R}, year = {2024}}
+             @misc{many, author = {A, B and C, D and E, F and G, H and others}, title = {R}, year = {2024}}
+             @techreport{corp, author = {{NVIDIA Corporation}}, title = {A {GPU} \\& Its Memory}, year = {2024}, institution = {NVIDIA}}",
+        );
+        assert_eq!(all["two"].in_prose(), "OpenAI, Gemini Team, Google et al. (2024)");
+        assert!(all["two"].full.starts_with("OpenAI, Gemini Team, Google et al. (2024)"), "{}", all["two"].full);
+        assert_eq!(all["one"].in_prose(), "Doe et al. (2024)");
+        assert_eq!(all["many"].in_prose(), "A et al. (2024)");
+        assert!(!all["many"].full.contains("others"), "{}", all["many"].full);
+        let corp = &all["corp"].full;
+        assert!(corp.starts_with("NVIDIA Corporation (2024)") && corp.contains("GPU & Its Memory"), "{corp}");
+        assert!(corp.trim_end_matches('.').ends_with("NVIDIA"), "{corp}");
+    }
+
+    #[test]
+    fn tex_in_a_title_is_set_and_an_article_on_no_server_is_no_preprint() {
+        let all = works(
+            "@article{erdos1959, author = {Erd{\\H{o}}s, P.}, title = {On $O(n \\log n)$ {\\emph{things}} and H$_2$O}, journal = {J}, year = {1959}}
+             @misc{sen2023, title = {Preprint}, author = {{\\L}ukasz, A.}, year = {2023}, eprint = {2305.14314}, archivePrefix = {arXiv}}
+             @article{arx, title = {P}, author = {A, B}, journal = {CoRR}, year = {2020}, eprint = {arXiv:2001.00001v2}}",
+        );
+        let full = &all["erdos1959"].full;
+        assert!(full.contains("<math alttext=\"O(n \\log n)\"") && full.contains("<em>things</em>"), "{full}");
+        assert!(!full.contains("[Preprint]") && full.contains("Erdős"), "{full}");
+        assert!(all["sen2023"].full.contains("https://arxiv.org/abs/2305.14314"), "{}", all["sen2023"].full);
+        assert!(all["arx"].full.contains("https://arxiv.org/abs/2001.00001v2"), "{}", all["arx"].full);
     }
 }

@@ -90,12 +90,10 @@ impl<'a> Book<'a> {
             let file = format!("{}/{file}", places.data_name);
             reporter.report(Problem { file, line, message, text: text.to_owned(), nearest: None });
         };
-        let bibliography = caches.bibliography(&data("bibliography.bib")).unwrap_or_else(|errors| {
-            for (line, message) in errors {
-                in_data("bibliography.bib", line, message, "bibliography.bib");
-            }
-            Arc::default()
-        });
+        let bibliography = caches.bibliography(&data("bibliography.bib"));
+        for mistake in &bibliography.mistakes {
+            in_data("bibliography.bib", mistake.line, mistake.message.clone(), &mistake.text);
+        }
         // A book may do without these files; a directive that needs one says that it is missing.
         let read = |name: &str| match std::fs::read_to_string(data(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -168,19 +166,19 @@ impl<'a> Book<'a> {
 }
 
 impl Caches {
-    fn bibliography(&self, path: &Path) -> Result<Arc<Bibliography>, Vec<(usize, String)>> {
+    fn bibliography(&self, path: &Path) -> Arc<Bibliography> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         if let Ok(known) = self.bibliography.lock()
             && let Some((of, bibliography)) = &*known
             && *of == text
         {
-            return Ok(Arc::clone(bibliography));
+            return Arc::clone(bibliography);
         }
-        let bibliography = Arc::new(Bibliography::parse(&text)?);
+        let bibliography = Arc::new(Bibliography::parse(&text));
         if let Ok(mut known) = self.bibliography.lock() {
             *known = Some((text, Arc::clone(&bibliography)));
         }
-        Ok(bibliography)
+        bibliography
     }
 }
 
@@ -190,8 +188,13 @@ fn cited_keys(register: &Register, data: &[String], bibliography: &Bibliography)
     let chapters = register.chapters.iter().map(|chapter| chapter.source.text.as_str());
     for text in chapters.chain(data.iter().map(String::as_str)) {
         for after in text.split('@').skip(1) {
-            let end = after.find(|c: char| !(c.is_alphanumeric() || "_-:+/".contains(c))).unwrap_or(after.len());
-            words.insert(&after[..end]);
+            let end = after.find(|c: char| !(c.is_alphanumeric() || "_-:+/.".contains(c))).unwrap_or(after.len());
+            // A full stop may end the sentence or stand within the key.
+            words.extend([
+                &after[..end],
+                after[..end].trim_end_matches('.'),
+                &after[..after[..end].find('.').unwrap_or(end)],
+            ]);
         }
     }
     bibliography.keys().filter(|key| words.contains(key)).map(str::to_owned).collect()

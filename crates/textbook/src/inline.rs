@@ -11,7 +11,7 @@ use pulldown_cmark::{Event, Tag, TagEnd};
 use regex::{Captures, Regex};
 
 use crate::{
-    bibliography::{self, Cited},
+    bibliography::{self, Cited, Work},
     book::CitedAt,
     html::{escape, inline_safe, text_of},
     labels::{Kind, Label},
@@ -25,6 +25,9 @@ static BRACKETS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\[([^\[\]]*@[^\[\]]*)\]").expect("a constant pattern"));
 static BARE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"@([A-Za-z][\w:+-]*\w|[A-Za-z])").expect("a constant pattern"));
+/// The same with the strokes and points of DBLP's keys.
+static KEY: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"@([A-Za-z][\w:+./-]*\w|[A-Za-z])").expect("a constant pattern"));
 /// What looks like mathematics and is not: an unclosed formula, or one whose braces do not match.
 static DOLLARS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$\$|\$\\[A-Za-z]").expect("a constant pattern"));
 static STRAY: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{#[A-Za-z][^{}\n]*\}").expect("a constant pattern"));
@@ -98,15 +101,23 @@ pub(crate) fn edits(page: &Page<'_>, source: &Source, zones: &Zones, terms: bool
             edits.push(Edit { range: all, text: html });
         }
     }
-    for found in BARE.captures_iter(text) {
+    for found in KEY.captures_iter(text) {
         let all = found.get(0).map_or(0..0, |m| m.range());
         let glued = text[..all.start].ends_with(|c: char| c.is_alphanumeric() || "./_-@".contains(c));
         if glued || zones.is_taken(all.start) || !source.is_live(all.start) || within(&done, all.start) {
             continue;
         }
         let linked = !within(&zones.plain, all.start);
-        if let Some(html) = bare(page, source, all.start, &found[1], linked) {
-            edits.push(Edit { range: all, text: html });
+        // Keys of DBLP hold strokes and points, which elsewhere end a key.
+        let long = &found[1];
+        let key = if page.book.bibliography.names(long) {
+            long
+        } else {
+            &long[..long.find(['.', '/']).unwrap_or(long.len())]
+        };
+        let key = key.trim_end_matches(['-', ':', '+']);
+        if let Some(html) = bare(page, source, all.start, key, linked) {
+            edits.push(Edit { range: all.start..all.start + 1 + key.len(), text: html });
         }
     }
     for found in STRAY.find_iter(text) {
@@ -189,9 +200,8 @@ fn bare(page: &Page<'_>, source: &Source, at: usize, key: &str, linked: bool) ->
     if Kind::of(key).is_some() && key.contains('-') {
         return Some(page.reference(source, at, key, linked));
     }
-    if page.book.bibliography.has(key) {
-        let cited = Cited { before: String::new(), key: key.to_owned(), locator: String::new() };
-        return page.narrative(source, at, &cited, linked);
+    if page.book.bibliography.names(key) {
+        return page.narrative(source, at, key, linked);
     }
     // A word with a year at its end can only be a citation.
     let year = key.trim_end_matches(|c: char| c.is_ascii_lowercase());
@@ -257,7 +267,7 @@ impl Page<'_> {
         )
     }
 
-    fn cite(&self, source: &Source, at: usize, key: &str) -> Option<(String, String, String, String)> {
+    fn cite(&self, source: &Source, at: usize, key: &str) -> Option<(String, String, String, &Work)> {
         let Some(work) = self.book.works.get(key) else {
             self.unknown_key(source, at, key);
             return None;
@@ -279,22 +289,27 @@ impl Page<'_> {
         let place = CitedAt { chapter: self.chapter, anchor: anchor.clone() };
         self.book.cited.borrow_mut().entry(key.to_owned()).or_default().push(place);
         let href = self.book.register.address(self.chapter, page, &format!("ref-{key}"));
-        Some((anchor, href, escape(&text_of(&work.full)).replace('|', "&#124;"), work.short.clone()))
+        Some((anchor, href, escape(&text_of(&work.full)).replace('|', "&#124;"), work))
     }
 
     pub(crate) fn unknown_key(&self, source: &Source, at: usize, key: &str) {
+        // What is wrong with the entry, or with the file, is told already.
+        if self.book.bibliography.names(key) || !self.book.bibliography.is_whole {
+            return;
+        }
         let nearest = near(key, self.book.bibliography.keys()).map(|key| format!("@{key}"));
         source.report(self.book.reporter, at, "the bibliography has no such key", &format!("@{key}"), nearest);
     }
 
     /// One work within the brackets of a citation.
     fn citation(&self, source: &Source, at: usize, cited: &Cited, linked: bool) -> Option<String> {
-        let (anchor, href, title, short) = self.cite(source, at, &cited.key)?;
+        let (anchor, href, title, work) = self.cite(source, at, &cited.key)?;
+        let short = work.year().filter(|_| cited.year_only).unwrap_or(&work.short);
         let mut out = String::new();
         if !cited.before.is_empty() {
             let _ = write!(out, "{} ", inline_safe(&escape(&cited.before)));
         }
-        let short = inline_safe(&escape(&short));
+        let short = inline_safe(&escape(short));
         if linked {
             let _ = write!(out, "<a class=\"cite\" id=\"{anchor}\" href=\"{href}\" title=\"{title}\">{short}</a>");
         } else {
@@ -307,13 +322,9 @@ impl Page<'_> {
     }
 
     /// A work as part of a sentence: `Jacob et al. (2018)`.
-    fn narrative(&self, source: &Source, at: usize, cited: &Cited, linked: bool) -> Option<String> {
-        let (anchor, href, title, short) = self.cite(source, at, &cited.key)?;
-        let words = match short.rsplit_once(' ') {
-            Some((names, year)) => format!("{} ({year})", names.trim_end_matches(',')),
-            None => short,
-        };
-        let words = inline_safe(&escape(&words));
+    fn narrative(&self, source: &Source, at: usize, key: &str, linked: bool) -> Option<String> {
+        let (anchor, href, title, work) = self.cite(source, at, key)?;
+        let words = inline_safe(&escape(&work.in_prose()));
         let link = format!("<a class=\"cite\" id=\"{anchor}\" href=\"{href}\" title=\"{title}\">{words}</a>");
         Some(if linked { link } else { format!("<span id=\"{anchor}\">{words}</span>") })
     }

@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
-    outline::{Block, BlockKind, outline},
+    outline::{Block, BlockKind, Given, outline},
     problem::{Reporter, near},
+    slips::RESERVED,
     source::Source,
 };
 
@@ -115,6 +116,10 @@ impl Register {
         let mut counters = Counters::new(number.as_deref(), has_children);
         let index = self.chapters.len();
         let mut anchors = raw_ids(&source);
+        for id in anchors.iter().filter(|id| RESERVED.contains(&id.as_str())) {
+            let at = source.text.find(&format!("id=\"{id}\"")).unwrap_or(0);
+            source.report(to, at, "this id is one of the page itself: choose another", &format!("id=\"{id}\""), None);
+        }
         let mut numbers = Vec::with_capacity(blocks.len());
         let mut title_seen = false;
         for block in &blocks {
@@ -122,10 +127,11 @@ impl Register {
             title_seen |= is_chapter;
             let own = if is_chapter { number.clone() } else { counters.next(block) };
             numbers.push(own.clone());
-            if let BlockKind::Heading { id, .. } = &block.kind
-                && !anchors.insert(id.clone())
-            {
-                source.report(to, block.range.start, "this id stands twice on the page", &format!("#{id}"), None);
+            if let BlockKind::Heading { id, given, .. } = &block.kind {
+                heading_id(&source, block, id, *given, to);
+                if !anchors.insert(id.clone()) {
+                    source.report(to, block.range.start, "this id stands twice on the page", &format!("#{id}"), None);
+                }
             }
             let Some(label) = &block.label else { continue };
             anchors.insert(label.clone());
@@ -208,6 +214,19 @@ fn title(source: &Source, block: &Block) -> String {
         BlockKind::Fence { attrs, .. } => attrs.pairs.get("cap").map(|cap| plain(cap)).unwrap_or_default(),
         BlockKind::Directive { args, tail, .. } => tail.pairs.get("cap").map_or_else(|| plain(args), |cap| plain(cap)),
         _ => String::new(),
+    }
+}
+
+/// An id must lead to the heading, and stay the same when chapters move.
+fn heading_id(source: &Source, block: &Block, id: &str, given: Given, to: &Reporter) {
+    let line = source.text[block.range.clone()].lines().next().unwrap_or_default();
+    if given != Given::Id && !id.chars().any(char::is_alphanumeric) {
+        let message = "a heading without letters has no address: give it a label, such as {#sec-name}";
+        source.report(to, block.range.start, message, line, None);
+    } else if RESERVED.contains(&id) {
+        let message =
+            format!("the id “{id}” is one of the page itself: give this heading a label, such as {{#sec-{id}}}");
+        source.report(to, block.range.start, &message, line, None);
     }
 }
 

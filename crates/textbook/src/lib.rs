@@ -8,6 +8,7 @@
 mod anchors;
 mod attrs;
 mod bibliography;
+mod bibtex;
 mod book;
 mod callout;
 mod catalogue;
@@ -31,8 +32,10 @@ mod problem;
 mod quiz;
 mod references;
 mod section;
+mod slips;
 mod source;
 mod svg;
+mod tex;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -138,6 +141,16 @@ impl Preprocessor for Textbook {
         let settings: Settings = ctx.config.get("preprocessor.textbook")?.unwrap_or_default();
         let places = self.places(ctx);
         let reporter = Reporter::default();
+        let named = book.items.iter().filter_map(|item| match item {
+            BookItem::PartTitle(title) => Some(title.as_str()),
+            _ => None,
+        });
+        let drafts_too = book.iter().filter_map(|item| match item {
+            BookItem::Chapter(chapter) => Some(chapter.name.as_str()),
+            _ => None,
+        });
+        let summary = std::fs::read_to_string(places.src.join("SUMMARY.md")).unwrap_or_default();
+        slips::names(named.chain(drafts_too), &summary, &format!("{}/SUMMARY.md", places.src_name), &reporter);
         let mut register = Register::default();
         for chapter in book.chapters() {
             register.add(chapter, &places.src_name, &reporter);

@@ -7,8 +7,9 @@ use regex::Regex;
 
 use crate::{
     attrs::Attrs,
-    html,
+    html, math,
     problem::{Problem, Reporter},
+    slips,
     source::{Source, fence_info},
 };
 
@@ -112,6 +113,7 @@ impl Source {
 
 /// Reads a source's blocks, in order of their places.
 pub(crate) fn outline(source: &Source, to: &Reporter) -> Vec<Block> {
+    slips::report(source, to);
     let mut blocks = Vec::new();
     let mut slugs = BTreeMap::new();
     let events = &source.events;
@@ -156,13 +158,24 @@ fn heading(source: &Source, i: usize, slugs: &mut BTreeMap<String, u32>) -> Bloc
         unreachable!("called on headings only");
     };
     let inside = source.events[i + 1..].iter().take_while(|(e, _)| !matches!(e, Event::End(TagEnd::Heading(_))));
-    let mut words = String::new();
+    // What the id is made of, and what a title says: a formula as its TeX, and as the letters it shows.
+    let (mut words, mut shown) = (String::new(), String::new());
     let mut words_at = range.end;
     for (event, inner) in inside {
         words_at = words_at.min(inner.start);
         match event {
-            Event::Text(text) | Event::Code(text) | Event::InlineMath(text) => words.push_str(text),
-            Event::SoftBreak | Event::HardBreak => words.push(' '),
+            Event::InlineMath(tex) => {
+                words.push_str(tex);
+                shown.push_str(&math::words(tex));
+            }
+            Event::Text(text) | Event::Code(text) => {
+                words.push_str(text);
+                shown.push_str(text);
+            }
+            Event::SoftBreak | Event::HardBreak => {
+                words.push(' ');
+                shown.push(' ');
+            }
             _ => {}
         }
     }
@@ -183,7 +196,7 @@ fn heading(source: &Source, i: usize, slugs: &mut BTreeMap<String, u32>) -> Bloc
     let numbered = !classes.iter().any(|class| &**class == "unnumbered");
     let label = id.starts_with("sec-").then(|| id.clone());
     let kind =
-        BlockKind::Heading { level: *level as u8, words: words.trim().to_owned(), words_at, id, given, numbered };
+        BlockKind::Heading { level: *level as u8, words: shown.trim().to_owned(), words_at, id, given, numbered };
     Block { range: range.clone(), kind, label }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 use crate::html::escape;
 
@@ -16,11 +17,14 @@ pub(crate) struct Quiz {
     multiple: bool,
     #[serde(default)]
     options: Vec<Choice>,
-    answer: Option<f64>,
-    tolerance: Option<f64>,
+    answer: Option<Spanned<f64>>,
+    tolerance: Option<Spanned<f64>>,
     unit: Option<String>,
     feedback: Option<String>,
     wrong: Option<String>,
+    /// Answer and tolerance as they were written: no reader wants 0.00000000000003 for 3e-14.
+    #[serde(skip)]
+    written: [String; 2],
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -45,7 +49,7 @@ impl Quiz {
     /// # Errors
     /// The TOML reader's complaint, or the rule that is broken.
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
-        let quiz: Self = toml::from_str(text).map_err(|error| {
+        let mut quiz: Self = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text[..at].matches('\n').count();
             Mistake {
@@ -53,6 +57,10 @@ impl Quiz {
                 line,
             }
         })?;
+        let as_written = |number: &Option<Spanned<f64>>| {
+            number.as_ref().and_then(|number| text.get(number.span())).unwrap_or_default().trim().replace('_', ",")
+        };
+        quiz.written = [as_written(&quiz.answer), as_written(&quiz.tolerance)];
         quiz.check().map_err(|message| Mistake { message, line: 0 })?;
         Ok(quiz)
     }
@@ -69,8 +77,9 @@ impl Quiz {
             return Err("a quiz has either [[options]] or an answer".to_owned());
         }
         if number {
-            let tolerance = self.tolerance.ok_or("a number needs its tolerance (0 for exact)")?;
-            if !tolerance.is_finite() || tolerance < 0.0 || !self.answer.is_some_and(f64::is_finite) {
+            let tolerance = *self.tolerance.as_ref().ok_or("a number needs its tolerance (0 for exact)")?.get_ref();
+            let answer = self.answer.as_ref().map(|answer| *answer.get_ref());
+            if !tolerance.is_finite() || tolerance < 0.0 || !answer.is_some_and(f64::is_finite) {
                 return Err("answer and tolerance are finite numbers, the tolerance not negative".to_owned());
             }
             if self.feedback.as_deref().unwrap_or_default().trim().is_empty()
@@ -126,16 +135,18 @@ impl Quiz {
             out.push_str("<p class=\"quiz-hint\">Choose all that hold.</p>");
         }
         let mut answers = String::new();
-        if let (Some(answer), Some(tolerance)) = (self.answer, self.tolerance) {
+        if let (Some(answer), Some(tolerance)) = (&self.answer, &self.tolerance) {
+            let (answer, tolerance) = (*answer.get_ref(), *tolerance.get_ref());
+            let [answer_written, tolerance_written] = self.written.each_ref().map(|written| escape(written));
             let unit = self.unit.as_deref().map(escape).unwrap_or_default();
             let _ = write!(
                 out,
-                "<p class=\"quiz-number\"><label>Your answer <input type=\"number\" step=\"any\" inputmode=\"decimal\" name=\"quiz-{id}\"></label> <span class=\"quiz-unit\">{unit}</span></p>"
+                "<p class=\"quiz-number\"><label>Your answer <input type=\"text\" inputmode=\"text\" autocomplete=\"off\" spellcheck=\"false\" name=\"quiz-{id}\"></label> <span class=\"quiz-unit\">{unit}</span></p>"
             );
-            let within = if tolerance == 0.0 { String::new() } else { format!(" (± {tolerance})") };
+            let within = if tolerance == 0.0 { String::new() } else { format!(" (± {tolerance_written})") };
             let _ = write!(
                 answers,
-                "<ul data-answer=\"{answer}\" data-tolerance=\"{tolerance}\"><li data-correct=\"true\"><p class=\"quiz-verdict\">Right: {answer} {unit}{within}</p><div class=\"quiz-feedback\">{}</div></li><li data-correct=\"false\"><p class=\"quiz-verdict\">Otherwise</p><div class=\"quiz-feedback\">{}</div></li></ul>",
+                "<ul data-answer=\"{answer}\" data-tolerance=\"{tolerance}\"><li data-correct=\"true\"><p class=\"quiz-verdict\">Right: {answer_written} {unit}{within}</p><div class=\"quiz-feedback\">{}</div></li><li data-correct=\"false\"><p class=\"quiz-verdict\">Otherwise</p><div class=\"quiz-feedback\">{}</div></li></ul>",
                 block(self.feedback.as_deref().unwrap_or_default()),
                 block(self.wrong.as_deref().unwrap_or_default())
             );
@@ -197,5 +208,34 @@ mod tests {
         assert!(complaint(&format!("{}feedback=\"g\"\n", TWO.replace("correct=true\n", ""))).contains("no option"));
         assert!(complaint("id=\"q q\"\nquestion=\"?\"\n").contains("id of letters"));
         assert_eq!(Quiz::parse("id=\"q\"\n\nqestion=\"?\"\n").err().map(|m| m.line), Some(2));
+    }
+
+    #[test]
+    fn a_number_is_shown_as_it_was_written_and_compared_as_a_number() {
+        let html = |answer: &str, tolerance: &str| {
+            let text = format!(
+                "id=\"q\"\nquestion=\"?\"\nanswer = {answer}\ntolerance = {tolerance} # so\nunit=\"J\"\nfeedback=\"a\"\nwrong=\"b\"\n"
+            );
+            let same = |text: &str| text.to_owned();
+            Quiz::parse(&text).unwrap_or_else(|m| panic!("{answer}: {}", m.message)).html(1, &same, &same)
+        };
+        for (written, shown, value) in [
+            ("3e-14", "3e-14", 3e-14),
+            ("1152921504606846976", "1152921504606846976", 2_f64.powi(60)),
+            ("1_000_000", "1,000,000", 1e6),
+            ("0.50", "0.50", 0.5),
+            ("-2", "-2", -2.0),
+            ("6.02e23", "6.02e23", 6.02e23),
+            ("500", "500", 500.0),
+            ("1.0", "1.0", 1.0),
+            ("+7", "+7", 7.0),
+            ("0", "0", 0.0),
+        ] {
+            let html = html(written, "1e-15");
+            assert!(html.contains(&format!("Right: {shown} J (± 1e-15)")), "{written}: {html}");
+            let told =
+                html.split_once("data-answer=\"").and_then(|(_, rest)| rest.split_once('"')).map(|(told, _)| told);
+            assert_eq!(told.and_then(|told| told.parse().ok()), Some(value), "{written}");
+        }
     }
 }

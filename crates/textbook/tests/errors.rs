@@ -57,6 +57,28 @@ const SLIPS: &[Slip] = &[
     slip("$$\nx\n", 1, "not closed", "x", None),
     slip("Text $$x$$ in a line.\n", 1, "lines of its own", "x", None),
     slip("\n| | |\n|-|-|\n| a | b |\n", 2, "the head of a table needs words", "| | |", None),
+    slip(
+        "| a | b |\n|---|---|\n| $|x|$ | norm |\n",
+        3,
+        "this row has 4 cells and its head 2",
+        "| $|x|$ | norm |",
+        None,
+    ),
+    slip("| a | b |\n|---|---|\n| `p | q` | code |\n", 3, "written \\|", "| `p | q` | code |", None),
+    slip("| $|x|$ | b |\n|---|---|\n| 1 | 2 |\n", 1, "this is no table", "| $|x|$ | b |", None),
+    slip("A note[^gone].\n", 1, "no such note", "[^gone]", None),
+    slip("A note[^nots].\n\nB[^note].\n\n[^note]: N.\n", 1, "no such note", "[^nots]", Some("[^note]")),
+    slip("A.\n\n[^unused]: N.\n", 3, "nothing refers to this note", "[^unused]", None),
+    slip("LaTeX style \\(a+b\\).\n", 1, "write a formula as $…$", "\\(a+b\\)", None),
+    slip("\\[ a = b \\]\n", 1, "between lines of $$", "\\[ a = b \\]", None),
+    slip("\\begin{align} a &= b \\end{align}\n", 1, "stands within a formula", "\\begin{align}", None),
+    slip("<div>$q$ in a raw block</div>\n", 1, "a formula within raw HTML is not read", "$q$", None),
+    slip("## ::\n", 1, "a heading without letters has no address", "## ::", None),
+    slip("## Contents\n", 1, "the id “contents” is one of the page itself", "## Contents", None),
+    slip("## Help\n", 1, "{#sec-help}", "## Help", None),
+    slip("<b id=\"tip\">x</b>\n", 1, "one of the page itself", "id=\"tip\"", None),
+    slip("$\\bm{w}$\n", 1, "write \\boldsymbol", "$\\bm{w}$", None),
+    slip("$$\n\\operatorname{f_x}\n$$\n", 1, "an operator is a word", "\\operatorname{f_x}", None),
     slip("![c](../figures/line.svg){#fig-other}\n", 1, "needs fig-alt", "../figures/line.svg", None),
     slip(
         "![c](../figures/lin.svg){#fig-other fig-alt=\"a\"}\n",
@@ -278,6 +300,51 @@ fn data_files_are_checked_too() {
             "{file}: {found:#?}"
         );
     }
+}
+
+/// A year as MathSciNet exports it. Once it was 63 problems: the file was lost, and every citation of the book unknown.
+#[test]
+fn one_odd_entry_is_one_problem_and_the_others_stay() {
+    let project = broken_project();
+    let file = project.path().join("book/data/bibliography.bib");
+    let good = std::fs::read_to_string(&file).expect("reads");
+    let odd = "\n@book{voight2021, author = {Voight, John}, title = {Numbers}, publisher = {P}, year = {[2021] \\copyright 2021}}\n";
+    std::fs::write(&file, format!("{good}{odd}")).expect("writes");
+    let found = problems(project.path(), "As @voight2021 and @jacob2018 show.\n");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    let told = found[0].to_string();
+    assert!(
+        told.starts_with("book/data/bibliography.bib:") && told.contains("the field “year” of “voight2021”"),
+        "{told}"
+    );
+    assert!(told.contains("write year = {2021}") && told.contains("[2021]"), "{told}");
+    // A brace that is missing: still one.
+    std::fs::write(&file, format!("@misc{{open, title = {{T\n\n{good}")).expect("writes");
+    let found = problems(project.path(), "As @open and @jacob2018 show.\n");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].message.contains("the entry “open” does not parse"), "{found:#?}");
+}
+
+#[test]
+fn a_name_in_the_summary_is_plain_words() {
+    let project = broken_project();
+    let file = project.path().join("book/src/SUMMARY.md");
+    let summary = std::fs::read_to_string(&file).expect("reads");
+    let (line, _) =
+        summary.lines().enumerate().find(|(_, line)| line.contains("(tactics/inert.md)")).expect("the chapter");
+    let named = |name: &str| {
+        let lines: Vec<String> = summary
+            .lines()
+            .enumerate()
+            .map(|(i, text)| if i == line { format!("- [{name}](tactics/inert.md)") } else { text.to_owned() })
+            .collect();
+        std::fs::write(&file, lines.join("\n")).expect("writes");
+        problems(project.path(), "# The $\\xi$ rule\n")
+    };
+    let found = named("The $\\xi$ rule");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!((found[0].file.as_str(), found[0].line), ("book/src/SUMMARY.md", line + 1), "{found:#?}");
+    assert_eq!(named("Paths such as C:\\users"), []);
 }
 
 #[test]

@@ -1,12 +1,22 @@
 //! The heatmap, the bytes, and every tensor in a table.
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Table};
-use lab_kit::{report::thousands, stats::median, tensor_file::TensorFile};
+use lab_kit::{
+    report::thousands,
+    stats::median,
+    tensor_file::{TensorFile, Unread, bytes},
+};
 
-use super::survey::{Measured, Survey, WIDTHS};
+use super::survey::{Measured, Survey, WIDTHS, counted};
 
 /// Rows of the heatmap, at most.
 const ROWS: usize = 40;
+
+/// What the kit says of weights that come back as they were.
+const NO_ERROR_DB: f64 = 200.0;
+
+/// Rows of the table, at most.
+const LISTED: usize = 500;
 
 /// Characters of a name that fit beside the heatmap.
 const NAME: usize = 18;
@@ -69,7 +79,7 @@ fn short_names(names: &[&str]) -> Vec<String> {
 }
 
 /// Bytes of all, at every width.
-pub(super) fn bytes(survey: &Survey) -> Chart {
+pub(super) fn sizes(survey: &Survey) -> Chart {
     let mut categories = vec!["stored".to_owned()];
     categories.extend(WIDTHS.map(|bits| format!("{bits} bits")));
     let mut values = vec![survey.stored_bytes() as f64];
@@ -87,8 +97,17 @@ pub(super) fn bytes(survey: &Survey) -> Chart {
     }
 }
 
-/// Every matrix.
-pub(super) fn table(survey: &Survey) -> Table {
+/// Every matrix; of thousands those that lose most, and on the way (`draft`) few, since a page draws each row anew.
+pub(super) fn table(survey: &Survey, draft: bool) -> Table {
+    let mut shown: Vec<&Measured> = survey.tensors.iter().collect();
+    let most = if draft { ROWS } else { LISTED };
+    let title = if shown.len() > most {
+        shown.sort_by(|a, b| a.sqnr_db[1].total_cmp(&b.sqnr_db[1]));
+        shown.truncate(most);
+        format!("The {most} matrices that lose most at 4 bits")
+    } else {
+        "Every matrix".to_owned()
+    };
     let mut columns = ["Tensor", "Shape", "Type", "Max (σ)", "Kurtosis"].map(str::to_owned).to_vec();
     columns.extend(WIDTHS.map(|bits| format!("{bits} bits (dB)")));
     columns.extend(WIDTHS.map(|bits| format!("{bits} bits (bytes)")));
@@ -96,36 +115,62 @@ pub(super) fn table(survey: &Survey) -> Table {
         let shape = tensor.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("\u{202f}×\u{202f}");
         let mut cells = vec![Cell::from(tensor.name.as_str()), shape.into(), tensor.dtype.as_str().into()];
         cells.extend([tensor.max_over_sigma, tensor.kurtosis].map(Cell::from));
-        cells.extend(tensor.sqnr_db.map(Cell::from));
+        cells.extend(tensor.sqnr_db.map(|db| if db >= NO_ERROR_DB { Cell::from("no error") } else { Cell::from(db) }));
         cells.extend(tensor.bytes.map(|bytes| Cell::from(bytes as f64)));
         cells
     };
-    Table {
-        id: "tensors".into(),
-        title: "Every matrix".into(),
-        columns,
-        rows: survey.tensors.iter().map(row).collect(),
-    }
+    Table { id: "tensors".into(), title, columns, rows: shown.into_iter().map(row).collect() }
 }
 
-/// What was read and what was left out.
+/// What was read and what was left out; what is no number comes first.
 pub(super) fn notes(survey: &Survey, file: &TensorFile) -> Vec<String> {
-    let mut notes = vec![format!(
-        "{}: {} matrices with {} weights measured; {} vectors ({} bytes) stay as they are.",
+    const NAMED: usize = 8;
+    let mut notes = Vec::new();
+    let (broken, other): (Vec<_>, Vec<_>) =
+        survey.unread.iter().partition(|(_, why)| matches!(why, Unread::NotFinite { value, .. } if value.is_nan()));
+    if !broken.is_empty() {
+        let names: Vec<String> = broken
+            .iter()
+            .take(NAMED)
+            .map(|(tensor, why)| format!("“{}” {}", tensor.label(), why.words(tensor)))
+            .collect();
+        notes.push(format!(
+            "Not a number: {}{}. The file is damaged, or its training went astray. Left out; all else is measured.",
+            names.join("; "),
+            more(broken.len(), NAMED)
+        ));
+    }
+    let kept = survey.kept_words();
+    let kept = if kept.is_empty() { String::new() } else { format!("; {kept} stay as they are") };
+    notes.push(format!(
+        "{}: {} with {} measured{kept}.",
         file.name(),
-        survey.tensors.len(),
-        thousands(survey.weights()),
-        survey.kept.0,
-        thousands(survey.kept.1 as usize)
-    )];
-    if let Some(first) = survey.unread.first() {
-        let others = match survey.unread.len() - 1 {
-            0 => String::new(),
-            more => format!(", and {more} others"),
-        };
-        notes.push(format!("Left out: “{}” holds {}{others}; F32, F16 and BF16 are read.", first.name, first.dtype));
+        counted(survey.tensors.len(), "matrix"),
+        counted(survey.weights(), "weight")
+    ));
+    if !other.is_empty() {
+        let left: u64 = other.iter().map(|(tensor, _)| tensor.bytes).sum();
+        let names: Vec<String> = other
+            .iter()
+            .take(NAMED)
+            .map(|(tensor, why)| format!("“{}” {}", tensor.label(), why.words(tensor)))
+            .collect();
+        notes.push(format!(
+            "Left out, with {} that count in every total: {}{}. F32, F16 and BF16 are read.",
+            bytes(left),
+            names.join("; "),
+            more(other.len(), NAMED)
+        ));
     }
     notes
+}
+
+fn more(all: usize, named: usize) -> String {
+    match all.saturating_sub(named) {
+        0 => String::new(),
+        1 => "; and 1 other".to_owned(),
+        more => format!("; and {} others", thousands(more)),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What a file of weights would lose and save at fewer bits, tensor by tensor: the book's language model, or the reader's file.
 
+#[cfg(test)]
+mod cases;
 mod figures;
 #[cfg(feature = "schema")]
 mod study;
@@ -19,8 +21,9 @@ use survey::{Survey, WIDTHS};
 
 /// A file beyond this is refused: it would take minutes.
 const LARGEST_BYTES: u64 = 512 << 20;
-/// Milliseconds between two reports on the way.
+/// Milliseconds between two reports on the way, and between two words about progress.
 const SHOW_EVERY_MS: f64 = 300.0;
+const SAY_EVERY_MS: f64 = 50.0;
 
 /// What a reader may change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,20 +78,7 @@ impl Lab for Inspect {
             );
             return Err(input.fail(why));
         }
-        let file = TensorFile::open(input).await?;
-        let mut survey = Survey::new(&file, params.scheme.into(), params.granularity.granularity(params.group_size))?;
-        // A report grows with the tensors that it holds: a file of thousands must not send thousands of reports.
-        let mut shown_ms = f64::NEG_INFINITY;
-        while let Some((name, share)) = survey.next_tensor() {
-            cx.progress(&name, share);
-            survey.measure(&file, cx).await?;
-            if cx.now_ms() - shown_ms >= SHOW_EVERY_MS {
-                cx.publish(&report(&survey, &file))?;
-                shown_ms = cx.now_ms();
-            }
-        }
-        cx.progress("Done", 1.0);
-        Ok(report(&survey, &file))
+        inspect(input, &params, cx).await
     }
 
     #[cfg(feature = "schema")]
@@ -97,11 +87,32 @@ impl Lab for Inspect {
     }
 }
 
-fn report(survey: &Survey, file: &TensorFile) -> Report {
+async fn inspect(input: Input, params: &Params, cx: &Context) -> Result<Report, LabError> {
+    let file = TensorFile::open(input).await?;
+    let mut survey = Survey::new(&file, params.scheme.into(), params.granularity.granularity(params.group_size))?;
+    // A report grows with the tensors that it holds: a file of thousands must not send thousands of reports.
+    let (mut shown_ms, mut said_ms) = (f64::NEG_INFINITY, f64::NEG_INFINITY);
+    while let Some((name, share)) = survey.next_tensor() {
+        if cx.now_ms() - said_ms >= SAY_EVERY_MS {
+            cx.progress(&name, share);
+            said_ms = cx.now_ms();
+        }
+        survey.measure(&file, cx).await?;
+        if !survey.tensors.is_empty() && cx.now_ms() - shown_ms >= SHOW_EVERY_MS {
+            cx.publish(&report(&survey, &file, true))?;
+            shown_ms = cx.now_ms();
+        }
+    }
+    cx.progress("Done", 1.0);
+    Ok(report(&survey, &file, false))
+}
+
+/// What is known so far; a `draft` goes on changing.
+fn report(survey: &Survey, file: &TensorFile, draft: bool) -> Report {
     Report {
         metrics: metrics(survey),
-        tables: vec![figures::table(survey)],
-        charts: vec![figures::heatmap(survey), figures::bytes(survey)],
+        tables: vec![figures::table(survey, draft)],
+        charts: vec![figures::heatmap(survey), figures::sizes(survey)],
         notes: figures::notes(survey, file),
     }
 }
@@ -119,7 +130,7 @@ fn metrics(survey: &Survey) -> Vec<Metric> {
                 .lower()
                 .exact(0.0, "a count");
         if i == 0 {
-            size = size.help("Codes, scales and zero points, against the file; vectors stay as they are stored.");
+            size = size.help("Codes, scales and zero points, against the file; vectors and what is left out stay as they are stored.");
         }
         metrics.push(size);
     }

@@ -4,7 +4,8 @@ use lab_api::LabError;
 use lab_kit::{
     Context,
     quant::{Calibration, Granularity, Grid, Scheme, Settings, fit_grids, packed_len, sqnr_db, squared_error},
-    tensor_file::{TensorEntry, TensorFile},
+    report::thousands,
+    tensor_file::{TensorEntry, TensorFile, Unread},
 };
 
 /// Widths that are tried, widest first.
@@ -34,12 +35,22 @@ pub(super) struct Survey {
     granularity: Granularity,
     /// Matrices still to be measured, the next one last.
     waiting: Vec<TensorEntry>,
+    /// Bytes of those that were measured, and of those that are or were waiting.
+    done_bytes: u64,
     total_bytes: u64,
+    /// Bytes of every tensor of the file, measured or not.
+    file_bytes: u64,
     pub(super) tensors: Vec<Measured>,
-    /// Vectors and scalars, which nobody quantizes: how many, and their bytes.
-    pub(super) kept: (usize, u64),
-    /// Matrices of other types.
-    pub(super) unread: Vec<TensorEntry>,
+    /// What nobody quantizes, vectors, scalars and empty tensors: how many, and their bytes.
+    pub(super) kept: [(usize, u64); 3],
+    /// Matrices that are left out, and why.
+    pub(super) unread: Vec<(TensorEntry, Unread)>,
+}
+
+/// `1 vector`, `2 vectors`.
+pub(super) fn counted(number: usize, what: &str) -> String {
+    let many = what.strip_suffix("rix").map_or_else(|| format!("{what}s"), |stem| format!("{stem}rices"));
+    format!("{} {}", thousands(number), if number == 1 { what } else { &many })
 }
 
 /// Power sums of a tensor's numbers.
@@ -82,34 +93,84 @@ impl Survey {
     /// # Errors
     /// [`LabError::File`] where it holds no matrix that can be read.
     pub(super) fn new(file: &TensorFile, scheme: Scheme, granularity: Granularity) -> Result<Self, LabError> {
-        let (mut waiting, mut kept, mut unread) = (Vec::new(), (0, 0), Vec::new());
+        let (mut waiting, mut kept, mut unread) = (Vec::new(), [(0, 0); 3], Vec::new());
         for tensor in &file.tensors {
-            if tensor.shape.len() < 2 || tensor.is_empty() {
-                kept = (kept.0 + 1, kept.1 + tensor.bytes);
+            let kind = match tensor.shape.len() {
+                _ if tensor.is_empty() => Some(2),
+                0 => Some(1),
+                1 => Some(0),
+                _ => None,
+            };
+            if let Some(kind) = kind {
+                let (count, bytes) = &mut kept[kind];
+                (*count, *bytes) = (*count + 1, *bytes + tensor.bytes);
             } else if tensor.is_float() {
                 waiting.push(tensor.clone());
             } else {
-                unread.push(tensor.clone());
+                unread.push((tensor.clone(), Unread::Type));
             }
         }
-        if waiting.is_empty() {
-            let why = match unread.first() {
-                Some(tensor) => {
-                    format!("tensor “{}” holds {}, and this lab reads F32, F16 and BF16", tensor.name, tensor.dtype)
-                }
-                None => "it holds no matrix of weights".to_owned(),
-            };
-            return Err(file.fail(why));
-        }
-        let total_bytes = waiting.iter().map(|tensor| tensor.bytes).sum();
+        let bytes_of = |tensors: &[TensorEntry]| tensors.iter().map(|tensor| tensor.bytes).sum::<u64>();
+        let (total_bytes, file_bytes) = (bytes_of(&waiting), bytes_of(&file.tensors));
         waiting.reverse();
-        Ok(Self { scheme, granularity, waiting, total_bytes, tensors: Vec::new(), kept, unread })
+        let survey = Self {
+            scheme,
+            granularity,
+            waiting,
+            done_bytes: 0,
+            total_bytes,
+            file_bytes,
+            tensors: Vec::new(),
+            kept,
+            unread,
+        };
+        if survey.waiting.is_empty() {
+            return Err(file.fail(survey.nothing(file)));
+        }
+        Ok(survey)
+    }
+
+    /// Why there is nothing to measure.
+    fn nothing(&self, file: &TensorFile) -> String {
+        if let Some((tensor, why)) = self.unread.first() {
+            let packed = if tensor.dtype.starts_with('I') || tensor.dtype.starts_with('U') {
+                ": packed weights of a quantized model (GPTQ, AWQ)? Take the unquantized file"
+            } else {
+                ""
+            };
+            return format!(
+                "tensor “{}” {}, and this lab reads F32, F16 and BF16{packed}",
+                tensor.label(),
+                why.words(tensor)
+            );
+        }
+        let kept = self.kept_words();
+        if kept.is_empty() {
+            return format!("it holds {}no tensor", if file.has_metadata { "metadata and " } else { "" });
+        }
+        format!("it holds {kept} and no matrix of weights: there is nothing to quantize")
+    }
+
+    /// `1 vector (64 bytes), 2 scalars (6 bytes) and 3 empty tensors`.
+    pub(super) fn kept_words(&self) -> String {
+        let named = self.kept.iter().zip(["vector", "scalar", "empty tensor"]).filter(|((count, _), _)| *count > 0);
+        let parts: Vec<String> = named
+            .map(|((count, bytes), what)| {
+                let size =
+                    if *bytes > 0 { format!(" ({})", lab_kit::tensor_file::bytes(*bytes)) } else { String::new() };
+                counted(*count, what) + &size
+            })
+            .collect();
+        match parts.split_last() {
+            Some((last, [])) => last.clone(),
+            Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+            None => String::new(),
+        }
     }
 
     /// Name of the next matrix, and the share of the work that is behind.
     pub(super) fn next_tensor(&self) -> Option<(String, f64)> {
-        let done: u64 = self.tensors.iter().map(|tensor| tensor.stored_bytes).sum();
-        self.waiting.last().map(|next| (next.name.clone(), done as f64 / self.total_bytes.max(1) as f64))
+        self.waiting.last().map(|next| (next.label(), self.done_bytes as f64 / self.total_bytes.max(1) as f64))
     }
 
     /// Measures the next matrix: first its extremes and moments, then the error of each width. Twice through the file, so
@@ -117,12 +178,23 @@ impl Survey {
     pub(super) async fn measure(&mut self, file: &TensorFile, cx: &Context) -> Result<(), LabError> {
         let Some(tensor) = self.waiting.pop() else { return Ok(()) };
         let columns = tensor.columns();
+        self.done_bytes += tensor.bytes;
         let mut moments = Moments::default();
-        file.rows(&tensor, cx, |block| {
-            moments.add(block);
-            Ok(())
-        })
-        .await?;
+        let unread = file
+            .rows(&tensor, cx, |block| {
+                moments.add(block);
+                Ok(())
+            })
+            .await?;
+        if let Some(why) = unread {
+            self.unread.push((tensor, why));
+            // Nothing is left that could be measured.
+            return if self.waiting.is_empty() && self.tensors.is_empty() {
+                Err(file.fail(self.nothing(file)))
+            } else {
+                Ok(())
+            };
+        }
         let settings = WIDTHS.map(|bits| Settings::weight_only(bits, self.scheme, self.granularity));
         let whole = WIDTHS.map(|bits| Grid::fit(self.scheme, bits, moments.min, moments.max));
         let (mut noise, mut grids) = ([0.0; 4], 0);
@@ -150,7 +222,7 @@ impl Survey {
             kurtosis,
             sqnr_db: noise.map(|noise| sqnr_db(moments.sums[1], noise)),
             bytes: WIDTHS.map(|bits| bytes(rows, columns, bits, grids, self.scheme)),
-            name: tensor.name,
+            name: tensor.label(),
             shape: tensor.shape,
             dtype: tensor.dtype,
         });
@@ -162,14 +234,15 @@ impl Survey {
         self.tensors.iter().min_by(|a, b| a.sqnr_db[width].total_cmp(&b.sqnr_db[width]))
     }
 
-    /// Bytes of all that was measured and kept at a width.
+    /// Bytes of the whole file's tensors with the measured ones packed at a width; what is left out stays as it is.
     pub(super) fn bytes(&self, width: usize) -> u64 {
-        self.kept.1 + self.tensors.iter().map(|tensor| tensor.bytes[width]).sum::<u64>()
+        let measured: u64 = self.tensors.iter().map(|tensor| tensor.stored_bytes).sum();
+        self.file_bytes - measured + self.tensors.iter().map(|tensor| tensor.bytes[width]).sum::<u64>()
     }
 
-    /// Their bytes as stored.
+    /// Bytes of the whole file's tensors as stored.
     pub(super) fn stored_bytes(&self) -> u64 {
-        self.kept.1 + self.tensors.iter().map(|tensor| tensor.stored_bytes).sum::<u64>()
+        self.file_bytes
     }
 
     /// Weights measured.

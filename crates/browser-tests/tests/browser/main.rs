@@ -2,6 +2,7 @@
 //! with a fresh profile; they run one after the other.
 
 mod failures;
+mod field;
 mod guide;
 mod inputs;
 mod labs;

@@ -46,6 +46,7 @@ impl Lab {
 
     pub(crate) fn set_device(self, device: DeviceChoice) {
         self.inner().setting.borrow_mut().device = device;
+        self.look_for_gpu();
         self.accepted("device");
     }
 

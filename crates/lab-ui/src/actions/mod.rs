@@ -7,7 +7,7 @@ mod results;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use lab_api::{Chart, DeviceKind, Request};
+use lab_api::{Chart, DeviceChoice, DeviceKind, Request};
 use leptos::html;
 use leptos::prelude::*;
 use web_sys::HtmlElement;
@@ -86,11 +86,20 @@ impl Lab {
             root: NodeRef::new(),
         };
         lab.sync();
-        page::spawn(async move {
-            lab.inner().adapter.set(Some(page::adapter().await));
-            lab.tell(lab.changed);
-        });
+        lab.look_for_gpu();
         lab
+    }
+
+    /// Asks the browser for an adapter, once, and not while the reader wants the CPU: to be asked alone wakes a GPU, and some drivers fail.
+    fn look_for_gpu(self) {
+        let inner = self.inner();
+        if inner.adapter.get().is_some() || inner.setting.borrow().device == DeviceChoice::Cpu {
+            return;
+        }
+        page::spawn(async move {
+            self.inner().adapter.set(Some(page::adapter().await));
+            self.tell(self.changed);
+        });
     }
 
     fn tell(self, counter: RwSignal<u32>) {
@@ -137,6 +146,7 @@ impl Lab {
         let inner = self.inner();
         *inner.setting.borrow_mut() = Setting::default_of(&inner.data.params);
         inner.problems.borrow_mut().clear();
+        self.look_for_gpu();
         self.accepted("");
         self.step(Input::Reset);
     }

@@ -1,0 +1,150 @@
+//! Reports from the field: pages in places that they were not made for, words as people type them, answers after an edition.
+
+use browser_tests::browser::{Gpu, Tab, with_browser};
+use browser_tests::lab::specimen;
+use browser_tests::server::Fault;
+use serde_json::{Value, json};
+
+/// The module of this name in the page's own address, imported as `it`, and what `body` makes of it.
+async fn with_module(tab: &Tab, attribute: &str, body: &str) -> anyhow::Result<Value> {
+    let script = format!(
+        "const place = document.querySelector('[data-{attribute}]').dataset.{attribute};
+         return import(new URL(place, document.baseURI)).then((it) => {{ {body} }})"
+    );
+    tab.script(&script, &[]).await
+}
+
+#[tokio::test]
+async fn index_and_query_are_folded_alike() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.open("index.html").await?;
+        let pairs = json!([
+            ["Größe", "grosse"], ["naïve", "NAIVE"], ["Erdős", "erdos"], ["optimisation", "optimization"], ["analysed", "analyzed"],
+            ["neighbours", "neighbors"], ["fibre", "fiber"], ["labelled", "labeled"], ["dialogue", "dialog"], ["µ", "mu"],
+            ["𝜎", "σ"], ["Δ", "delta"], ["ﬁlter", "filter"], ["grey", "gray"], ["licence", "license"]
+        ]);
+        let body = format!("return {pairs}.filter(([a, b]) => it.tokens(a).join() !== it.tokens(b).join())");
+        let different = with_module(tab, "module", &body).await?;
+        anyhow::ensure!(different == json!([]), "folded apart: {different}");
+        let body = "const index = new it.Index((word) => word);
+            [['a', 'Größe der Gewichte'], ['b', '模型量化方法'], ['c', 'квантование'], ['d', 'the scale σ of much quantization']]
+              .forEach(([ref, body]) => index.add(ref, { body }));
+            return ['grosse', '量化', 'КВАНТ', 'sigma', 'quantisation', 'mu'].map((query) => index.search(query).join())
+              .concat(index.nearest('quantisatoin'))";
+        let found = with_module(tab, "module", body).await?;
+        anyhow::ensure!(found == json!(["a", "b", "c", "d", "d", "", "quantization"]), "{found}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_search_offers_the_nearest_word_and_finds_it() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.open("index.html").await?;
+        tab.script("document.querySelector('[data-search]').click()", &[]).await?;
+        tab.wait("index", 20.0, "/Type one word/.test(document.querySelector('.search-state')?.textContent)").await?;
+        let typed = "const field = document.querySelector('.search-field'); field.value = 'quantisatoin'; field.dispatchEvent(new Event('input'))";
+        tab.script(typed, &[]).await?;
+        tab.wait("offer", 5.0, "document.querySelector('.search-nearest')?.textContent === 'quantization'").await?;
+        tab.script("document.querySelector('.search-nearest').click()", &[]).await?;
+        tab.wait("results", 5.0, "document.querySelectorAll('.search-results a').length > 3").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn numbers_are_read_as_people_write_them() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.open("index.html").await?;
+        let body = "const words = (text, unit) => typeof it.readNumber(text, unit);
+            return [it.readNumber('3e-14'), it.readNumber('3 × 10^−14'), it.readNumber('1,000'), it.readNumber('500 bytes', 'bytes'), it.readNumber('.5'),
+              words('0,5'), words(''), words('1/2'), words('abc'), it.readNumber('0,5').includes('0.5'),
+              it.isRight(0, 3e-14, 0), it.isRight(-9e-10, 3e-14, 0), it.isRight(3e-14, 3e-14, 0), it.isRight(0.1 + 0.2, 0.3, 0), it.isRight(9.6, 10, 0.5)]";
+        let found = with_module(tab, "quiz", body).await?;
+        let wanted = json!([3e-14, 3e-14, 1000, 500, 0.5, "string", "string", "string", "string", true, false, false, true, true, true]);
+        anyhow::ensure!(found == wanted, "{found}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn answers_and_read_pages_outlive_an_edition() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let page = specimen(&tab.site)?.page;
+        tab.open(&page).await?;
+        tab.wait("quiz", 10.0, "!document.querySelector('form.quiz [data-quiz-actions]').hidden").await?;
+        let answer = "const form = document.querySelector('form.quiz'); const field = form.querySelector('input');
+            if (field.type === 'text') field.value = '7'; else field.checked = true;
+            form.requestSubmit(); return [Object.keys(localStorage).filter((key) => key.includes(':answer:')), form.dataset.quiz]";
+        let kept: (Vec<String>, String) = serde_json::from_value(tab.script(answer, &[]).await?)?;
+        anyhow::ensure!(kept.0.len() == 1 && kept.0[0].ends_with(&format!("#{}", kept.1)), "{kept:?}");
+        anyhow::ensure!(!kept.0[0].contains(".html") && !kept.0[0].contains("/some/path"), "keyed by address: {kept:?}");
+        // The page as another edition has it: another address of the title, options in another order.
+        let moved = "const key = Object.keys(localStorage).find((key) => key.includes(':answer:'));
+            localStorage.setItem(key.replace(/answer:[^#]*#/, 'answer:sec-elsewhere#'), localStorage.getItem(key)); localStorage.removeItem(key);
+            localStorage.setItem('efficient-ai:pages', JSON.stringify({ [document.querySelector('main h1').id]: 'old/place.md' }))";
+        tab.script(moved, &[]).await?;
+        tab.open(&page).await?;
+        tab.wait("the answer", 10.0, "document.querySelector('form.quiz [data-quiz-result]').textContent.length > 3").await?;
+        tab.wait("the mark", 10.0, "document.querySelector('[aria-current] .toc-read') !== null").await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_page_whose_module_does_not_come_says_so_and_shows_no_dead_button() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.bypass_service_worker().await?;
+        let lab = specimen(&tab.site)?;
+        tab.server.break_files("js/book", Fault::Missing);
+        tab.open(&lab.page).await?;
+        tab.wait(
+            "words",
+            8.0,
+            "/did not come/.test(document.querySelector('[data-lab-widget] .stalled')?.textContent)",
+        )
+        .await?;
+        let dead =
+            "return [...document.querySelectorAll('.needs-js')].filter((button) => button.checkVisibility()).length";
+        anyhow::ensure!(tab.script(dead, &[]).await? == json!(0), "a dead button is shown");
+        tab.server.heal();
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_page_in_a_sandbox_says_why_and_links_to_itself() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let page = specimen(&tab.site)?.page;
+        tab.open("index.html").await?;
+        let body = "const root = new URL(document.documentElement.dataset.root || '.', document.baseURI);
+            const frame = document.createElement('iframe'); frame.setAttribute('sandbox', 'allow-scripts'); frame.src = new URL(arguments[0], root);
+            frame.addEventListener('load', () => { frame.dataset.there = ''; }); document.body.append(frame)";
+        tab.script(body, &[json!(page)]).await?;
+        tab.wait("the frame", 10.0, "document.querySelector('iframe[data-there]') !== null").await?;
+        // Its document is of another origin: what it shows is asked of the browser.
+        let tree = tab.devtools("DOM.getDocument", json!({"depth": -1, "pierce": true})).await?.to_string();
+        anyhow::ensure!(tree.contains("allow-same-origin") && tree.contains("Open this page in a tab of its own"), "no word in the frame");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_search_after_a_deployment_speaks_of_a_new_edition() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.bypass_service_worker().await?;
+        tab.open("index.html").await?;
+        // As if the page in the browser were of the edition before.
+        let aged = "const button = document.querySelector('[data-search]'); button.dataset.index = button.dataset.index.replace(/-[0-9a-f]+/, '-00000000'); button.click()";
+        tab.script(aged, &[]).await?;
+        tab.wait("words", 10.0, "/new edition/i.test(document.querySelector('[data-page-message]')?.textContent)").await?;
+        let said = tab.script("return document.querySelector('[data-page-message]').textContent", &[]).await?;
+        anyhow::ensure!(!said.to_string().contains("offline"), "{said}");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,427 @@
+//! The data file of sources, entry by entry: one that cannot be read is told by name, the others stay usable.
+
+use std::{collections::BTreeSet, ops::Range, sync::LazyLock};
+
+use biblatex::{Chunk, Chunks, ParseError, PermissiveType, Spanned, TypeError};
+use hayagriva::{
+    Entry,
+    types::{EntryType, Person, Publisher},
+};
+use regex::{Captures, Regex};
+
+use crate::{html::text_of, math::Formulas};
+
+/// What is wrong in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    pub(crate) line: usize,
+    pub(crate) message: String,
+    pub(crate) text: String,
+}
+
+/// The file as far as it can be read.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) broken: BTreeSet<String>,
+    pub(crate) is_whole: bool,
+    pub(crate) marks: Marks,
+    pub(crate) published: BTreeSet<String>,
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+/// Stands for the authors who are not named.
+const OTHERS: char = '\u{e014}';
+/// Around a number: the formula of that number.
+const FORMULA: [char; 2] = ['\u{e010}', '\u{e011}'];
+/// Begins and ends of what TeX sets in another face.
+const FACES: [(char, &str); 6] = [
+    ('\u{e015}', "<em>"),
+    ('\u{e016}', "</em>"),
+    ('\u{e017}', "<strong>"),
+    ('\u{e018}', "</strong>"),
+    ('\u{e019}', "<code>"),
+    ('\u{e01a}', "</code>"),
+];
+/// Fields that are addresses or notes for tools, in which a backslash is none of TeX.
+const NO_TEXT: [&str; 14] = [
+    "url",
+    "doi",
+    "file",
+    "eprint",
+    "uri",
+    "verba",
+    "verbb",
+    "verbc",
+    "pdf",
+    "abstract",
+    "keywords",
+    "note",
+    "annotation",
+    "urldate",
+];
+
+static ENTRY: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?m)^[ \t]*@([A-Za-z]+)\s*[{(]\s*([^,\s{}()]*)").expect("a constant pattern"));
+static FACE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\\(emph|text[a-z]{2}|mbox|text|uppercase)\s*\{([^{}]*)\}").expect("a constant pattern")
+});
+static COMMAND: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\[A-Za-z]+").expect("a constant pattern"));
+static UNNAMED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(&format!(r"(?:,?\s*(?:and|&amp;|&)\s*|,\s*|\s+)?{OTHERS},?")).expect("a constant pattern")
+});
+static NUMBER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(&format!("{}(\\d+){}", FORMULA[0], FORMULA[1])).expect("a constant pattern"));
+static YEAR: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d{4}").expect("a constant pattern"));
+static ARXIV: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)^(?:arxiv:)?(\d{4}\.\d{4,5}|[a-z.-]+/\d{7})(v\d+)?$").expect("a constant pattern")
+});
+
+/// Marks in formatted works, and the HTML that they stand for.
+#[derive(Debug, Default)]
+pub(crate) struct Marks(Vec<String>);
+
+impl Marks {
+    /// A formatted work with everything in place of its marks.
+    pub(crate) fn html(&self, text: &str) -> String {
+        let mut out = UNNAMED.replace_all(text, " et al.").into_owned();
+        out = NUMBER.replace_all(&out, |found: &Captures<'_>| self.formula(&found[1]).to_owned()).into_owned();
+        for (mark, tag) in FACES {
+            out = out.replace(mark, tag);
+        }
+        out.replace("et al..", "et al.")
+    }
+
+    /// The same as words.
+    pub(crate) fn plain(&self, text: &str) -> String {
+        let mut out = UNNAMED.replace_all(text, " et al.").into_owned();
+        out = NUMBER.replace_all(&out, |found: &Captures<'_>| text_of(self.formula(&found[1]))).into_owned();
+        // The comma before a year was taken with the name.
+        let year = out.find(" et al. ").filter(|_| text.contains(OTHERS)).map(|at| at + " et al.".len());
+        if let Some(at) = year {
+            out.insert(at, ',');
+        }
+        out.replace(|c| FACES.iter().any(|(mark, _)| *mark == c), "").trim_start().to_owned()
+    }
+
+    fn formula(&self, number: &str) -> &str {
+        number.parse().ok().and_then(|at: usize| self.0.get(at)).map_or("", String::as_str)
+    }
+}
+
+/// `2305.14314` of `arXiv:2305.14314`.
+pub(crate) fn arxiv_id(id: &str) -> &str {
+    let is_prefix = id.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("arxiv:"));
+    if is_prefix { &id[6..] } else { id }
+}
+
+/// A part of the file: its text, from which byte of the file it is, and how many bytes of definitions stand before it.
+struct Part {
+    text: String,
+    start: usize,
+    before: usize,
+}
+
+/// Reads the file.
+pub(crate) fn read(text: &str) -> Read {
+    let mut out = Read { is_whole: true, ..Read::default() };
+    match biblatex::Bibliography::parse(text) {
+        Ok(all) => take(all, &Part { text: text.to_owned(), start: 0, before: 0 }, text, &mut out),
+        Err(_) => by_parts(text, &mut out),
+    }
+    out
+}
+
+fn line(text: &str, at: usize) -> usize {
+    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count()
+}
+
+/// Each entry for itself, from one `@` at the beginning of a line to the next.
+fn by_parts(text: &str, out: &mut Read) {
+    let starts: Vec<(usize, String, String)> = ENTRY
+        .captures_iter(text)
+        .map(|found| (found.get(0).map_or(0, |m| m.start()), found[1].to_ascii_lowercase(), found[2].to_owned()))
+        .collect();
+    let end = |i: usize| starts.get(i + 1).map_or(text.len(), |(at, ..)| *at);
+    let definitions: String = starts
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, kind, _))| kind == "string")
+        .map(|(i, (at, ..))| &text[*at..end(i)])
+        .filter(|definition| biblatex::Bibliography::parse(definition).is_ok())
+        .collect();
+    let mut seen: Vec<(String, usize)> = Vec::new();
+    for (i, (at, kind, key)) in starts.iter().enumerate() {
+        if ["comment", "preamble"].contains(&kind.as_str()) {
+            continue;
+        }
+        let own = &text[*at..end(i)];
+        let mut mistake = |at: usize, message: String, shown: &str| {
+            let shown = shown.lines().next().unwrap_or_default().trim().to_owned();
+            out.mistakes.push(Mistake { line: line(text, at), message, text: shown });
+        };
+        if let Some((_, first)) = seen.iter().find(|(known, _)| known == key && kind != "string") {
+            let message = format!("the key “{key}” stands twice: first on line {}", line(text, *first));
+            mistake(*at, message, own.trim_start());
+            continue;
+        }
+        seen.push((key.clone(), *at));
+        let part = Part { text: format!("{definitions}{own}"), start: *at, before: definitions.len() };
+        match biblatex::Bibliography::parse(&part.text) {
+            Ok(all) => take(all, &part, text, out),
+            Err(ParseError { span, kind: why }) => {
+                let place = (*at + span.start.saturating_sub(part.before)).min(text.len());
+                // What is never closed is told where it begins, not where the next entry does.
+                let place = if place >= end(i) { *at } else { place };
+                let shown = text[place..].lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+                mistake(
+                    place,
+                    format!(
+                        "the entry “{key}” does not parse ({why}): look for a brace, comma or quote that is missing"
+                    ),
+                    shown,
+                );
+                out.broken.insert(key.clone());
+                out.is_whole = false;
+            }
+        }
+    }
+}
+
+/// Converts entries, and tells those that cannot be.
+fn take(all: biblatex::Bibliography, part: &Part, file: &str, out: &mut Read) {
+    let formulas = Formulas::default();
+    for mut entry in all {
+        let key = entry.key.clone();
+        let place = |at: usize| line(file, part.start + at.saturating_sub(part.before));
+        let mut tell = |at: usize, message: String, text: &str| {
+            out.mistakes.push(Mistake {
+                line: place(at),
+                message,
+                text: text.split_whitespace().collect::<Vec<_>>().join(" "),
+            });
+        };
+        let mut good = true;
+        for (field, chunks) in &mut entry.fields {
+            if NO_TEXT.contains(&field.as_str()) {
+                continue;
+            }
+            for Spanned { v: chunk, span } in chunks {
+                if let Err(what) = readable(chunk, &formulas, &mut out.marks) {
+                    let raw = part.text.get(span.clone()).unwrap_or_default();
+                    tell(span.start, format!("the field “{field}” of “{key}” {what}"), raw);
+                    good = false;
+                }
+            }
+        }
+        let has = |field: &str| entry.fields.contains_key(field);
+        let on_a_server = has("eprint");
+        // Some tools leave out where the number is from; one of this form is of arXiv.
+        if on_a_server
+            && !["eprinttype", "archiveprefix"].into_iter().any(has)
+            && verbatim(entry.fields.get("eprint")).is_some_and(|id| ARXIV.is_match(id.trim()))
+        {
+            entry.fields.insert("eprinttype".into(), vec![Spanned::new(Chunk::Normal("arxiv".into()), 0..0)]);
+        }
+        // A date that is none would be left out without a word.
+        let undated = ["date", "year"].into_iter().find_map(|field| Some((field, entry.fields.get(field)?)));
+        if let (Ok(PermissiveType::Chunks(_)), Some((field, chunks))) = (entry.date(), undated) {
+            let span =
+                chunks.first().map_or(0..0, |first| first.span.start..chunks.last().map_or(0, |last| last.span.end));
+            let raw = part.text.get(span.clone()).unwrap_or_default();
+            tell(
+                span.start,
+                format!("the field “{field}” of “{key}” cannot be read (no date){}", remedy(field, raw)),
+                raw,
+            );
+            out.broken.insert(key);
+            continue;
+        }
+        match Entry::try_from(&entry) {
+            Ok(item) if good => {
+                if !on_a_server {
+                    out.published.insert(key);
+                }
+                out.entries.push(finish(item));
+            }
+            Ok(_) => {
+                out.broken.insert(key);
+            }
+            Err(error) => {
+                let (field, span) = field_of(&entry, &error);
+                let raw = part.text.get(span.clone()).unwrap_or_default();
+                let why =
+                    format!("the field “{field}” of “{key}” cannot be read ({}){}", error.kind, remedy(&field, raw));
+                tell(span.start, why, raw);
+                out.broken.insert(key);
+            }
+        }
+    }
+}
+
+fn verbatim(chunks: Option<&Chunks>) -> Option<String> {
+    Some(chunks?.iter().map(|chunk| chunk.v.get()).collect())
+}
+
+/// TeX that the reader of the file left as it was: formulas are set, faces marked, the rest is told.
+fn readable(chunk: &mut Chunk, formulas: &Formulas, marks: &mut Marks) -> Result<(), String> {
+    if let Chunk::Math(tex) = chunk {
+        // `H$_2$O`: the sign that it stands at is outside.
+        let padded = if tex.trim_start().starts_with(['_', '^']) { format!("{{}}{tex}") } else { tex.clone() };
+        let html = formulas.render(&padded, false).map_err(|why| format!("holds a formula: {why}"))?;
+        let html = html.replacen("alttext=\"{}", "alttext=\"", 1);
+        marks.0.push(html);
+        *chunk = Chunk::Verbatim(format!("{}{}{}", FORMULA[0], marks.0.len() - 1, FORMULA[1]));
+        return Ok(());
+    }
+    let (Chunk::Normal(text) | Chunk::Verbatim(text)) = chunk else { return Ok(()) };
+    if !text.contains('\\') {
+        return Ok(());
+    }
+    let face = |found: &Captures<'_>| {
+        let marks = match &found[1] {
+            "emph" | "textit" | "textsl" => Some(0),
+            "textbf" => Some(2),
+            "texttt" => Some(4),
+            "textsc" | "textrm" | "textsf" | "textup" | "textmd" | "text" | "mbox" | "uppercase" => None,
+            _ => return found[0].to_owned(),
+        };
+        marks.map_or_else(|| found[2].to_owned(), |at| format!("{}{}{}", FACES[at].0, &found[2], FACES[at + 1].0))
+    };
+    while FACE.is_match(text) {
+        let next = FACE.replace_all(text, face).into_owned();
+        if next == *text {
+            break;
+        }
+        *text = next;
+    }
+    match COMMAND.find(text) {
+        Some(found) => Err(format!(
+            "holds {}, which is not read outside of a formula: write what it stands for, or put it between $",
+            found.as_str()
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What the conversion leaves to do.
+fn finish(mut item: Entry) -> Entry {
+    if let Some(mut authors) = item.authors().map(<[Person]>::to_vec)
+        && authors.len() > 1
+        && let Some(last) = authors.last_mut()
+        && last.name == "others"
+        && last.given_name.is_none()
+    {
+        last.name = OTHERS.to_string();
+        item.set_authors(authors);
+    }
+    if *item.entry_type() == EntryType::Report
+        && item.publisher().is_none()
+        && let Some(institution) = item.organization().cloned()
+    {
+        item.set_publisher(Publisher::new(Some(institution), None));
+    }
+    item
+}
+
+/// The field that an error is about.
+fn field_of(entry: &biblatex::Entry, error: &TypeError) -> (String, Range<usize>) {
+    let holds = |chunks: &Chunks| {
+        let (first, last) = (chunks.first()?, chunks.last()?);
+        let all = first.span.start..last.span.end.max(first.span.start + 1);
+        (all.contains(&error.span.start) || error.span.start == all.end).then_some(first.span.start..last.span.end)
+    };
+    let found = entry.fields.iter().find_map(|(name, chunks)| Some((name.clone(), holds(chunks)?)));
+    found.unwrap_or_else(|| ("date".to_owned(), error.span.clone()))
+}
+
+fn remedy(field: &str, raw: &str) -> String {
+    match (field, YEAR.find(raw)) {
+        ("year" | "date" | "origdate" | "eventdate", Some(year)) => format!("; write {field} = {{{}}}", year.as_str()),
+        ("year" | "date", None) => format!("; write {field} = {{2021}}, or leave it out where there is none"),
+        ("month", _) => "; write a number from 1 to 12, or jan to dec without braces".to_owned(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "@misc{good, author = {Doe, J.}, title = {T}, year = {2020}}\n";
+
+    /// One mistake is one problem, and the entries around it are there.
+    fn one(entry: &str) -> Mistake {
+        let read = read(&format!("{GOOD}\n{entry}\n{}", GOOD.replace("good", "after")));
+        assert_eq!(read.mistakes.len(), 1, "{entry}: {:?}", read.mistakes);
+        let keys: Vec<&str> = read.entries.iter().map(Entry::key).collect();
+        assert!(keys.contains(&"good") && keys.contains(&"after"), "{entry}: {keys:?}");
+        read.mistakes[0].clone()
+    }
+
+    #[test]
+    fn one_odd_field_is_one_problem_with_its_remedy() {
+        for (entry, field, text, remedy) in [
+            (
+                r"@book{v, author = {V}, title = {N}, year = {[2021] \copyright 2021}}",
+                "year",
+                "2021",
+                "write year = {2021}",
+            ),
+            ("@book{v, title = {N}, year = {in press}}", "year", "in press", "leave it out"),
+            ("@book{v, title = {N}, date = {2021-13-01}}", "date", "2021-13", "write date = {2021}"),
+            ("@book{v, title = {N}, year = {'21}}", "year", "'21", "year = {2021}"),
+            ("@book{v, title = {N}, year = {20215}}", "year", "20215", "year = {2021}"),
+        ] {
+            let mistake = one(entry);
+            assert!(mistake.message.contains(&format!("the field “{field}” of “v”")), "{entry}: {mistake:?}");
+            assert!(mistake.message.contains(remedy) && mistake.text.contains(text), "{entry}: {mistake:?}");
+            assert_eq!(mistake.line, 3, "{entry}");
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_file_breaks_one_entry() {
+        for entry in [
+            "@misc{v, title = {N, year = {2020}}",
+            "@misc{v, title = \"N, year = 2020}",
+            "@misc{v title = {N}}",
+            "@misc{v, title = nosuch, year = {2020}}",
+            "@misc{v, title = {N}",
+        ] {
+            let mistake = one(entry);
+            assert!(mistake.message.contains("“v"), "{entry}: {mistake:?}");
+            assert!((3..=4).contains(&mistake.line), "{entry}: {mistake:?}");
+        }
+        let twice = one("@misc{good, title = {Again}}");
+        assert!(twice.message.contains("“good” stands twice: first on line 1"), "{twice:?}");
+    }
+
+    #[test]
+    fn abbreviations_hold_for_every_entry_of_a_broken_file() {
+        let text = "@string{icml = {ICML}}\n@inproceedings{a, title = {T}, booktitle = icml, year = 2020}\n@misc{b, title = {\n";
+        let read = read(text);
+        assert_eq!(read.entries.iter().map(Entry::key).collect::<Vec<_>>(), ["a"]);
+        assert!(read.mistakes.len() == 1 && read.broken.contains("b") && !read.is_whole, "{:?}", read.mistakes);
+    }
+
+    #[test]
+    fn tex_that_is_not_read_is_told_by_name() {
+        for (entry, what) in [
+            (r"@misc{v, title = {On \alpha things}, year = 2020}", r"\alpha"),
+            (r"@misc{v, title = {On $\nosuch$ things}, year = 2020}", r"\nosuch"),
+            (r"@misc{v, title = {Big \log n}, year = 2020}", r"\log"),
+        ] {
+            let mistake = one(entry);
+            assert!(mistake.message.contains("“title” of “v”") && mistake.message.contains(what), "{mistake:?}");
+        }
+        for good in [r"{\'E}tude {\o}", r"A \textbf{b} {\em c}", "50\\% \\& more", r"\emph{a \textit{b}}"] {
+            let read = read(&format!("@misc{{v, title = {{{good}}}, year = 2020}}"));
+            if good.contains(r"\em ") {
+                assert_eq!(read.mistakes.len(), 1);
+                continue;
+            }
+            assert!(read.mistakes.is_empty(), "{good}: {:?}", read.mistakes);
+        }
+    }
+}

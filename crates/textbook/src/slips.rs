@@ -1,0 +1,349 @@
+//! What Markdown passes over in silence: cells that are dropped, notes that are not there, habits from LaTeX and from other tools.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::LazyLock,
+};
+
+use pulldown_cmark::{Event, Tag, TagEnd};
+use regex::Regex;
+
+use crate::{
+    problem::{Problem, Reporter},
+    source::Source,
+};
+
+/// Ids that the page itself uses (`site/theme`, `site/js`): a heading of that id would be two, and links would lead astray.
+pub(crate) const RESERVED: [&str; 5] = ["content", "contents", "help", "help-title", "tip"];
+
+static PARENTHESES: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?s)\\\((.{1,400}?)\\\)").expect("a constant pattern"));
+static BRACKETS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?s)\\\[(.{1,800}?)\\\]").expect("a constant pattern"));
+/// What brackets around words never hold, and formulas do.
+static TEX: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\[A-Za-z]|[\^=]|_\{").expect("a constant pattern"));
+static ENVIRONMENT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\\begin\s*\{[A-Za-z]+\*?\}").expect("a constant pattern"));
+static NOTE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\[\^([^\]\s\[]+)\]").expect("a constant pattern"));
+static TAGS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?s)<!--.*?(-->|$)|<[^<>]*>").expect("a constant pattern"));
+static FORMULA: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\$\$|\$[^\s$](?:[^$\n]*[^\s$\\])?\$(?:\D|$)").expect("a constant pattern"));
+static RULE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"^[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$").expect("a constant pattern")
+});
+
+/// Reports everything of the kind in a source.
+pub(crate) fn report(source: &Source, to: &Reporter) {
+    foreign_maths(source, to);
+    notes(source, to);
+    let mut columns = 0;
+    let mut html: Option<usize> = None;
+    for (event, range) in &source.events {
+        match event {
+            Event::Start(Tag::Table(alignments)) => columns = alignments.len(),
+            Event::Start(Tag::TableRow) => row(source, range, columns, to),
+            Event::Start(Tag::Paragraph) => no_table(source, range, to),
+            Event::Start(Tag::HtmlBlock) => html = Some(range.start),
+            Event::End(TagEnd::HtmlBlock) => {
+                if let Some(start) = html.take() {
+                    raw_html(source, start..range.end.max(start), to);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Names of chapters and parts stand in titles, tooltips and in the script of the contents, where nothing is set: plain words only.
+pub(crate) fn names<'a>(names: impl Iterator<Item = &'a str>, summary: &str, file: &str, to: &Reporter) {
+    for name in names {
+        let is_formula = |event: &Event<'_>| matches!(event, Event::InlineMath(_) | Event::DisplayMath(_));
+        let message = if Source::new("", 1, name).events.iter().any(|(event, _)| is_formula(event)) {
+            "a name in SUMMARY.md stands where no formula is set: write it in words or letters (ξ)"
+        } else if name.contains("${") || name.contains(char::is_control) {
+            "a name in SUMMARY.md holds no ${ and no control characters"
+        } else {
+            continue;
+        };
+        let line = summary.lines().position(|line| line.contains(name)).map_or(1, |at| at + 1);
+        let (file, text) = (file.to_owned(), name.to_owned());
+        to.report(Problem { file, line, message: message.to_owned(), text, nearest: None });
+    }
+}
+
+/// `\( \)`, `\[ \]` and `\begin{}` where no formula is.
+fn foreign_maths(source: &Source, to: &Reporter) {
+    let text = source.text.as_str();
+    let live = |at: usize| source.is_live(at);
+    for found in PARENTHESES.captures_iter(text) {
+        let (at, whole) = (found.get(0).map_or(0, |m| m.start()), &found[0]);
+        if live(at) && !whole.contains("\n\n") {
+            source.report(
+                to,
+                at,
+                "\\( and \\) are brackets here: write a formula as $…$, and brackets without a backslash",
+                whole,
+                None,
+            );
+        }
+    }
+    for found in BRACKETS.captures_iter(text) {
+        let (at, whole) = (found.get(0).map_or(0, |m| m.start()), &found[0]);
+        if live(at) && !whole.contains("\n\n") && TEX.is_match(&found[1]) {
+            source.report(
+                to,
+                at,
+                "\\[ and \\] are brackets here: write a displayed formula between lines of $$",
+                whole,
+                None,
+            );
+        }
+    }
+    for found in ENVIRONMENT.find_iter(text) {
+        if live(found.start()) {
+            let message = "an environment stands within a formula: put $$ on lines before and after it";
+            source.report(to, found.start(), message, found.as_str(), None);
+        }
+    }
+}
+
+/// Notes that are referred to and not there, there and not referred to, or there twice.
+fn notes(source: &Source, to: &Reporter) {
+    let mut defined: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut used = BTreeSet::new();
+    let mut references: Vec<&Range<usize>> = Vec::new();
+    for (event, range) in &source.events {
+        match event {
+            Event::Start(Tag::FootnoteDefinition(name)) => {
+                if defined.insert(name, range.start).is_some() {
+                    source.report(to, range.start, "this note stands twice on the page", &format!("[^{name}]"), None);
+                }
+            }
+            Event::FootnoteReference(name) => {
+                used.insert(&**name);
+                references.push(range);
+            }
+            _ => {}
+        }
+    }
+    for (name, at) in &defined {
+        if !used.contains(name) {
+            source.report(to, *at, "nothing refers to this note, so nobody would see it", &format!("[^{name}]:"), None);
+        }
+    }
+    for found in NOTE.captures_iter(&source.text) {
+        let all = found.get(0).map_or(0..0, |m| m.range());
+        let after = &source.text[all.end..];
+        let defines =
+            after.starts_with(':') && source.before_on_line(all.start).trim_matches([' ', '>', '\t']).is_empty();
+        let is_link = after.starts_with(['(', '[']);
+        if defines || is_link || !source.is_live(all.start) || references.iter().any(|r| r.contains(&all.start)) {
+            continue;
+        }
+        let near = crate::problem::near(&found[1], defined.keys().copied()).map(|name| format!("[^{name}]"));
+        source.report(
+            to,
+            all.start,
+            "there is no such note on the page: write it as a paragraph “[^name]: …”",
+            &found[0],
+            near,
+        );
+    }
+}
+
+/// Bars that part a row, those within code and formulas included: only a backslash protects one.
+fn cells(row: &str) -> usize {
+    let row = row.trim();
+    let mut bars = Vec::new();
+    let mut backslashes = 0;
+    for (at, c) in row.char_indices() {
+        if c == '|' && backslashes % 2 == 0 {
+            bars.push(at);
+        }
+        backslashes = if c == '\\' { backslashes + 1 } else { 0 };
+    }
+    let outer =
+        usize::from(bars.first() == Some(&0)) + usize::from(bars.len() > 1 && bars.last() == Some(&(row.len() - 1)));
+    bars.len() + 1 - outer.min(bars.len())
+}
+
+/// A bar within code or a formula parts the row, and what is beyond the head's columns is dropped.
+fn row(source: &Source, range: &Range<usize>, columns: usize, to: &Reporter) {
+    let line = source.text[range.start..].lines().next().unwrap_or_default();
+    let found = cells(line);
+    if found > columns {
+        let message = format!(
+            "this row has {found} cells and its head {columns}: a bar within a cell is written \\|, in a formula \\lvert x \\rvert or \\mid"
+        );
+        source.report(to, range.start, &message, line, None);
+    }
+}
+
+/// Lines that were meant as a table and are none, since head and rule differ.
+fn no_table(source: &Source, range: &Range<usize>, to: &Reporter) {
+    let text = &source.text[range.clone()];
+    let bare = |line: &str| line.trim_start_matches(['>', ' ', '\t']).to_owned();
+    let mut at = range.start;
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for pair in lines.windows(2) {
+        let (head, rule) = (bare(pair[0]), bare(pair[1]));
+        if head.contains('|') && rule.contains('|') && RULE.is_match(rule.trim_end()) && source.is_live(at) {
+            let (columns, found) = (cells(&rule), cells(&head));
+            let message = format!(
+                "this is no table: its head has {found} cells and the line below it {columns} (a bar within a cell is written \\|)"
+            );
+            source.report(to, at, &message, &head, None);
+        }
+        at += pair[0].len();
+    }
+}
+
+/// Formulas within a block of HTML, where nothing is read. (Directives there are inert, as in code.)
+fn raw_html(source: &Source, range: Range<usize>, to: &Reporter) {
+    let html = &source.text[range.clone()];
+    let lower = html.trim_start().to_ascii_lowercase();
+    if ["<pre", "<script", "<style", "<textarea", "<!--"].iter().any(|tag| lower.starts_with(tag)) {
+        return;
+    }
+    // Tags and comments as blanks, so that places stay.
+    let words = TAGS.replace_all(html, |found: &regex::Captures<'_>| " ".repeat(found[0].len())).into_owned();
+    if let Some(found) = FORMULA.find(&words) {
+        let message = "a formula within raw HTML is not read: leave a blank line after the tag and before its end";
+        source.report(to, range.start + found.start(), message, found.as_str(), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> Vec<String> {
+        let reporter = Reporter::default();
+        report(&Source::new("f", 1, text), &reporter);
+        reporter.finish().map_or_else(Vec::new, |all| all.0.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn names_of_chapters_are_plain_words() {
+        let said = |name: &str| {
+            let reporter = Reporter::default();
+            let summary = format!("# Summary\n\n- [{name}](a.md)\n");
+            names([name].into_iter(), &summary, "SUMMARY.md", &reporter);
+            reporter.finish().map_or_else(String::new, |all| all.to_string())
+        };
+        for name in ["The $\\xi$ rule", "$x$", "A $$y$$ B", "Shell: ${HOME}", "a\tb"] {
+            assert!(said(name).starts_with("SUMMARY.md:3: a name in SUMMARY.md"), "{name}: {}", said(name));
+        }
+        for name in [
+            "Paths such as C:\\users",
+            "It costs $5 and $6",
+            "ξ and µ",
+            "Don't say \"never\"",
+            "a `code` b",
+            "x < y & z",
+        ] {
+            assert_eq!(said(name), "", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_bar_that_would_cost_a_cell_is_told() {
+        let table = |row: &str| told(&format!("| a | b |\n|---|---|\n{row}\n"));
+        for row in [
+            "| $|x|$ | norm |",
+            "| `p | q` | code |",
+            "| a | b | c |",
+            "a | b | c",
+            "| $p(x|y)$ | conditional |",
+            "| `a || b` | or |",
+            "| $\\{x | x > 0\\}$ | set |",
+            "| 1 | 2 || 3 |",
+            "| <code>a|b</code> | html |",
+            "| \\\\| a | b |",
+        ] {
+            let found = table(row);
+            assert_eq!(found.len(), 1, "{row}: {found:?}");
+            assert!(found[0].starts_with("f:3: this row has ") && found[0].contains(row.trim()), "{found:?}");
+        }
+        for row in ["| `p \\| q` | code |", "| $\\lvert x \\rvert$ | norm |", "| a |", "a | b", "| a | b |  ", "| | |"]
+        {
+            assert_eq!(table(row), Vec::<String>::new(), "{row}");
+        }
+        assert_eq!(told("> | a | b |\n> |---|---|\n> | 1 | 2 | 3 |\n").len(), 1);
+        assert_eq!(told("| $|x|$ | b |\n|---|---|\n| 1 | 2 |\n").len(), 1, "a head of four cells over two columns");
+    }
+
+    #[test]
+    fn a_bar_in_a_sentence_is_no_table() {
+        for text in [
+            "We write $p(x|y)$ and a | b.\n",
+            "a | b\n\n---\n",
+            "Text\n---\nmore | text\n",
+            "```\n| a | b | c |\n|-|-|\n```\n",
+        ] {
+            assert_eq!(told(text), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn notes_that_lead_nowhere_and_notes_that_nobody_reads_are_told() {
+        assert_eq!(told("A[^1].\n\n[^1]: Note.\n"), Vec::<String>::new());
+        assert!(told("A[^gone].\n")[0].contains("f:1: there is no such note on the page"));
+        assert!(told("A[^nots].\n\nB[^note]\n\n[^note]: N.\n")[0].contains("did you mean “[^note]”"));
+        assert!(told("A.\n\n[^unused]: N.\n")[0].starts_with("f:3: nothing refers to this note"));
+        assert!(told("A[^1].\n\n[^1]: N.\n\n[^1]: M.\n")[0].contains("twice"));
+        for text in ["`[^a]`\n", "\\[^a]\n", "```\n[^a-z]\n```\n", "$[^2]$\n", "[^up](x.md)\n"] {
+            assert_eq!(told(text), Vec::<String>::new(), "{text}");
+        }
+        // A note within a note.
+        assert_eq!(told("A[^1].\n\n[^1]: See[^2].\n\n[^2]: There.\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn formulas_in_foreign_brackets_are_told() {
+        for text in [
+            "So \\(a+b\\) holds.\n",
+            "\\[ a = b \\]\n",
+            "\\[\n\\frac{a}{b}\n\\]\n",
+            "\\begin{align} a &= b \\end{align}\n",
+            "\\begin{equation*}\nx\n\\end{equation*}\n",
+            "- item \\(x\\)\n",
+            "> \\(x\\)\n",
+        ] {
+            assert_eq!(told(text).len(), 1, "{text}: {:?}", told(text));
+        }
+        for text in [
+            "`\\(a\\)`\n",
+            "\\[not a link\\]\n",
+            "$\\begin{pmatrix} 1 \\end{pmatrix}$\n",
+            "A \\( alone.\n",
+            "```tex\n\\begin{align}\n```\n",
+        ] {
+            assert_eq!(told(text), Vec::<String>::new(), "{text}");
+        }
+    }
+
+    #[test]
+    fn formulas_in_raw_html_are_told() {
+        for text in [
+            "<div>$q$ in a raw block</div>\n",
+            "<div>\n$q = 1$\n</div>\n",
+            "<p>costs $$x$$</p>\n",
+            "<table><tr><td>$a_1$</td></tr></table>\n",
+        ] {
+            assert_eq!(told(text).len(), 1, "{text}: {:?}", told(text));
+        }
+        for text in [
+            "<div>\n\n$q$\n\n</div>\n",
+            "<div>$5 and $6</div>\n",
+            "<!-- $q$ -->\n",
+            "<pre>\n$q$\n</pre>\n",
+            "<div title=\"$q$\">x</div>\n",
+            "a <b>$q$</b>\n",
+        ] {
+            assert_eq!(told(text), Vec::<String>::new(), "{text}");
+        }
+    }
+}
