@@ -50,9 +50,9 @@
     for (const box of document.querySelectorAll('.stalled')) box.remove();
   };
   html.addEventListener('book-ready', recover);
-  addEventListener('DOMContentLoaded', () => {
-    if (location.protocol === 'file:' || self.origin === 'null') tell(); else setTimeout(tell, 5000);
-  });
+  // DOMContentLoaded waits for modules, so one that hangs is noticed by the clock, once the page's end (where the module is named) is there.
+  const ask = () => { if (document.querySelector('script[type=module]')) tell(); else if (document.readyState !== 'complete') setTimeout(ask, 1000); };
+  if (location.protocol === 'file:' || self.origin === 'null') addEventListener('DOMContentLoaded', tell); else setTimeout(ask, 5000);
   // A module that was refused or answered with something else says so at once.
   addEventListener('error', (event) => { if (event.target?.type === 'module' && !('stalled' in html.dataset)) tell(); }, true);
 })();

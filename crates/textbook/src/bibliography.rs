@@ -169,15 +169,26 @@ fn style_of(name: &str) -> Result<IndependentStyle, String> {
 }
 
 impl Work {
-    /// The year as the style writes it: `2018a`, `no date`; `None` where it names no authors before it.
+    /// Names and year as the style writes them: `2018a`, `no date`; `None` where it names no authors before the year.
+    fn parts(&self) -> Option<(&str, &str)> {
+        // Alone, the names of two works may be told apart by more of them than with their years.
+        if let Some((names, year)) = self.short.rsplit_once(", ")
+            && (year.starts_with(|c: char| c.is_ascii_digit()) || year.contains("date") || year.starts_with("n.d"))
+        {
+            return Some((names, year));
+        }
+        let year = self.short.strip_prefix(&self.names)?.trim_start_matches([',', ' ']);
+        (!self.names.is_empty() && !year.is_empty()).then_some((&self.names, year))
+    }
+
+    /// The year alone.
     pub(crate) fn year(&self) -> Option<&str> {
-        let year = self.short.strip_prefix(&self.names).filter(|_| !self.names.is_empty())?;
-        Some(year.trim_start_matches([',', ' '])).filter(|year| !year.is_empty())
+        self.parts().map(|(_, year)| year)
     }
 
     /// As part of a sentence: `Jacob et al. (2018)`.
     pub(crate) fn in_prose(&self) -> String {
-        self.year().map_or_else(|| self.short.clone(), |year| format!("{} ({year})", self.names))
+        self.parts().map_or_else(|| self.short.clone(), |(names, year)| format!("{names} ({year})"))
     }
 }
 
@@ -272,6 +283,8 @@ mod tests {
             "{BIB}@online{{ggml, author = {{{{ggml authors}}}}, title = {{Quantize}}, url = {{https://example.org/q}}, urldate = {{2026-01-05}}}}
              @online{{nobody, title = {{A page}}, url = {{https://example.org}}, year = {{2024}}}}
              @misc{{old, author = {{Gauss, C. F.}}, title = {{T}}, year = {{1809}}}}
+             @misc{{n1, author = {{Nagel, M. and Fournarakis, M. and Amjad, R. and Bondarenko, Y.}}, title = {{A}}, year = {{2021}}}}
+             @misc{{n2, author = {{Nagel, M. and Fournarakis, M. and Bondarenko, Y. and Blankevoort, T.}}, title = {{B}}, year = {{2022}}}}
              @book{{dated, author = {{Knuth, Donald}}, title = {{T}}, date = {{1997-05-01}}, publisher = {{P}}}}"
         ));
         assert_eq!(all["ggml"].in_prose(), "ggml authors (no date)");
@@ -279,6 +292,10 @@ mod tests {
         assert_eq!(all["a2020"].in_prose(), "Doe (2020a)");
         assert_eq!((all["b2020"].year(), all["old"].year()), (Some("2020b"), Some("1809")));
         assert_eq!(all["dated"].in_prose(), "Knuth (1997)");
+        assert_eq!(
+            (all["n1"].in_prose(), all["n2"].in_prose()),
+            ("Nagel et al. (2021)".into(), "Nagel et al. (2022)".into())
+        );
         assert!(all["nobody"].in_prose().contains("2024"), "{}", all["nobody"].in_prose());
     }
 

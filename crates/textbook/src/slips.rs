@@ -117,7 +117,8 @@ fn notes(source: &Source, to: &Reporter) {
     for (event, range) in &source.events {
         match event {
             Event::Start(Tag::FootnoteDefinition(name)) => {
-                if defined.insert(name, range.start).is_some() {
+                let twice = defined.insert(name, range.start).is_some();
+                if twice {
                     source.report(to, range.start, "this note stands twice on the page", &format!("[^{name}]"), None);
                 }
             }

@@ -202,7 +202,6 @@ const INSTEAD: &[(&str, &str)] = &[
     ("E", r"\mathbb{E}"),
     ("KL", r"\operatorname{KL}"),
     ("softmax", r"\operatorname{softmax}"),
-    ("sgn", r"\operatorname{sgn}"),
     ("sign", r"\operatorname{sign}"),
     ("tr", r"\operatorname{tr}"),
     ("rank", r"\operatorname{rank}"),

@@ -178,9 +178,10 @@ fn tensor(name: &str, value: &Value, data: u64) -> Result<TensorEntry, String> {
     let field = |field: &str| value.get(field).ok_or_else(|| named(&format!("has no {field}")));
     let dtype = field("dtype")?.as_str().ok_or_else(|| named("has a dtype that is no text"))?;
     let Some((_, bits)) = TYPES.iter().find(|(known, _)| *known == dtype) else {
-        let near = lab_api::nearest(dtype, TYPES.map(|(known, _)| known));
-        let near = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-        return Err(named(&format!("is of the unknown type {}{near}", shown(dtype))));
+        return Err(named(&format!(
+            "is of the unknown type {}; the format writes F32, F16, BF16 and others",
+            shown(dtype)
+        )));
     };
     let numbers = |field_name: &str| {
         let list = field(field_name)?.as_array().ok_or_else(|| named(&format!("has {field_name} that are no list")))?;
