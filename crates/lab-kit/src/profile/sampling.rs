@@ -17,7 +17,6 @@ use rand_chacha::ChaCha8Rng;
 use super::{Depth, Part, Probe};
 use crate::stats::proportion;
 
-// ANCHOR: sampling
 /// Leaves word of the part that runs: one store a span, no clock.
 pub struct WordProbe {
     depth: Depth,
@@ -37,8 +36,9 @@ impl Probe for WordProbe {
     }
 }
 
-/// Looks at that word about every `period`, at times that chance moves by up to half of it, until `call` is done: how often each part was seen, by its
-/// place in [`Part::ALL`]; what ran between the parts is counted for [`Part::Pass`].
+/// Looks at that word about every `period`, at times that chance moves by up to half of it, until `call` is done: how often
+/// each part was seen, by its place in [`Part::ALL`]; what ran between the parts is counted for [`Part::Pass`].
+// ANCHOR: sampling
 pub fn sample<T>(
     depth: Depth,
     period: Duration,
@@ -65,6 +65,7 @@ pub fn sample<T>(
     // The watcher has nothing to fail at.
     (result, watcher.join().unwrap_or([0; Part::ALL.len()]))
 }
+// ANCHOR_END: sampling
 
 /// The share of looks that met a part, with its interval (Clopper and Pearson, 1934).
 #[must_use]
@@ -73,7 +74,6 @@ pub fn share(seen: &[usize; Part::ALL.len()], pick: &dyn Fn(Part) -> bool) -> (f
     let all: usize = seen.iter().sum();
     (hits as f64 / all.max(1) as f64, proportion(hits, all.max(1), 0.95))
 }
-// ANCHOR_END: sampling
 
 #[cfg(test)]
 mod tests {

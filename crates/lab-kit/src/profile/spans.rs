@@ -99,11 +99,11 @@ fn spin(turns: u32) {
     }
 }
 
-// ANCHOR: once
 /// Milliseconds of one call, by one reading of the clock before it and one after: the naive twin of [`profile`].
 ///
 /// # Errors
 /// What the pass returns.
+// ANCHOR: once
 pub async fn time_once(
     cx: &Context,
     pass: &mut dyn FnMut(&mut dyn Probe) -> Result<Tensor<3>, LabError>,
