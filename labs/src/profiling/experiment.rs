@@ -188,8 +188,10 @@ pub(super) async fn blocks(source: &Source, params: &Params, cx: &Context) -> Re
 pub(super) async fn sweep(source: &Source, params: &Params, cx: &Context) -> Result<Vec<(usize, Vec<f64>)>, LabError> {
     let n = params.tokens as usize;
     let lengths = [n / 8, n / 4, n / 2, n, (2 * n).min(source.model.config().context)];
+    // Where few passes are asked for, three lengths have to do.
+    let skipped = if params.passes > 0 { 2 } else { 0 };
     let mut found: Vec<(usize, Vec<f64>)> = Vec::new();
-    for length in lengths {
+    for length in lengths.into_iter().skip(skipped) {
         if found.last().is_some_and(|(last, _)| *last == length) {
             continue;
         }

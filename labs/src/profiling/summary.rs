@@ -6,6 +6,7 @@ use lab_kit::{
     measure::Pair,
     profile::{Part, activation_bytes, bound, mean_interval, quadratic},
     report::{MetricExt, metric},
+    rng,
     stats::{median, median_interval, ratio_interval},
     weights::Precision,
 };
@@ -17,11 +18,11 @@ use super::{
     subject::{Plan, is_product},
 };
 
-/// A number with its samples and their mean's interval, times `scale`.
+/// The middle of samples with its interval, times `scale`.
 fn measured(family: Family, id: &str, label: &str, samples: &[f64], (scale, unit): (f64, &str)) -> Metric {
     let samples: Vec<f64> = samples.iter().map(|x| scale * x).collect();
-    let (mean, interval) = mean_interval(&samples);
-    metric(family, id, label, mean, unit).interval(interval).measured(samples)
+    let interval = median_interval(&samples, 0.95, &mut rng(0, id));
+    metric(family, id, label, median(&samples), unit).interval(interval).measured(samples)
 }
 
 /// What paper knows.
@@ -44,6 +45,7 @@ pub(super) fn counts(plan: &Plan, params: &Params) -> Vec<Metric> {
             100.0 * products as f64 / all.flops as f64,
             "%",
         )
+        .detail()
         .exact(1e-9, "counted from the sizes of the model")
         .help("Products with weights and those of attention."),
         metric(Family::Utilization, "intensity", "Operations per byte", all.intensity(), "FLOP/byte")
@@ -51,6 +53,7 @@ pub(super) fn counts(plan: &Plan, params: &Params) -> Vec<Metric> {
             .exact(1e-9, "operations and bytes are counted")
             .help("If every operand were read and every result written once by each operation."),
         metric(Family::Memory, "weight_bytes", "Weights", plan.config.weight_bytes(Precision::Fp32) as f64, "bytes")
+            .detail()
             .exact(0.0, "counted from the sizes of the model")
             .help(&format!("{} parameters of 4 bytes.", lab_kit::report::thousands(plan.config.parameters()))),
         metric(
@@ -94,7 +97,6 @@ pub(super) fn profile(watched: &Watched, plan: &Plan) -> Vec<Metric> {
         let value = hotspot.value;
         metrics.push(
             hotspot
-                .lower()
                 .baseline(100.0 * kind.flops / all)
                 .help("Its share of the time; the baseline is its share of the operations."),
         );
@@ -187,6 +189,7 @@ pub(super) fn slower(pair: &Pair, cx: &Context) -> (f64, Interval) {
 pub(super) fn roof(peak: f64, pair: &Pair, plan: &Plan) -> Metric {
     let share = 100.0 * plan.work(Part::Pass).gflops(1e-3 * median(&pair.first)) / peak.max(f64::MIN_POSITIVE);
     metric(Family::Utilization, "roof_share", "Share of the arithmetic roof", share, "%")
+        .detail()
         .higher()
         .measured(vec![share])
         .help("The rate of a pass over that of large square products, on one core.")
@@ -221,6 +224,7 @@ pub(super) fn change(pair: &Pair, watched: &Watched, params: &Params, cx: &Conte
                 promise,
                 (100.0, "%"),
             )
+            .detail()
             .help("The share of the time that would go, if the part went and nothing else changed."),
         );
     }
@@ -231,7 +235,7 @@ pub(super) fn change(pair: &Pair, watched: &Watched, params: &Params, cx: &Conte
         .measured(pair.ratios().iter().map(|ratio| 100.0 * (1.0 - 1.0 / ratio)).collect())
         .help("Both passes in turn, nobody watching. The baseline is the promise.");
     metrics.push(match promise {
-        Some(promise) => saved.baseline(100.0 * mean_interval(&promise).0),
+        Some(promise) => saved.baseline(100.0 * median(&promise)),
         None => saved,
     });
     metrics
@@ -321,8 +325,10 @@ pub(super) fn fitted(sweep: &[(usize, Vec<f64>)]) -> Option<[f64; 3]> {
 pub(super) fn notes(watched: &Watched, params: &Params, cpu: bool, memory: bool) -> Vec<String> {
     let profile = &watched.profile;
     let mut notes = vec![format!(
-        "{} passes were watched with a clock of {:.3} ms steps; {} more were interrupted and left out.",
-        profile.passes, watched.step_ms, profile.interrupted
+        "{} passes were watched with a clock of {:.2} µs steps; {} more were interrupted and left out.",
+        profile.passes,
+        1e3 * watched.step_ms,
+        profile.interrupted
     )];
     if params.change != Change::None && promise(watched, params).is_none() {
         notes.push("At this depth no span shows the part that is taken away, so the profile promises nothing: look more closely.".into());
