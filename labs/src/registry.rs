@@ -46,6 +46,9 @@ pub mod lottery;
 #[path = "low_rank/mod.rs"]
 pub mod low_rank;
 
+#[path = "profiling/mod.rs"]
+pub mod profiling;
+
 #[path = "pruned_lm/mod.rs"]
 pub mod pruned_lm;
 
@@ -89,6 +92,7 @@ lab_kit::registry! {
     limits::Limits = "limits",
     lottery::Lottery = "lottery",
     low_rank::LowRank = "low_rank",
+    profiling::Profiling = "profiling",
     pruned_lm::PrunedLm = "pruned_lm",
     pruning::Pruning = "pruning",
     qat::Qat = "qat",

@@ -26,6 +26,7 @@ pub mod measure;
 pub mod mlp;
 pub mod models;
 pub mod ops;
+pub mod profile;
 pub mod prune;
 pub mod quant;
 pub mod report;

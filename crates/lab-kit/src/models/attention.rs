@@ -6,13 +6,13 @@ use burn::{
 };
 
 use super::{Projection, Rope, cache::LayerCache};
-use crate::ops::matmul;
+use crate::{
+    ops::matmul,
+    profile::{NoProbe, Part, Probe, span},
+};
 
 /// Instead of -∞: large enough to vanish in the softmax, and a number that every shader language can write.
 const HIDDEN: f32 = -1e9;
-
-/// Sees what matrices are given: their names within the layer, and the one input `[B, T, inputs]` that all of them get.
-pub(super) type Watch<'a> = dyn FnMut(&[&str], &Tensor<3>) + 'a;
 
 /// One layer's attention.
 #[derive(Module, Debug)]
@@ -26,54 +26,69 @@ pub struct Attention {
 }
 
 impl Attention {
-    /// `[B, T, C]` to `[B, T, C]`. With a cache the tokens continue what it holds. `watch` sees what the matrices are given.
+    /// `[B, T, C]` to `[B, T, C]`. With a cache the tokens continue what it holds.
     pub(super) fn forward(
         &self,
         x: Tensor<3>,
         rope: &Rope,
         (mask, start): (Option<Tensor<4>>, usize),
         cache: Option<LayerCache>,
-        watch: &mut Watch,
+        probe: &mut dyn Probe,
     ) -> (Tensor<3>, Option<LayerCache>) {
         let [b, t, c] = x.dims();
         let d = c / self.heads;
-        watch(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], &x);
+        probe.given(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"], &x);
         let split = |y: Tensor<3>, heads: usize| y.reshape([b, t, heads, d]).swap_dims(1, 2); // [B, heads, T, D]
-        let q = rope.turn(split(self.q_proj.forward(x.clone()), self.heads), start);
-        let k = rope.turn(split(self.k_proj.forward(x.clone()), self.key_value_heads), start);
-        let v = split(self.v_proj.forward(x), self.key_value_heads);
+        let q = span(probe, Part::Query, || split(self.q_proj.forward(x.clone()), self.heads));
+        let q = if probe.runs(Part::TurnQuery) { span(probe, Part::TurnQuery, || rope.turn(q, start)) } else { q };
+        let k = span(probe, Part::Key, || split(self.k_proj.forward(x.clone()), self.key_value_heads));
+        let k = if probe.runs(Part::TurnKey) { span(probe, Part::TurnKey, || rope.turn(k, start)) } else { k };
+        let v = span(probe, Part::Value, || split(self.v_proj.forward(x), self.key_value_heads));
         let (k, v, cache) = match cache {
-            Some(cache) => {
+            Some(cache) => span(probe, Part::Keep, || {
                 let cache = cache.write(start, k, v);
                 let (k, v) = cache.read(start + t); // [B, K, S, D]
                 (k, v, Some(cache))
-            }
+            }),
             None => (k, v, None),
         };
-        let y = attend(q, k, v, mask); // [B, H, T, D]
-        let y = y.swap_dims(1, 2).reshape([b, t, c]);
-        watch(&["self_attn.o_proj"], &y);
-        (self.o_proj.forward(y), cache)
+        let y = attend_probed(q, k, v, mask, probe); // [B, H, T, D]
+        let y = span(probe, Part::Join, || y.swap_dims(1, 2).reshape([b, t, c]));
+        probe.given(&["self_attn.o_proj"], &y);
+        (span(probe, Part::Output, || self.o_proj.forward(y)), cache)
     }
 }
 
-// ANCHOR: attend
 /// Attention of queries `[B, H, T, D]` over keys and values `[B, K, S, D]`, to which `mask` (`[1, 1, T, S]`) is added.
 ///
 /// The queries that share a head of keys are stacked into one tall matrix, so nothing is repeated.
 #[must_use]
 pub fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: Option<Tensor<4>>) -> Tensor<4> {
+    attend_probed(q, k, v, mask, &mut NoProbe)
+}
+
+// ANCHOR: attend
+/// [`attend`] under the eyes of a probe.
+fn attend_probed(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: Option<Tensor<4>>,
+    probe: &mut dyn Probe,
+) -> Tensor<4> {
     let [b, h, t, d] = q.dims();
     let [_, heads, s, _] = k.dims();
     let stacked = h / heads * t;
-    let q = q.mul_scalar((d as f32).sqrt().recip()).reshape([b, heads, stacked, d]); // [B, K, H/K·T, D]
-    let scores = matmul(q, k.transpose()).reshape([b, h, t, s]); // [B, H, T, S]
+    let scores = span(probe, Part::Scores, || {
+        let q = q.mul_scalar((d as f32).sqrt().recip()).reshape([b, heads, stacked, d]); // [B, K, H/K·T, D]
+        matmul(q, k.transpose()).reshape([b, h, t, s]) // [B, H, T, S]
+    });
     let scores = match mask {
-        Some(mask) => scores + mask,
+        Some(mask) => span(probe, Part::Masking, || scores + mask),
         None => scores,
     };
-    let weights = softmax(scores, 3).reshape([b, heads, stacked, s]);
-    matmul(weights, v).reshape([b, h, t, d])
+    let weights = if probe.runs(Part::Softmax) { span(probe, Part::Softmax, || softmax(scores, 3)) } else { scores };
+    span(probe, Part::Mix, || matmul(weights.reshape([b, heads, stacked, s]), v).reshape([b, h, t, d]))
 }
 // ANCHOR_END: attend
 

@@ -11,11 +11,13 @@ use burn::{
 use lab_api::LabError;
 
 use super::{
-    Attention, KvCache, Projection, Rope, StateDict, TokenEmbedding, TransformerConfig,
-    attention::{Watch, causal_mask},
+    Attention, KvCache, Projection, Rope, StateDict, TokenEmbedding, TransformerConfig, attention::causal_mask,
     cache::LayerCache,
 };
-use crate::quant::{PackedMatrix, PackedWeight};
+use crate::{
+    profile::{NoProbe, Part, Probe, span},
+    quant::{PackedMatrix, PackedWeight},
+};
 
 /// The model on a device.
 #[derive(Module, Debug)]
@@ -199,7 +201,27 @@ impl Transformer {
     /// Logits `[B, T, V]` of tokens `[B, T]` that begin at position 0.
     #[must_use]
     pub fn forward(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        self.head(self.body(tokens, 0, None, &mut |_, _, _| ()).0)
+        self.head(self.body(tokens, 0, None, &mut NoProbe).0)
+    }
+
+    /// Logits `[B, T, V]` as of [`Transformer::forward`] without a cache and as of [`Transformer::extend`] with one, the last
+    /// row `[B, 1, V]` alone where `last` says so, under the eyes of a probe.
+    ///
+    /// # Errors
+    /// As [`Transformer::extend`].
+    pub fn probed(
+        &self,
+        tokens: Tensor<2, Int>,
+        cache: Option<&mut KvCache>,
+        last: bool,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor<3>, LabError> {
+        let [_, t] = tokens.dims();
+        let x = match cache {
+            Some(cache) => self.cached(tokens, cache, probe)?,
+            None => self.body(tokens, 0, None, probe).0,
+        };
+        Ok(span(probe, Part::Head, || self.head(if last { x.narrow(1, t - 1, 1) } else { x })))
     }
 
     /// What each matrix is multiplied with when the model reads tokens `[B, T]` from position 0: the matrices that share an
@@ -207,19 +229,11 @@ impl Transformer {
     /// rows are read, has none, unless it is the output layer too.
     #[must_use]
     pub fn inputs_of_matrices(&self, tokens: Tensor<2, Int>) -> Vec<(Vec<String>, Tensor<2>)> {
-        let flat = |x: &Tensor<3>| {
-            let [b, t, c] = x.dims();
-            x.clone().reshape([b * t, c])
-        };
-        let mut seen = Vec::new();
-        let mut watch = |layer: usize, names: &[&str], x: &Tensor<3>| {
-            let names = names.iter().map(|name| format!("model.layers.{layer}.{name}.weight"));
-            seen.push((names.collect(), flat(x)));
-        };
-        let (last, _) = self.body(tokens, 0, None, &mut watch);
+        let mut inputs = Inputs { layer: 0, seen: Vec::new() };
+        let (last, _) = self.body(tokens, 0, None, &mut inputs);
         let head = if self.lm_head.is_some() { "lm_head.weight" } else { "model.embed_tokens.weight" };
-        seen.push((vec![head.to_owned()], flat(&last)));
-        seen
+        inputs.seen.push((vec![head.to_owned()], flat(&last)));
+        inputs.seen
     }
 
     /// The residual stream `[B, T, C]` of tokens `[B, T]` before the first layer.
@@ -235,16 +249,11 @@ impl Transformer {
     pub fn layer(&self, number: usize, mut x: Tensor<3>) -> (Tensor<3>, Vec<(Vec<String>, Tensor<2>)>) {
         let [_, t, _] = x.dims();
         let mask = causal_mask(t, 0, &x.device().inner());
-        let mut seen = Vec::new();
-        let mut watch = |names: &[&str], x: &Tensor<3>| {
-            let [b, t, c] = x.dims();
-            let names = names.iter().map(|name| format!("model.layers.{number}.{name}.weight"));
-            seen.push((names.collect(), x.clone().reshape([b * t, c])));
-        };
+        let mut inputs = Inputs { layer: number, seen: Vec::new() };
         if let Some(layer) = self.model.layers.get(number) {
-            layer.forward(&mut x, &self.rope, (mask, 0), None, &mut watch);
+            layer.forward(&mut x, &self.rope, (mask, 0), None, &mut inputs);
         }
-        (x, seen)
+        (x, inputs.seen)
     }
 
     /// Logits `[B, T, V]` of a residual stream `[B, T, C]`, as if no layer came after it: the last norm and the output layer
@@ -259,7 +268,7 @@ impl Transformer {
     /// # Errors
     /// [`LabError::Refused`] when they do not fit the cache.
     pub fn extend(&self, tokens: Tensor<2, Int>, cache: &mut KvCache) -> Result<Tensor<3>, LabError> {
-        Ok(self.head(self.cached(tokens, cache)?))
+        Ok(self.head(self.cached(tokens, cache, &mut NoProbe)?))
     }
 
     /// Logits `[B, V]` of what follows the last of the tokens `[B, T]`; else as [`Transformer::extend`]. The output layer
@@ -269,41 +278,45 @@ impl Transformer {
     /// As [`Transformer::extend`].
     pub fn next(&self, tokens: Tensor<2, Int>, cache: &mut KvCache) -> Result<Tensor<2>, LabError> {
         let [b, t] = tokens.dims();
-        let last = self.cached(tokens, cache)?.narrow(1, t - 1, 1); // [B, 1, C]
+        let last = self.cached(tokens, cache, &mut NoProbe)?.narrow(1, t - 1, 1); // [B, 1, C]
         Ok(self.head(last).reshape([b, self.config.vocabulary]))
     }
 
-    fn cached(&self, tokens: Tensor<2, Int>, cache: &mut KvCache) -> Result<Tensor<3>, LabError> {
+    fn cached(
+        &self,
+        tokens: Tensor<2, Int>,
+        cache: &mut KvCache,
+        probe: &mut dyn Probe,
+    ) -> Result<Tensor<3>, LabError> {
         let [b, t] = tokens.dims();
         cache.admit(b, t)?;
         // Taken out, so that no second reference forces a copy.
         let layers = std::mem::take(&mut cache.layers);
-        let (y, layers) = self.body(tokens, cache.length, Some(layers), &mut |_, _, _| ());
+        let (y, layers) = self.body(tokens, cache.length, Some(layers), probe);
         cache.layers = layers;
         cache.length += t;
         Ok(y)
     }
 
-    /// Normalized activations `[B, T, C]` before the output layer. `watch` sees what each layer's matrices are given.
+    /// Normalized activations `[B, T, C]` before the output layer.
     fn body(
         &self,
         tokens: Tensor<2, Int>,
         start: usize,
         caches: Option<Vec<LayerCache>>,
-        watch: &mut dyn FnMut(usize, &[&str], &Tensor<3>),
+        probe: &mut dyn Probe,
     ) -> (Tensor<3>, Vec<LayerCache>) {
         let [_, t] = tokens.dims();
-        let mask = causal_mask(t, start, &tokens.device().inner());
-        let mut x = self.model.embed_tokens.forward(tokens); // [B, T, C]
+        let mask = span(probe, Part::Mask, || causal_mask(t, start, &tokens.device().inner()));
+        let mut x = span(probe, Part::Embed, || self.model.embed_tokens.forward(tokens)); // [B, T, C]
         let mut caches = caches.map(Vec::into_iter);
         let mut kept = Vec::new();
-        for (number, layer) in self.model.layers.iter().enumerate() {
-            let watch: &mut Watch = &mut |names, x| watch(number, names, x);
+        for layer in &self.model.layers {
             let cache = caches.as_mut().and_then(Iterator::next);
-            let cache = layer.forward(&mut x, &self.rope, (mask.clone(), start), cache, watch);
+            let cache = layer.forward(&mut x, &self.rope, (mask.clone(), start), cache, probe);
             kept.extend(cache);
         }
-        (self.model.norm.forward(x), kept)
+        (normed(&self.model.norm, x, Part::LastNorm, probe), kept)
     }
 
     fn head(&self, x: Tensor<3>) -> Tensor<3> {
@@ -322,24 +335,61 @@ impl Layer {
         rope: &Rope,
         place: (Option<Tensor<4>>, usize),
         cache: Option<LayerCache>,
-        watch: &mut Watch,
+        probe: &mut dyn Probe,
     ) -> Option<LayerCache> {
-        let normed = self.input_layernorm.forward(x.clone());
-        let (y, cache) = self.self_attn.forward(normed, rope, place, cache, watch);
-        *x = x.clone() + y;
-        let normed = self.post_attention_layernorm.forward(x.clone());
-        *x = x.clone() + self.mlp.forward(normed, watch);
+        probe.enter(Part::Block);
+        let input = normed(&self.input_layernorm, x.clone(), Part::Norm, probe);
+        probe.enter(Part::Attention);
+        let (y, cache) = self.self_attn.forward(input, rope, place, cache, probe);
+        probe.leave(Part::Attention);
+        span(probe, Part::Residual, || *x = x.clone() + y);
+        let input = normed(&self.post_attention_layernorm, x.clone(), Part::Norm, probe);
+        probe.enter(Part::FeedForward);
+        let y = self.mlp.forward(input, probe);
+        probe.leave(Part::FeedForward);
+        span(probe, Part::Residual, || *x = x.clone() + y);
+        probe.leave(Part::Block);
         cache
     }
 }
 
 impl FeedForward {
     /// `[B, T, C]` to `[B, T, C]`.
-    fn forward(&self, x: Tensor<3>, watch: &mut Watch) -> Tensor<3> {
-        watch(&["mlp.gate_proj", "mlp.up_proj"], &x);
-        let inner = silu(self.gate_proj.forward(x.clone())) * self.up_proj.forward(x);
-        watch(&["mlp.down_proj"], &inner);
-        self.down_proj.forward(inner)
+    fn forward(&self, x: Tensor<3>, probe: &mut dyn Probe) -> Tensor<3> {
+        probe.given(&["mlp.gate_proj", "mlp.up_proj"], &x);
+        let gate = span(probe, Part::Gate, || self.gate_proj.forward(x.clone()));
+        let gate = if probe.runs(Part::Silu) { span(probe, Part::Silu, || silu(gate)) } else { gate };
+        let up = span(probe, Part::Up, || self.up_proj.forward(x));
+        let inner = span(probe, Part::Product, || gate * up);
+        probe.given(&["mlp.down_proj"], &inner);
+        span(probe, Part::Down, || self.down_proj.forward(inner))
+    }
+}
+
+/// Normalized rows, if the norm is to run.
+fn normed(norm: &RmsNorm, x: Tensor<3>, part: Part, probe: &mut dyn Probe) -> Tensor<3> {
+    if probe.runs(part) { span(probe, part, || norm.forward(x)) } else { x }
+}
+
+/// `[B, T, C]` to `[B · T, C]`.
+fn flat(x: &Tensor<3>) -> Tensor<2> {
+    let [b, t, c] = x.dims();
+    x.clone().reshape([b * t, c])
+}
+
+/// Keeps what the matrices are given.
+struct Inputs {
+    layer: usize,
+    seen: Vec<(Vec<String>, Tensor<2>)>,
+}
+
+impl Probe for Inputs {
+    fn leave(&mut self, part: Part) {
+        self.layer += usize::from(part == Part::Block);
+    }
+    fn given(&mut self, names: &[&str], input: &Tensor<3>) {
+        let names = names.iter().map(|name| format!("model.layers.{}.{name}.weight", self.layer));
+        self.seen.push((names.collect(), flat(input)));
     }
 }
 
@@ -411,6 +461,45 @@ mod tests {
             x = model.layer(layer, x).0;
         }
         assert!(worst(model.readout(x), model.forward(tokens)) == 0.0);
+    }
+
+    #[test]
+    fn a_probe_changes_no_bit_and_every_part_that_begins_ends() {
+        use crate::profile::{CountProbe, Depth, SpanProbe, Without, self_times};
+        let device = Device::flex();
+        let cx = context(Rc::new(FakeClock::new(0.1)));
+        for (key_value_heads, tied) in [(4, false), (2, true)] {
+            let config = TransformerConfig { key_value_heads, tied, ..tiny() };
+            let model = random(&config, 0, &device);
+            let tokens = || model.tokens(&[&[3, 1, 4, 1, 5], &[9, 2, 6, 5, 3]], &device).expect("valid");
+            let plain = model.forward(tokens());
+            for depth in [Depth::Pass, Depth::Block, Depth::Layer, Depth::Operation] {
+                let mut probe = SpanProbe::new(&cx, depth, 0.0);
+                probe.enter(Part::Pass);
+                let watched = model.probed(tokens(), None, false, &mut probe).expect("fits");
+                probe.leave(Part::Pass);
+                assert_eq!(worst(watched, plain.clone()), 0.0);
+                let times = self_times(&probe.events).expect("nested");
+                assert_eq!(times[&Part::Pass].calls, 1);
+                // Leaves do not lie in each other, so their own time is all of theirs.
+                assert!(times.iter().all(|(part, t)| *part == Part::Pass || (t.self_ms - t.total_ms).abs() < 1e-9));
+            }
+            // With a cache the same, and the last row alone is the last row.
+            let mut cache = KvCache::new(&config, 2, 5, &device).expect("fits");
+            let last = model.probed(tokens(), Some(&mut cache), true, &mut CountProbe::default()).expect("fits");
+            assert!(worst(last, plain.clone().narrow(1, 4, 1)) < 1e-5);
+            // What is left out is left out.
+            for part in [Part::Norm, Part::TurnQuery, Part::Softmax, Part::Silu] {
+                let mut without = Without(match part {
+                    Part::Norm => |part| part == Part::Norm,
+                    Part::TurnQuery => |part| part == Part::TurnQuery,
+                    Part::Softmax => |part| part == Part::Softmax,
+                    _ => |part| part == Part::Silu,
+                });
+                let other = model.probed(tokens(), None, false, &mut without).expect("fits");
+                assert!(worst(other, plain.clone()) > 1e-3, "{part:?}");
+            }
+        }
     }
 
     #[test]
