@@ -4,6 +4,9 @@
 #[path = "batching/mod.rs"]
 pub mod batching;
 
+#[path = "benchmarking/mod.rs"]
+pub mod benchmarking;
+
 #[path = "dark_knowledge/mod.rs"]
 pub mod dark_knowledge;
 
@@ -78,6 +81,7 @@ pub mod speculative_decoding;
 
 lab_kit::registry! {
     batching::Batching = "batching",
+    benchmarking::Benchmarking = "benchmarking",
     dark_knowledge::DarkKnowledge = "dark_knowledge",
     distillation::Distillation = "distillation",
     distilled_lm::DistilledLm = "distilled_lm",

@@ -3,6 +3,7 @@
 //! A lab is written against this crate alone; what differs between a terminal and a browser sits behind [`Host`].
 
 pub mod attention;
+pub mod bench;
 pub mod cache;
 pub mod choices;
 mod context;
