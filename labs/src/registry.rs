@@ -40,6 +40,9 @@ pub mod levels;
 #[path = "limits/mod.rs"]
 pub mod limits;
 
+#[path = "lora/mod.rs"]
+pub mod lora;
+
 #[path = "lottery/mod.rs"]
 pub mod lottery;
 
@@ -87,6 +90,7 @@ lab_kit::registry! {
     kv_cache::KvCache = "kv_cache",
     levels::Levels = "levels",
     limits::Limits = "limits",
+    lora::Lora = "lora",
     lottery::Lottery = "lottery",
     low_rank::LowRank = "low_rank",
     pruned_lm::PrunedLm = "pruned_lm",
