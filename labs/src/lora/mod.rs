@@ -355,3 +355,64 @@ impl Lab for Lora {
         study::run(cx).await.map(Some)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use lab_kit::testing::{FakeClock, context_with, ready};
+
+    use super::*;
+
+    const ASSETS: [&str; 4] =
+        ["language/draft.safetensors", "corpus/tokenizer.json", "corpus/validation.txt.gz", "corpus/test.txt.gz"];
+
+    #[test]
+    fn a_habit_is_learned_beside_a_base_that_stays_and_merging_into_singles_keeps_it() {
+        let cx = context_with(Rc::new(FakeClock::new(0.1)), &ASSETS);
+        let params = Params { steps: 16, rank: 4, alpha: 8.0, ..Lora::smoke() };
+        let material = ready(Material::load_with(&params, 2, &cx)).expect("shipped");
+        // Both texts are of the same places, and only one of them has spaces.
+        for (old, new) in material.old.iter().zip(&material.new) {
+            let (old, new) = (material.tokenizer.decode(old), material.tokenizer.decode(new));
+            assert!(old.contains(' ') && !new.contains(' ') && new.contains('_'));
+            assert!(old.replace(' ', "_").starts_with(&new[..new.len().min(20)]));
+        }
+        let before = ready(Judged::of(&material.model(Storage::Fp32, &cx.device).expect("fits"), &material, &cx));
+        let before = before.expect("judged").new_loss();
+        let begin = |storage| {
+            let mut arm =
+                Arm::begin("a test".into(), params.setting(), (1e-2, 16), storage, &material, &cx).expect("fits");
+            for _ in 0..16 {
+                ready(arm.advance(&cx)).expect("learns");
+            }
+            arm
+        };
+        let arm = begin(Storage::Fp32);
+        let after = ready(Judged::of(&arm.model(), &material, &cx)).expect("judged");
+        assert!(after.new_loss() < before - 0.1, "{} {before}", after.new_loss());
+        let state = ready(arm.model().weights()).expect("read");
+        for (name, weight) in material.weights.iter() {
+            assert_eq!(state.get(name), Some(weight), "{name} was frozen");
+        }
+        let merged = ready(merging::run(&arm, &material, Storage::Fp32, &cx)).expect("merges");
+        assert!((merged.ways[0].judged.new_loss() - after.new_loss()).abs() < 1e-4);
+        assert!((merged.ways[0].kept - 1.0).abs() < 1e-3 && merged.size > 0.0);
+        // On a base in NF4 the change snaps back, and beside the original weights it does not.
+        let merged = ready(merging::run(&begin(Storage::Nf4), &material, Storage::Nf4, &cx)).expect("merges");
+        assert!(merged.ways[0].kept < 0.8 * merged.ways[1].kept, "{} {}", merged.ways[0].kept, merged.ways[1].kept);
+    }
+
+    #[test]
+    fn scales_follow_the_chosen_division_and_a_rank_that_does_not_fit_is_named() {
+        let scale = |scaling| f64::from(Params { rank: 64, scaling, ..Params::default() }.setting().scale);
+        assert!((scale(Scaling::Standard) - 0.25).abs() < 1e-9 && (scale(Scaling::Stabilized) - 2.0).abs() < 1e-6);
+        let mut cx = context_with(Rc::new(FakeClock::new(0.1)), &ASSETS);
+        match ready(Lora::run(Params { rank: 64, ..Lora::smoke() }, &mut cx)) {
+            Err(LabError::BadParam(BadParam { name, why })) => {
+                assert!(name == "rank" && why.contains("take 32 or less"), "{why}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

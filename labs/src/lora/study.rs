@@ -461,3 +461,21 @@ fn by_numbers(plans: &[Plan], numbers: &[usize], found: &Found) -> Chart {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_twin_is_read_between_its_points_and_arms_are_named_once() {
+        let line = [[4.0, 2.0], [3.0, 2.5], [2.0, 4.0]];
+        let near = |new, old: f64| assert!((old_at(new, line) - old).abs() < 1e-12, "{new}");
+        near(4.0, 2.0);
+        near(3.5, 2.25);
+        near(2.5, 3.25);
+        near(1.5, 4.75);
+        let ids: std::collections::BTreeSet<&str> = plans().iter().map(|plan| plan.id).collect();
+        assert_eq!(ids.len(), plans().len());
+        assert!(ONCE.iter().all(|id| ids.contains(id)));
+    }
+}

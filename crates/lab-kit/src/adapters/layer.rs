@@ -116,8 +116,9 @@ fn factored(
 
 /// Norm `[1, outputs]` of each column of `W + s A B`, a constant for the gradient.
 fn column_norms(w: Tensor<2>, a: Tensor<2>, b: Tensor<2>, scale: f32) -> Tensor<2> {
-    let whole = w.detach() + matmul(a.detach(), b.detach()).mul_scalar(scale);
-    whole.square().sum_dim(0).sqrt().add_scalar(f32::MIN_POSITIVE)
+    let constant = |tensor: Tensor<2>| tensor.set_require_grad(false);
+    let whole = constant(w) + matmul(constant(a), constant(b)).mul_scalar(scale);
+    constant(whole.square().sum_dim(0).sqrt().add_scalar(f32::MIN_POSITIVE))
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl Projection {
     /// Norm of what each output is computed from, `[outputs]`.
     pub(crate) fn column_norms(&self) -> Tensor<1> {
         match &self.weight {
-            Some(weight) => weight.val().detach().square().sum_dim(0).sqrt().flatten::<1>(0, 1),
+            Some(weight) => weight.val().square().sum_dim(0).sqrt().flatten::<1>(0, 1).set_require_grad(false),
             None => Tensor::zeros([1], &Device::default()),
         }
     }
