@@ -94,7 +94,7 @@ fn squares(values: &[f32]) -> f64 {
 }
 
 /// Length of all changes over that of all matrices.
-fn relative(base: &StateDict, sum: &StateDict) -> f64 {
+pub(super) fn relative(base: &StateDict, sum: &StateDict) -> f64 {
     let (mut change, mut whole) = (0.0, 0.0);
     for (weights, delta, _) in changes(base, sum) {
         change += squares(&delta);

@@ -61,7 +61,7 @@ pub struct Params {
     pub domain: Domain,
     /// Learning rate
     ///
-    /// As a multiple of the rate that the study found best for this method; the twin keeps its own.
+    /// As a multiple of a cautious rate for this method; the twin keeps its own.
     #[cfg_attr(feature = "schema", schemars(range(min = 0.1, max = 10.0), extend("x-unit" = "×", "x-step" = 0.1)))]
     pub rate: f64,
     /// Steps
@@ -250,7 +250,7 @@ impl Params {
     }
 
     fn learning_rate(&self) -> f64 {
-        self.rate * arm::usual_rate(self.setting().method)
+        self.rate * arm::usual_rate(&self.setting())
     }
 
     /// Windows of each text that judge.
@@ -279,7 +279,7 @@ impl Lab for Lora {
         }
         let full = Setting { method: Kind::Full, ..setting };
         let plan = [
-            ("All weights".to_owned(), full, arm::usual_rate(Kind::Full), Storage::Fp32),
+            ("All weights".to_owned(), full, arm::usual_rate(&full), Storage::Fp32),
             (summary::name(&params), setting, params.learning_rate(), params.base.storage()),
         ];
         let mut arms = Vec::new();
@@ -400,7 +400,7 @@ mod tests {
         assert!((merged.ways[0].kept - 1.0).abs() < 1e-3 && merged.size > 0.0);
         // On a base in NF4 the change snaps back, and beside the original weights it does not.
         let merged = ready(merging::run(&begin(Storage::Nf4), &material, Storage::Nf4, &cx)).expect("merges");
-        assert!(merged.ways[0].kept < 0.8 * merged.ways[1].kept, "{} {}", merged.ways[0].kept, merged.ways[1].kept);
+        assert!(merged.ways[0].kept < merged.ways[1].kept - 0.1, "{} {}", merged.ways[0].kept, merged.ways[1].kept);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use lab_api::{Axis, Cell, Chart, ChartBody, Family, Kind as MetricKind, LabError
 use lab_kit::{
     Context,
     adapters::{
-        Method as Kind, Nf4, Setting, Storage, Targets, delta,
+        Method as Kind, Nf4, Setting, Storage, Targets,
         many::{Pair as Factors, by_row, grouped},
         merge, merged_weights,
     },
@@ -25,23 +25,25 @@ use super::{
 };
 
 const SEEDS: u64 = 3;
-/// Arms that find the learning rate, fill the row of ranks, or show another habit: one seed is enough for what is said of them.
-const ONCE: [&str; 15] = [
+/// Arms beside the main comparison: one seed is enough for what is said of them.
+const ONCE: [&str; 17] = [
     "full_c",
-    "r64_a",
-    "r1_a",
     "r2_b",
-    "r4_b",
     "r16_b",
-    "r32_b",
-    "bias_a",
-    "norm_a",
-    "head_a",
-    "prompt_a",
-    "prefix_a",
     "bottleneck_a",
+    "bottleneck_b",
     "upper_full",
     "upper_r8",
+    "bias_b",
+    "norm_b",
+    "head_a",
+    "prompt_b",
+    "prefix_b",
+    "qv_b",
+    "attention_b",
+    "mlp_b",
+    "r64_thin",
+    "nf4_fast",
 ];
 /// Windows of each text that judge.
 const WINDOWS: usize = 24;
@@ -75,6 +77,7 @@ fn plans() -> Vec<Plan> {
     let on = |id, label, targets, rate| Plan { targets, ..lora(id, label, 8, rate) };
     vec![
         plan("full_a", "All weights, rate 0.0003", Kind::Full, 1, 3e-4),
+        plan("full_m", "All weights, rate 0.0006", Kind::Full, 1, 6e-4),
         plan("full_b", "All weights, rate 0.001", Kind::Full, 1, 1e-3),
         plan("full_c", "All weights, rate 0.002", Kind::Full, 1, 2e-3),
         lora("r64_a", "LoRA, rank 64, rate 0.001", 64, 1e-3),
@@ -83,20 +86,14 @@ fn plans() -> Vec<Plan> {
         lora("r8_b", "LoRA, rank 8, rate 0.01", 8, 1e-2),
         lora("r1_a", "LoRA, rank 1, rate 0.01", 1, 1e-2),
         lora("r1_b", "LoRA, rank 1, rate 0.03", 1, 3e-2),
-        lora("r2_b", "LoRA, rank 2, rate 0.02", 2, 2e-2),
-        lora("r4_b", "LoRA, rank 4, rate 0.015", 4, 1.5e-2),
+        lora("r2_b", "LoRA, rank 2, rate 0.01", 2, 1e-2),
         lora("r16_b", "LoRA, rank 16, rate 0.007", 16, 7e-3),
-        lora("r32_b", "LoRA, rank 32, rate 0.005", 32, 5e-3),
-        plan("dora_b", "DoRA, rank 8, rate 0.01", Kind::Decomposed, 8, 1e-2),
+        plan("dora_a", "DoRA, rank 8, rate 0.003", Kind::Decomposed, 8, 3e-3),
         plan("bias_a", "Biases, rate 0.03", Kind::Bias, 1, 3e-2),
         plan("bias_b", "Biases, rate 0.1", Kind::Bias, 1, 1e-1),
-        plan("norm_a", "Norm gains, rate 0.03", Kind::Norms, 1, 3e-2),
         plan("norm_b", "Norm gains, rate 0.1", Kind::Norms, 1, 1e-1),
         plan("head_a", "Output matrix, rate 0.003", Kind::Head, 1, 3e-3),
-        plan("head_b", "Output matrix, rate 0.01", Kind::Head, 1, 1e-2),
-        plan("prompt_a", "Prompt of 8 rows, rate 0.1", Kind::Prompt, 8, 1e-1),
         plan("prompt_b", "Prompt of 8 rows, rate 0.3", Kind::Prompt, 8, 3e-1),
-        plan("prefix_a", "Prefix of 8 rows, rate 0.1", Kind::Prefix, 8, 1e-1),
         plan("prefix_b", "Prefix of 8 rows, rate 0.3", Kind::Prefix, 8, 3e-1),
         plan("bottleneck_a", "Bottlenecks of width 8, rate 0.003", Kind::Bottleneck, 8, 3e-3),
         plan("bottleneck_b", "Bottlenecks of width 8, rate 0.01", Kind::Bottleneck, 8, 1e-2),
@@ -104,10 +101,11 @@ fn plans() -> Vec<Plan> {
         on("attention_b", "LoRA, rank 8, attention, rate 0.01", Targets::Attention, 1e-2),
         on("mlp_a", "LoRA, rank 8, feed-forward, rate 0.003", Targets::FeedForward, 3e-3),
         on("mlp_b", "LoRA, rank 8, feed-forward, rate 0.01", Targets::FeedForward, 1e-2),
-        Plan { scale: 0.25, ..lora("r64_thin", "LoRA, rank 64, alpha / rank = 0.25, rate 0.003", 64, 3e-3) },
-        Plan { base: Storage::Nf4, ..lora("nf4", "LoRA, rank 8, on an NF4 base, rate 0.01", 8, 1e-2) },
-        Plan { upper: true, ..plan("upper_full", "Upper case: all weights, rate 0.001", Kind::Full, 1, 1e-3) },
-        Plan { upper: true, ..lora("upper_r8", "Upper case: LoRA, rank 8, rate 0.01", 8, 1e-2) },
+        Plan { scale: 0.25, ..lora("r64_thin", "LoRA, rank 64, alpha / rank = 0.25, rate 0.001", 64, 1e-3) },
+        Plan { base: Storage::Nf4, ..lora("nf4", "LoRA, rank 8, on an NF4 base, rate 0.003", 8, 3e-3) },
+        Plan { base: Storage::Nf4, ..lora("nf4_fast", "LoRA, rank 8, on an NF4 base, rate 0.01", 8, 1e-2) },
+        Plan { upper: true, ..plan("upper_full", "Upper case: all weights, rate 0.0006", Kind::Full, 1, 6e-4) },
+        Plan { upper: true, ..lora("upper_r8", "Upper case: LoRA, rank 8, rate 0.003", 8, 3e-3) },
     ]
 }
 
@@ -198,15 +196,22 @@ async fn one(plan: &Plan, material: &Material, found: &mut Found, cx: &Context) 
     }
     found.losses(plan.id, plan.label, &Judged::of(&arm.model(), material, cx).await?);
     match plan.id {
-        "nf4" => merges_of_nf4(&arm, material, found, cx).await?,
-        "r8_b" => merges_of_fp32(&arm, material, found, cx).await?,
+        "nf4" => merges_of_nf4("", &arm, material, found, cx).await?,
+        "nf4_fast" => merges_of_nf4("fast_", &arm, material, found, cx).await?,
+        "r8_a" => merges_of_fp32(&arm, material, found, cx).await?,
         _ => {}
     }
     Ok(arm.numbers)
 }
 
 /// Five ways back from an adapter that learned on an NF4 base.
-async fn merges_of_nf4(arm: &Arm, material: &Material, found: &mut Found, cx: &Context) -> Result<(), LabError> {
+async fn merges_of_nf4(
+    prefix: &str,
+    arm: &Arm,
+    material: &Material,
+    found: &mut Found,
+    cx: &Context,
+) -> Result<(), LabError> {
     let base = stored(&material.weights, Storage::Nf4);
     let sum = merged_weights(&arm.model().weights().await?, &arm.setting)?;
     let original = moved(&material.weights, &base, &sum);
@@ -222,9 +227,19 @@ async fn merges_of_nf4(arm: &Arm, material: &Material, found: &mut Found, cx: &C
         ),
         ("original_nf4", "Merged into the weights as shipped, then NF4", &material.weights, &original, Storage::Nf4),
     ] {
-        let way = way(label, from, sum, (material, storage), cx).await?;
-        found.losses(id, label, &way.judged);
+        let (id, label) = (format!("{prefix}{id}"), format!("{}: {label}", arm.name));
+        let way = way(&label, from, sum, (material, storage), cx).await?;
+        found.losses(&id, &label, &way.judged);
         found.push(&format!("kept_{id}"), &format!("{label}: share kept"), "%", 100.0 * way.kept);
+    }
+    found.push(
+        &format!("{prefix}change"),
+        &format!("{}: size of the change", arm.name),
+        "%",
+        100.0 * merging::relative(&base, &sum),
+    );
+    if !prefix.is_empty() {
+        return Ok(());
     }
     let mut old_scales = sum.clone();
     for (name, weight) in material.weights.iter().filter(|(name, _)| is_stored(name)) {
@@ -275,57 +290,73 @@ fn scaled(base: &StateDict, sum: &StateDict, share: f32) -> StateDict {
     all
 }
 
+/// Whether an arm ran in the last seed.
+fn ran(found: &Found, id: &str) -> bool {
+    found.values(&format!("new_{id}")).len() == found.values("new_before").len()
+}
+
 /// What the last seed says of methods beside each other.
 fn compare(found: &mut Found) {
     let last = |found: &Found, id: &str| found.values(id).last().copied().unwrap_or_default();
     let before = last(found, "new_before");
-    let curve: Vec<[f64; 2]> = ["full_a", "full_b"]
-        .iter()
-        .map(|id| [last(found, &format!("new_{id}")), last(found, &format!("old_{id}"))])
-        .collect();
+    let mut curve = vec![[before, last(found, "old_before")]];
+    for id in ["full_a", "full_m", "full_b"] {
+        curve.push([last(found, &format!("new_{id}")), last(found, &format!("old_{id}"))]);
+    }
+    let gain = before - curve[3][0];
     for (id, label) in [
-        ("r64_b", "LoRA, rank 64"),
-        ("r8_b", "LoRA, rank 8"),
+        ("r64_a", "LoRA, rank 64, lower rate"),
+        ("r64_b", "LoRA, rank 64, higher rate"),
         ("r8_a", "LoRA, rank 8, lower rate"),
-        ("r1_b", "LoRA, rank 1"),
-        ("mlp_a", "LoRA, rank 8, feed-forward"),
-        ("bias_b", "Biases"),
+        ("r8_b", "LoRA, rank 8, higher rate"),
+        ("r1_a", "LoRA, rank 1, lower rate"),
+        ("r1_b", "LoRA, rank 1, higher rate"),
+        ("mlp_a", "LoRA, rank 8, feed-forward, lower rate"),
+        ("mlp_b", "LoRA, rank 8, feed-forward, higher rate"),
+        ("bias_a", "Biases, lower rate"),
+        ("bias_b", "Biases, higher rate"),
         ("norm_b", "Norm gains"),
-        ("head_b", "Output matrix"),
+        ("head_a", "Output matrix"),
         ("bottleneck_b", "Bottlenecks"),
-        ("dora_b", "DoRA, rank 8"),
+        ("dora_a", "DoRA, rank 8"),
         ("prompt_b", "Prompt"),
         ("prefix_b", "Prefix"),
     ] {
+        if !ran(found, id) {
+            continue;
+        }
         let (new, old) = (last(found, &format!("new_{id}")), last(found, &format!("old_{id}")));
-        // On the line through the twin before, at its lower and at its usual rate.
-        let full = old_at(new, [[before, last(found, "old_before")], curve[0], curve[1]]);
+        let full = old_at(new, &curve);
         found.push(
             &format!("forgot_{id}"),
             &format!("{label}: old loss beyond all weights at the same new loss"),
             "nats",
             old - full,
         );
-        let share = 100.0 * (before - new) / (before - curve[1][0]);
+        let share = 100.0 * (before - new) / gain;
         found.push(&format!("share_{id}"), &format!("{label}: share of the gain of all weights"), "%", share);
     }
     for (id, one, other, label) in [
-        ("factor_qv", "new_qv_b", "new_r1_b", "Queries and values at rank 8, beyond all matrices at rank 1"),
+        ("factor_qv", "new_qv_b", "new_r1_a", "Queries and values at rank 8, beyond all matrices at rank 1"),
         ("factor_mlp", "new_mlp_b", "new_attention_b", "Feed-forward beyond attention, rank 8"),
-        ("thin", "new_r64_thin", "new_r64_b", "Rank 64: alpha / rank beyond alpha / root of the rank"),
-        ("dora", "new_dora_b", "new_r8_b", "DoRA beyond LoRA, rank 8"),
-        ("nf4_cost", "new_nf4", "new_r8_b", "NF4 base beyond FP32 base"),
-        ("old_r8", "old_r8_b", "old_full_b", "Old text: rank 8 beyond all weights, usual rates"),
-        ("new_r8", "new_r8_b", "new_full_b", "New text: rank 8 beyond all weights, usual rates"),
+        ("thin", "new_r64_thin", "new_r64_a", "Rank 64: alpha / rank beyond alpha / root of the rank"),
+        ("dora", "new_dora_a", "new_r8_a", "DoRA beyond LoRA, rank 8"),
+        ("nf4_cost", "new_nf4", "new_r8_a", "NF4 base beyond FP32 base"),
+        ("old_r8", "old_r8_b", "old_full_b", "Old text: rank 8 beyond all weights, highest rates"),
+        ("new_r8", "new_r8_b", "new_full_b", "New text: rank 8 beyond all weights, highest rates"),
     ] {
+        if !ran(found, &one[4..]) || !ran(found, &other[4..]) {
+            continue;
+        }
         let gap = last(found, one) - last(found, other);
         found.push(&format!("gap_{id}"), label, "nats", gap);
     }
 }
 
-/// The old loss of a line through three points, the highest new loss first, at a new loss; beyond its ends it goes on.
-fn old_at(new: f64, [start, middle, end]: [[f64; 2]; 3]) -> f64 {
-    let ([x0, y0], [x1, y1]) = if new > middle[0] { (start, middle) } else { (middle, end) };
+/// The old loss of a line through points `[new, old]`, the highest new loss first, at a new loss; beyond its ends it goes on.
+fn old_at(new: f64, line: &[[f64; 2]]) -> f64 {
+    let piece = line.windows(2).find(|piece| new > piece[1][0]).or(line.windows(2).next_back());
+    let Some([[x0, y0], [x1, y1]]) = piece else { return 0.0 };
     y0 + (y1 - y0) * (new - x0) / (x1 - x0)
 }
 
@@ -391,7 +422,6 @@ async fn served(material: &Material, found: &mut Found, cx: &Context) -> Result<
     for ms in merging.await? {
         found.push("merge_ms", "Merging one adapter of rank 8 into all matrices", "ms", ms);
     }
-    std::hint::black_box(delta(&[1.0], &[1.0], 1.0, (1, 1, 1)));
     Ok(())
 }
 
@@ -417,7 +447,7 @@ fn forgetting(found: &Found) -> Chart {
         band: Vec::new(),
     };
     let lines: [(&str, &[&str]); 6] = [
-        ("All weights", &["before", "full_a", "full_b"]),
+        ("All weights", &["before", "full_a", "full_m", "full_b"]),
         ("LoRA, rank 64", &["before", "r64_a", "r64_b"]),
         ("LoRA, rank 8", &["before", "r8_a", "r8_b"]),
         ("LoRA, rank 1", &["before", "r1_a", "r1_b"]),
@@ -453,9 +483,9 @@ fn by_numbers(plans: &[Plan], numbers: &[usize], found: &Found) -> Chart {
         body: ChartBody::Scatter {
             series: vec![
                 series("All weights", &["full_b"]),
-                series("LoRA, all matrices", &["r1_b", "r2_b", "r4_b", "r8_b", "r16_b", "r32_b", "r64_b"]),
+                series("LoRA, all matrices", &["r1_a", "r2_b", "r8_b", "r16_b", "r64_b"]),
                 series("LoRA, some matrices", &["qv_b", "attention_b", "mlp_b"]),
-                series("Norm gains, biases, output matrix", &["norm_b", "bias_b", "head_b"]),
+                series("Norm gains, biases, output matrix", &["norm_b", "bias_b", "head_a"]),
                 series("Prompt, prefix, bottlenecks", &["prompt_b", "prefix_b", "bottleneck_b"]),
             ],
         },
@@ -469,7 +499,7 @@ mod tests {
     #[test]
     fn the_twin_is_read_between_its_points_and_arms_are_named_once() {
         let line = [[4.0, 2.0], [3.0, 2.5], [2.0, 4.0]];
-        let near = |new, old: f64| assert!((old_at(new, line) - old).abs() < 1e-12, "{new}");
+        let near = |new, old: f64| assert!((old_at(new, &line) - old).abs() < 1e-12, "{new}");
         near(4.0, 2.0);
         near(3.5, 2.25);
         near(2.5, 3.25);
