@@ -57,6 +57,9 @@ mod tests {
     use super::*;
     use crate::adapters::merge;
 
+    /// One of the ways.
+    type Way = fn(&[Pair], &[usize], &[f32], &mut [f32], (usize, usize));
+
     #[test]
     fn both_ways_equal_merged_matrices_whatever_the_order_and_the_padding() {
         let mut rng = crate::rng(0, "many");
@@ -78,12 +81,11 @@ mod tests {
                 .collect();
             let base: Vec<f32> = x.chunks_exact(n).flat_map(|x| apply(&w, x)).collect();
             let near = |found: &[f32]| assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
-            let run =
-                |way: fn(&[Pair], &[usize], &[f32], &mut [f32], (usize, usize)), adapters: &[Pair], of: &[usize]| {
-                    let mut y = base.clone();
-                    way(adapters, of, &x, &mut y, (m, n));
-                    y
-                };
+            let run = |way: Way, adapters: &[Pair], of: &[usize]| {
+                let mut y = base.clone();
+                way(adapters, of, &x, &mut y, (m, n));
+                y
+            };
             near(&run(by_row, &adapters, &of_row));
             near(&run(grouped, &adapters, &of_row));
             let wide: Vec<Pair> = adapters.iter().map(|adapter| padded(adapter, (m, n), count)).collect();
