@@ -43,6 +43,9 @@ pub mod levels;
 #[path = "limits/mod.rs"]
 pub mod limits;
 
+#[path = "lora/mod.rs"]
+pub mod lora;
+
 #[path = "lottery/mod.rs"]
 pub mod lottery;
 
@@ -94,6 +97,7 @@ lab_kit::registry! {
     kv_cache::KvCache = "kv_cache",
     levels::Levels = "levels",
     limits::Limits = "limits",
+    lora::Lora = "lora",
     lottery::Lottery = "lottery",
     low_rank::LowRank = "low_rank",
     profiling::Profiling = "profiling",

@@ -1,7 +1,7 @@
 //! Causal self-attention with as many heads of keys and values as the config says (MHA, GQA, MQA).
 
 use burn::{
-    module::Module,
+    module::{Module, Param},
     tensor::{Device, Tensor, TensorData, activation::softmax},
 };
 
@@ -21,8 +21,35 @@ pub struct Attention {
     pub(super) k_proj: Projection,
     pub(super) v_proj: Projection,
     pub(super) o_proj: Projection,
+    /// Keys and values that every token sees, trained to steer a model ([`adapt`](crate::adapters::adapt)).
+    pub(super) prefix: Option<Prefix>,
     pub(super) heads: usize,
     pub(super) key_value_heads: usize,
+}
+
+/// Rows before the text, `[rows, K · D]` each, without positions.
+#[derive(Module, Debug)]
+pub(super) struct Prefix {
+    pub(super) keys: Param<Tensor<2>>,
+    pub(super) values: Param<Tensor<2>>,
+}
+
+impl Prefix {
+    /// How many rows.
+    pub(super) fn rows(&self) -> usize {
+        self.keys.val().dims()[0]
+    }
+
+    /// Keys and values `[B, K, S, D]` with these rows before them.
+    fn before(&self, k: Tensor<4>, v: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+        let [b, heads, _, d] = k.dims();
+        let spread = |rows: &Param<Tensor<2>>| {
+            let rows = rows.val();
+            let [p, _] = rows.dims();
+            rows.reshape([1, p, heads, d]).swap_dims(1, 2).expand([b, heads, p, d])
+        };
+        (Tensor::cat(vec![spread(&self.keys), k], 2), Tensor::cat(vec![spread(&self.values), v], 2))
+    }
 }
 
 impl Attention {
@@ -51,6 +78,10 @@ impl Attention {
                 (k, v, Some(cache))
             }),
             None => (k, v, None),
+        };
+        let (k, v) = match &self.prefix {
+            Some(prefix) => prefix.before(k, v),
+            None => (k, v),
         };
         let y = attend_probed(q, k, v, mask, probe); // [B, H, T, D]
         let y = span(probe, Part::Join, || y.swap_dims(1, 2).reshape([b, t, c]));

@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, Int, Tensor},
 };
 
-use crate::{ops::matmul, quant::PackedWeight};
+use crate::{adapters::Adapter, ops::matmul, quant::PackedWeight};
 
 /// A linear layer without bias. Its weight is either floats, named `weight` in a file, or packed integers.
 #[derive(Module, Debug)]
@@ -16,6 +16,8 @@ pub struct Projection {
     down: Option<Param<Tensor<2>>>,
     /// Zeros `[rows, outputs]` that are added to what comes out, so that their gradient is that of the output.
     probe: Option<Param<Tensor<2>>>,
+    /// What was attached to fine-tune it ([`adapt`](crate::adapters::adapt)).
+    adapter: Option<Adapter>,
     #[module(skip)]
     packed: Option<PackedWeight>,
 }
@@ -27,6 +29,7 @@ impl Projection {
             weight: Some(Param::from_tensor(Tensor::zeros([inputs, outputs], device))),
             down: None,
             probe: None,
+            adapter: None,
             packed: None,
         }
     }
@@ -44,27 +47,58 @@ impl Projection {
 
     /// Packed integers.
     pub(super) fn packed(weight: PackedWeight) -> Self {
-        Self { weight: None, down: None, probe: None, packed: Some(weight) }
+        Self { weight: None, down: None, probe: None, adapter: None, packed: Some(weight) }
     }
 
     /// `[B, T, inputs]` to `[B, T, outputs]`.
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [b, t, inputs] = x.dims();
-        let mut rows = x.reshape([b * t, inputs]);
-        if let Some(down) = &self.down {
-            rows = matmul(rows, down.val());
-        }
-        let mut y = match (&self.weight, &self.packed) {
-            (Some(weight), _) => matmul(rows, weight.val()),
-            (None, Some(packed)) => packed.linear(rows),
-            // No constructor leaves both out.
-            (None, None) => rows,
+        let rows = x.reshape([b * t, inputs]);
+        let mut y = match &self.adapter {
+            Some(adapter) => {
+                let whole = self.weight.as_ref().filter(|_| self.down.is_none()).map(Param::val);
+                adapter.forward(rows, &|rows| self.product(rows), whole)
+            }
+            None => self.product(rows),
         };
         if let Some(probe) = &self.probe {
             y = y + probe.val();
         }
         let [_, outputs] = y.dims();
         y.reshape([b, t, outputs])
+    }
+
+    /// `[N, inputs]` to `[N, outputs]`.
+    fn product(&self, mut rows: Tensor<2>) -> Tensor<2> {
+        if let Some(down) = &self.down {
+            rows = matmul(rows, down.val());
+        }
+        match (&self.weight, &self.packed) {
+            (Some(weight), _) => matmul(rows, weight.val()),
+            (None, Some(packed)) => packed.linear(rows),
+            // No constructor leaves both out.
+            (None, None) => rows,
+        }
+    }
+
+    /// Attaches an adapter, or takes it off.
+    pub(crate) fn set_adapter(&mut self, adapter: Option<Adapter>) {
+        self.adapter = adapter;
+    }
+
+    /// Inputs and outputs; none of a packed matrix.
+    pub(crate) fn sizes(&self) -> [usize; 2] {
+        let outer = self.weight.as_ref().map_or([0, 0], |weight| weight.val().dims());
+        let inputs = self.down.as_ref().map_or(outer[0], |down| down.val().dims()[0]);
+        [inputs, outer[1]]
+    }
+
+    /// Norm of what each output is computed from, `[outputs]`.
+    pub(crate) fn column_norms(&self) -> Tensor<1> {
+        match &self.weight {
+            Some(weight) => weight.val().square().sum_dim(0).sqrt().flatten::<1>(0, 1).set_require_grad(false),
+            None => Tensor::zeros([1], &Device::default()),
+        }
     }
 }
 

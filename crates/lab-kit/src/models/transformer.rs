@@ -11,7 +11,8 @@ use burn::{
 use lab_api::LabError;
 
 use super::{
-    Attention, KvCache, Projection, Rope, StateDict, TokenEmbedding, TransformerConfig, attention::causal_mask,
+    Attention, KvCache, Projection, Rope, StateDict, TokenEmbedding, TransformerConfig,
+    attention::{Prefix, causal_mask},
     cache::LayerCache,
 };
 use crate::{
@@ -32,6 +33,8 @@ pub struct Transformer {
 #[derive(Module, Debug)]
 struct Decoder {
     embed_tokens: TokenEmbedding,
+    /// Rows `[rows, C]` that stand before every text, trained to steer a model ([`adapt`](crate::adapters::adapt)).
+    prompt_embedding: Option<Param<Tensor<2>>>,
     layers: Vec<Layer>,
     norm: RmsNorm,
 }
@@ -142,6 +145,7 @@ impl Transformer {
                     k_proj: named("self_attn.k_proj", c, kv)?,
                     v_proj: named("self_attn.v_proj", c, kv)?,
                     o_proj: named("self_attn.o_proj", c, c)?,
+                    prefix: None,
                     heads: config.heads,
                     key_value_heads: config.key_value_heads,
                 },
@@ -155,7 +159,7 @@ impl Transformer {
         }
         let lm_head = if config.tied { None } else { Some(matrix("lm_head", c, config.vocabulary)?) };
         Ok(Self {
-            model: Decoder { embed_tokens, layers, norm: norm() },
+            model: Decoder { embed_tokens, prompt_embedding: None, layers, norm: norm() },
             lm_head,
             // A constant: no gradient is ever wanted.
             rope: Rope::new(config, &device.clone().inner()),
@@ -167,6 +171,43 @@ impl Transformer {
     #[must_use]
     pub fn config(&self) -> &TransformerConfig {
         &self.config
+    }
+
+    /// Shows each matrix of the layers by its name in [`TransformerConfig::shapes`], so that something may be attached to it.
+    pub(crate) fn for_each_matrix(&mut self, change: &mut dyn FnMut(&str, &mut Projection)) {
+        for (number, layer) in self.model.layers.iter_mut().enumerate() {
+            let (attention, mlp) = (&mut layer.self_attn, &mut layer.mlp);
+            for (name, matrix) in [
+                ("self_attn.q_proj", &mut attention.q_proj),
+                ("self_attn.k_proj", &mut attention.k_proj),
+                ("self_attn.v_proj", &mut attention.v_proj),
+                ("self_attn.o_proj", &mut attention.o_proj),
+                ("mlp.gate_proj", &mut mlp.gate_proj),
+                ("mlp.up_proj", &mut mlp.up_proj),
+                ("mlp.down_proj", &mut mlp.down_proj),
+            ] {
+                change(&format!("model.layers.{number}.{name}.weight"), matrix);
+            }
+        }
+    }
+
+    /// Puts rows `[rows, C]` before every text. Such a model reads texts whole, without a cache.
+    pub(crate) fn set_prompt(&mut self, rows: Option<Tensor<2>>) {
+        self.model.prompt_embedding = rows.map(Param::from_tensor);
+    }
+
+    /// Puts keys and values `[rows, K · D]` before every text in each layer.
+    pub(crate) fn set_prefixes(&mut self, rows: &mut dyn FnMut(usize) -> (Tensor<2>, Tensor<2>)) {
+        for (number, layer) in self.model.layers.iter_mut().enumerate() {
+            let (keys, values) = rows(number);
+            let param = Param::from_tensor;
+            layer.self_attn.prefix = Some(Prefix { keys: param(keys), values: param(values) });
+        }
+    }
+
+    /// Rows of its prompt.
+    fn prompt_rows(&self) -> usize {
+        self.model.prompt_embedding.as_ref().map_or(0, |rows| rows.val().dims()[0])
     }
 
     /// Reads the weights back.
@@ -187,8 +228,9 @@ impl Transformer {
         if length == 0 || rows.iter().any(|row| row.len() != length) {
             return refuse("a batch needs rows of equal length, of one token at least".into());
         }
-        if length > self.config.context {
-            return refuse(format!("{length} tokens exceed the model's context of {}", self.config.context));
+        let room = self.config.context.saturating_sub(self.prompt_rows());
+        if length > room {
+            return refuse(format!("{length} tokens exceed the model's context of {room}"));
         }
         let flat: Vec<i32> =
             rows.iter().flat_map(|row| row.iter().map(|id| i32::try_from(*id).unwrap_or(i32::MAX))).collect();
@@ -290,6 +332,9 @@ impl Transformer {
     ) -> Result<Tensor<3>, LabError> {
         let [b, t] = tokens.dims();
         cache.admit(b, t)?;
+        if self.prompt_rows() > 0 {
+            return Err(LabError::Refused { why: "a model with a trained prompt reads its text whole".into() });
+        }
         // Taken out, so that no second reference forces a copy.
         let layers = std::mem::take(&mut cache.layers);
         let (y, layers) = self.body(tokens, cache.length, Some(layers), probe);
@@ -306,15 +351,25 @@ impl Transformer {
         caches: Option<Vec<LayerCache>>,
         probe: &mut dyn Probe,
     ) -> (Tensor<3>, Vec<LayerCache>) {
-        let [_, t] = tokens.dims();
-        let mask = span(probe, Part::Mask, || causal_mask(t, start, &tokens.device().inner()));
+        let [b, t] = tokens.dims();
+        let device = tokens.device().inner();
+        let prompt = self.prompt_rows();
+        let prefix = self.model.layers.first().and_then(|layer| layer.self_attn.prefix.as_ref());
+        let mask = span(probe, Part::Mask, || causal_mask(prompt + t, start + prefix.map_or(0, Prefix::rows), &device));
         let mut x = span(probe, Part::Embed, || self.model.embed_tokens.forward(tokens)); // [B, T, C]
+        if let Some(rows) = &self.model.prompt_embedding {
+            let rows = rows.val().unsqueeze::<3>().expand([b, prompt, self.config.channels]);
+            x = Tensor::cat(vec![rows, x], 1);
+        }
         let mut caches = caches.map(Vec::into_iter);
         let mut kept = Vec::new();
         for layer in &self.model.layers {
             let cache = caches.as_mut().and_then(Iterator::next);
             let cache = layer.forward(&mut x, &self.rope, (mask.clone(), start), cache, probe);
             kept.extend(cache);
+        }
+        if prompt > 0 {
+            x = x.narrow(1, prompt, t);
         }
         (normed(&self.model.norm, x, Part::LastNorm, probe), kept)
     }
