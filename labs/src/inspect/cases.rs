@@ -71,6 +71,8 @@ fn one_is_singular_and_many_are_plural() {
     let notes = made.floats("again", &[1, 1], &[0.25]).report().notes.join(" ");
     assert!(notes.contains("2 matrices with 129 weights measured"), "{notes}");
     assert!(notes.contains("1 vector (8 bytes), 1 scalar (4 bytes) and 1 empty tensor stay as they are"), "{notes}");
+    let vector = Made::default().good().floats("bias", &[2], &[0.0; 2]).report().notes.join(" ");
+    assert!(vector.contains("measured; 1 vector (8 bytes) stays as it is."), "{vector}");
     let one = Made::default().floats("one", &[1, 1], &[0.25]).report().notes.join(" ");
     assert!(one.contains("1 matrix with 1 weight measured"), "{one}");
 }

@@ -141,7 +141,18 @@ pub(super) fn notes(survey: &Survey, file: &TensorFile) -> Vec<String> {
         ));
     }
     let kept = survey.kept_words();
-    let kept = if kept.is_empty() { String::new() } else { format!("; {kept} stay as they are") };
+    let kept = if kept.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "; {kept} {}",
+            if survey.kept.iter().map(|(count, _)| count).sum::<usize>() == 1 {
+                "stays as it is"
+            } else {
+                "stay as they are"
+            }
+        )
+    };
     notes.push(format!(
         "{}: {} with {} measured{kept}.",
         file.name(),
