@@ -211,7 +211,7 @@ impl Default for Params {
             base: Format::Fp32,
             domain: Domain::Underscores,
             rate: 1.0,
-            steps: 20,
+            steps: 24,
             batch: 2,
             merge_to: Format::Bf16,
             model: Model::Full,
