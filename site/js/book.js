@@ -71,8 +71,7 @@ if (contentsButton && nav?.childElementCount) {
   $('.page')?.addEventListener('click', () => { if (!roomy.matches && contentsShown()) showContents(false); });
 }
 
-// Progress through the book: a page counts as read when its end was seen. It is kept by the name of the page (the id of its title) with the
-// address it had; where a page has moved, `pages.json` says where it is now. (Earlier editions kept addresses alone, in `read`.)
+// A page counts as read when its end was seen. Kept by the id of its title; `pages.json` finds moved pages; `read` is of earlier editions.
 const pageId = $('h1[id]', main)?.id;
 const byName = () => { try { return JSON.parse(storage.read('pages')) ?? {}; } catch { return {}; } };
 const readPages = () => new Set([...(storage.read('read') || '').split('\n').filter(Boolean), ...Object.values(byName())]);
@@ -264,9 +263,7 @@ export function message(words) {
 }
 
 /**
- * Why files of this page do not come, in words with what to do: asks for the page itself, past every cache. It names other files by now: a new
- * edition was put there. It is another page: a login, or a network that wants one. It does not come: no connection. Empty
- * where it is as it was.
+ * Why files of this page do not come, in words with what to do, found by asking for the page itself past every cache. Empty where it is as it was.
  */
 export async function why(files = []) {
   let page;

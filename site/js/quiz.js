@@ -66,7 +66,7 @@ function mark(field) {
   return `w${hash.toString(36)}`;
 }
 
-/** The answer kept for a question: marks, or places (of the time when only places were kept). The id of a question stands once in a book, so it is found under another page too. */
+/** The answer kept for a question, under whatever page: marks, or places, as earlier editions kept them. */
 export function recall(form, storage) {
   const id = form.dataset.quiz;
   const read = (key) => {

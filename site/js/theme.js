@@ -1,7 +1,7 @@
 // Before the first paint: which theme, which contents. Storage may be blocked; nothing depends on it.
 (() => {
   const html = document.documentElement;
-  // What is kept for readers stands under the book's title, so that two books of one host do not share it.
+  // Kept under the book's title: two books of one host share nothing.
   html.dataset.shelf = `${(html.dataset.book || 'Efficient AI').toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-')}:`;
   const read = (key) => { try { return localStorage.getItem(html.dataset.shelf + key); } catch { return null; } };
   const dark = matchMedia('(prefers-color-scheme: dark)');

@@ -152,6 +152,7 @@ pub enum Change {
 
 impl Change {
     /// Those that take something away.
+    #[cfg(feature = "schema")]
     pub(super) const ALL: [Self; 5] =
         [Self::LastLogits, Self::WithoutNorms, Self::WithoutRope, Self::WithoutSoftmax, Self::WithoutSilu];
 
