@@ -276,6 +276,9 @@ impl Lab for KvCache {
         let source = Source::load(cx).await?;
         let (decoder, changed) = (source.decoder(Heads::Two, cx)?, source.decoder(params.heads, cx)?);
 
+        report.metrics.extend(summary::by_formula(&source, &changed, &setting, &params));
+        cx.publish(&report)?;
+
         cx.progress("Writing without a cache, then with one", 0.05);
         let written = writing::Written::new(&source, &params, cx).await?;
         report.metrics.extend(written.metrics(&source, cx));
@@ -288,7 +291,7 @@ impl Lab for KvCache {
         cx.progress("Reading the texts with your cache", 0.55);
         let mine = judge::judge(&changed, &[setting], &texts, cx).await?;
         report.metrics.extend(summary::quality(&full, &mine, cx)?);
-        report.metrics.extend(summary::memory(&source, &changed, &full, &mine, &setting, &params));
+        report.metrics.extend(summary::memory(&full, &mine));
         report.charts.push(figures::by_position(&full, &mine));
         report.tables.push(summary::larger(&setting));
         cx.publish(&report)?;

@@ -18,6 +18,7 @@ const MODELS: [(&str, usize, usize, usize); 5] = [
     ("Qwen2.5 0.5B (2 of 14)", 24, 2, 64),
 ];
 const LENGTHS: [usize; 3] = [4096, 32_768, 131_072];
+const COUNTED: &str = "bytes are counted";
 
 pub(super) fn quality(full: &Judged, mine: &Judged, cx: &Context) -> Result<Vec<Metric>, LabError> {
     let (change, interval) = full.change(mine, cx)?;
@@ -37,40 +38,39 @@ pub(super) fn quality(full: &Judged, mine: &Judged, cx: &Context) -> Result<Vec<
     ])
 }
 
-pub(super) fn memory(
-    source: &Source,
-    changed: &Decoder,
-    full: &Judged,
-    mine: &Judged,
-    setting: &Setting,
-    params: &Params,
-) -> Vec<Metric> {
-    let (config, length) = (changed.config(), params.length as usize);
-    let formula = |tokens: usize, setting: &Setting| Layout::of(config).bytes(tokens, setting) as f64;
-    let counted = "bytes are counted";
-    // Far along, where the newest tokens weigh nothing.
-    let far = 1 << 16;
-    let marginal = (formula(far + 1024, setting) - formula(far, setting)) / 1024.0;
+/// What was held.
+pub(super) fn memory(full: &Judged, mine: &Judged) -> Vec<Metric> {
     vec![
         metric(Family::Memory, "cache_bytes", "Cache at the end of a text", mine.bytes[0] as f64, "bytes")
             .lower()
             .baseline(full.bytes[0] as f64)
-            .exact(0.0, counted)
+            .exact(0.0, COUNTED)
             .help("Keys and values of all layers, minima and steps among them, counted in the buffers that hold them."),
-        metric(Family::Memory, "formula_bytes", "The same by the formula", formula(length, setting), "bytes")
-            .detail()
-            .lower()
-            .baseline(Layout::of(&source.config).bytes(length, &Setting::FULL) as f64)
-            .exact(0.0, counted),
         metric(Family::Memory, "most_bytes", "Most at any time", mine.bytes[1] as f64, "bytes")
             .detail()
             .lower()
             .baseline(full.bytes[1] as f64)
-            .exact(0.0, counted),
+            .exact(0.0, COUNTED),
+    ]
+}
+
+/// What is known of the bytes before a token is written.
+pub(super) fn by_formula(source: &Source, changed: &Decoder, setting: &Setting, params: &Params) -> Vec<Metric> {
+    let (config, length) = (changed.config(), params.length as usize);
+    let formula = |tokens: usize| Layout::of(config).bytes(tokens, setting) as f64;
+    // Far along, where the newest tokens weigh nothing.
+    let far = 1 << 16;
+    let marginal = (formula(far + 1024) - formula(far)) / 1024.0;
+    vec![
+        metric(Family::Memory, "formula_bytes", "The same by the formula", formula(length), "bytes")
+            .detail()
+            .lower()
+            .baseline(Layout::of(&source.config).bytes(length, &Setting::FULL) as f64)
+            .exact(0.0, COUNTED),
         metric(Family::Scale, "bytes_per_token", "One more token, far along", marginal, "bytes")
             .lower()
             .baseline(Layout::of(&source.config).bytes(1, &Setting::FULL) as f64)
-            .exact(0.0, counted)
+            .exact(0.0, COUNTED)
             .help("What the cache grows by with each token of a long text: nothing where tokens leave."),
     ]
 }
