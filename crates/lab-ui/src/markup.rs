@@ -70,7 +70,7 @@ fn controls(lab: &str, specs: &[ParamSpec]) -> String {
     ];
     let words = "Where the lab runs. The results agree; the time does not.";
     html.push_str(&cell(lab, "device", "Device", words, &devices, &segments(lab, "device", &devices)));
-    let words = "Every random choice of a run follows from this number: the same seed gives the same result.";
+    let words = "All random choices follow from it: the same seed, the same result.";
     let seed = format!(
         "<div class=\"control-row\"><input type=\"number\" class=\"wide\" name=\"seed\" min=\"0\" max=\"{}\" step=\"1\"{}></div>",
         1_u64 << 53,

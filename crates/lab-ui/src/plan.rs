@@ -53,7 +53,7 @@ pub fn choose(
 ) -> Result<(DeviceKind, &'static str), Trouble> {
     const NO_ADAPTER: &str = "This browser offers no WebGPU adapter, so the lab cannot run on a GPU here. Run it on the CPU instead: \
          it gives the same result.";
-    const GPU_BUILDING: &str = "The WebGPU engine is still being built. Try again in a few minutes, or run on the CPU: it gives the same result.";
+    const GPU_BUILDING: &str = "The WebGPU engine is still being built. Try again in a few minutes, or run on the CPU.";
     let cpu = |remark| {
         if built(DeviceKind::Cpu) {
             Ok((DeviceKind::Cpu, remark))

@@ -22,8 +22,7 @@ pub fn mount(section: HtmlElement) {
         }
         Err(why) => {
             let _ = section.set_attribute("data-state", "failed");
-            let words =
-                format!("This lab cannot be started: {why}. Reload the page; the reference below is unaffected.");
+            let words = format!("This lab cannot be started: {why}. Reload the page.");
             let words = lab_charts::escape(&words);
             place.set_inner_html(&format!("<p class=\"lab-message\" data-lab-message role=\"alert\">{words}</p>"));
         }

@@ -123,9 +123,7 @@ pub struct Gate {
 /// Judges a pair of [`against_itself`](crate::measure::against_itself): the method check of any lab that compares times.
 #[must_use]
 pub fn gate(pair: &Pair, level: f64, rng: &mut ChaCha8Rng) -> Gate {
-    let interval = ratio_interval(&pair.first, &pair.second, Statistic::Median, true, level, rng);
-    let of = |values: &[f64]| Statistic::Median.of(&mut values.to_vec());
-    let ratio = of(&pair.first) / of(&pair.second).max(f64::MIN_POSITIVE);
+    let (ratio, interval) = pair.ratio(level, rng);
     Gate { ratio, interval, passed: interval.low <= 1.0 && 1.0 <= interval.high }
 }
 
