@@ -180,6 +180,7 @@ pub(crate) const NATIVE: &[&str] = &[
     "lab-data",
     "asset-manifest",
     "asset-maker",
+    "lab-kernels",
     "lab-kit",
     "labs",
     "lab-cli",

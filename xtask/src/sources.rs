@@ -11,7 +11,7 @@ pub(crate) fn folders_of(bundle: Bundle) -> &'static [&'static str] {
     match bundle {
         Bundle::Ui => &["site/ui", "crates/lab-ui", "crates/lab-charts", "crates/lab-api"],
         Bundle::Cpu | Bundle::Gpu => {
-            &["labs", "crates/lab-engine", "crates/lab-kit", "crates/lab-data", "crates/lab-api"]
+            &["labs", "crates/lab-engine", "crates/lab-kit", "crates/lab-kernels", "crates/lab-data", "crates/lab-api"]
         }
     }
 }

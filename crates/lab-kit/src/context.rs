@@ -4,8 +4,10 @@ use std::{cell::Cell, rc::Rc};
 
 use burn::tensor::Device;
 use lab_api::{AssetRef, DeviceInfo, Environment, LabError, Report, nearest};
-use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
+
+pub use lab_kernels::rng;
 
 use crate::{Host, data::hex, measure::MemoryReading};
 
@@ -146,18 +148,6 @@ impl Context {
             clock_step_ms: self.clock_step_ms,
         }
     }
-}
-
-/// The generator of `purpose` under `seed`: ChaCha with 8 rounds, its stream chosen by the purpose's name.
-#[must_use]
-pub fn rng(seed: u64, purpose: &str) -> ChaCha8Rng {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    // FNV-1a: any fixed hash of the name serves.
-    let stream = purpose
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    rng.set_stream(stream);
-    rng
 }
 
 /// Watches the clock until it moved a few times, for 20 ms at most.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lab_api::Interval;
+pub use lab_kernels::percentile;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use statrs::function::beta::beta_reg;
@@ -54,18 +55,6 @@ pub fn median(values: &[f64]) -> f64 {
         n if n % 2 == 1 => sorted[n / 2],
         n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
     }
-}
-
-/// The value below which `percent` of the values lie, interpolated between neighbours; 0 of nothing.
-#[must_use]
-pub fn percentile(values: &[f32], percent: f64) -> f32 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f32::total_cmp);
-    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
-    let position = (percent / 100.0).clamp(0.0, 1.0) * last as f64;
-    let (below, part) = (position.floor() as usize, (position.fract()) as f32);
-    let above = (below + 1).min(last);
-    sorted[below] + (sorted[above] - sorted[below]) * part
 }
 
 /// Resamples of the bootstrap.

@@ -117,7 +117,16 @@ mod tests {
     fn an_edit_is_seen_once_and_what_does_not_matter_is_not() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let root = folder.path().canonicalize().expect("there");
-        for place in ["book/src", "book/data", "site/ui/src", "assets", "labs/src", "crates/lab-kit/src", "pkg"] {
+        for place in [
+            "book/src",
+            "book/data",
+            "site/ui/src",
+            "assets",
+            "labs/src",
+            "crates/lab-kit/src",
+            "crates/lab-kernels/src",
+            "pkg",
+        ] {
             std::fs::create_dir_all(root.join(place)).expect("made");
         }
         std::fs::write(root.join("book/book.toml"), "").expect("written");

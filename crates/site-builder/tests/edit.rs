@@ -100,7 +100,7 @@ fn an_edit_is_shown_soon_and_a_mistake_loses_nothing() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
     let place = tempfile::tempdir().expect("temporary folder");
     let root = place.path();
-    for folder in ["book", "site", "assets", "labs/src", "crates/lab-kit/src"] {
+    for folder in ["book", "site", "assets", "labs/src", "crates/lab-kit/src", "crates/lab-kernels/src"] {
         copy(&workspace.join(folder), &root.join(folder));
     }
     let served = Served::start(root);
@@ -127,7 +127,7 @@ fn an_edit_is_shown_soon_and_a_mistake_loses_nothing() {
     served.seconds_until(page, "All is well again.");
 
     // Code of the kit is quoted too.
-    let source = root.join("crates/lab-kit/src/quant/naive.rs");
+    let source = root.join("crates/lab-kernels/src/quant/naive.rs");
     let text = std::fs::read_to_string(&source).expect("the naive kernels");
     let mark = "// ANCHOR: fake_quantize\n";
     assert!(text.contains(mark), "the chapter on rounding quotes another piece of code now");

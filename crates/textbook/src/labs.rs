@@ -19,16 +19,14 @@ pub(crate) struct Lab {
 /// Where labs lie in a project.
 pub(crate) const FOLDER: &str = "labs/src";
 
-/// Where the code that labs share lies; chapters quote it under [`KIT_PREFIX`].
-pub(crate) const KIT: &str = "crates/lab-kit/src";
-
-/// What a quoted path of the kit begins with.
-pub(crate) const KIT_PREFIX: &str = "lab-kit/";
+/// Where the code that labs share lies, and what a quoted path of it begins with.
+pub(crate) const SHARED: [(&str, &str); 2] =
+    [("lab-kit/", "crates/lab-kit/src"), ("lab-kernels/", "crates/lab-kernels/src")];
 
 /// All labs of a project.
 #[derive(Debug, Clone)]
 pub(crate) struct Labs {
-    /// The project: the folder that holds [`FOLDER`], [`KIT`] and the assets.
+    /// The project: the folder that holds [`FOLDER`], [`SHARED`] and the assets.
     pub(crate) root: PathBuf,
 }
 
@@ -107,16 +105,16 @@ impl Labs {
     pub(crate) fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         collect(&self.root.join(FOLDER), "", &mut files);
-        collect(&self.root.join(KIT), KIT_PREFIX, &mut files);
+        for (prefix, folder) in SHARED {
+            collect(&self.root.join(folder), prefix, &mut files);
+        }
         files
     }
 
-    /// Where a quoted file lies, from the project's root; `None` for a path that leaves the labs or the kit.
+    /// Where a quoted file lies, from the project's root; `None` for a path that leaves the labs and what they share.
     pub(crate) fn quoted(file: &str) -> Option<PathBuf> {
-        let (folder, inside) = match file.strip_prefix(KIT_PREFIX) {
-            Some(inside) => (KIT, inside),
-            None => (FOLDER, file),
-        };
+        let shared = SHARED.iter().find_map(|(prefix, folder)| Some((*folder, file.strip_prefix(prefix)?)));
+        let (folder, inside) = shared.unwrap_or((FOLDER, file));
         let stays = Path::new(inside).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         stays.then(|| Path::new(folder).join(inside))
     }

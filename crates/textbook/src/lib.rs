@@ -101,7 +101,9 @@ impl Textbook {
     /// The files and folders outside `book/src` that chapters are made from: a server watches them.
     #[must_use]
     pub fn watched(&self) -> Vec<PathBuf> {
-        ["book/data", labs::FOLDER, labs::KIT, asset_manifest::PATH].iter().map(|path| self.root.join(path)).collect()
+        let shared = labs::SHARED.iter().map(|(_, folder)| *folder);
+        let all = ["book/data", labs::FOLDER, asset_manifest::PATH].into_iter().chain(shared);
+        all.map(|path| self.root.join(path)).collect()
     }
 
     /// Names of the assets that labs read: those in the front matter of every `lab.md`.

@@ -11,7 +11,7 @@ use crate::{
     highlight::{is_language, languages},
     html::{escape, pre_lines},
     labels::{Kind, slashes},
-    labs::{FOLDER, KIT, KIT_PREFIX, Labs},
+    labs::{FOLDER, Labs, SHARED},
     outline::Block,
     page::{Page, id_attr},
     problem::near,
@@ -197,12 +197,12 @@ impl Page<'_> {
         let (file, anchor) = address.split_once(':').map_or((address, None), |(file, anchor)| (file, Some(anchor)));
         let labs = &self.book.places.labs;
         let Some(path) = Labs::quoted(file) else {
-            return Err((
-                format!(
-                    "the address leaves {FOLDER} ({address}): name a file below it, or {KIT_PREFIX}... for one of {KIT}"
-                ),
-                None,
-            ));
+            let [(kit, kit_folder), (kernels, kernels_folder)] = SHARED;
+            let why = format!(
+                "the address leaves {FOLDER} ({address}): name a file below it, or {kit}... for one of {kit_folder}, \
+                 {kernels}... for one of {kernels_folder}"
+            );
+            return Err((why, None));
         };
         let Ok(text) = std::fs::read_to_string(labs.root.join(path)) else {
             return Err((

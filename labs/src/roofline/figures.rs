@@ -1,7 +1,7 @@
 //! The roofline, the levels of memory, the polynomials, and how far below its bound everything stands.
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Marker, Series, Table};
-use lab_kit::{measure::kernels::Pass, stats::median};
+use lab_kit::{measure::roofs::Pass, stats::median};
 
 use super::{matrix::Matrix, model::Phases, point::Point, roofs::Roofs};
 

@@ -6,7 +6,7 @@ use lab_kit::{
     burn::tensor::{Tensor, TensorData},
     choices::Width,
     matmul,
-    measure::{Work, kernels::columns as product, samples},
+    measure::{Work, roofs::columns as product, samples},
     mlp::read,
     quant::{Granularity, Inputs, PackedMatrix, PackedWeight, Scheme, Settings},
 };

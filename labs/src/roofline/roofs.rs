@@ -6,9 +6,10 @@ use lab_kit::{
     burn::tensor::{Tensor, TensorData},
     measure::{
         IN_CACHE_BYTES, IN_MEMORY_BYTES, Work, bandwidth,
-        kernels::{POLYNOMIAL_BLOCK, Pass, naive_columns, polynomial},
         limits::{Level, fit_levels},
-        peak_gflops, samples,
+        peak_gflops,
+        roofs::{POLYNOMIAL_BLOCK, Pass, naive_columns, polynomial},
+        samples,
     },
     mlp::read,
 };

@@ -6,7 +6,7 @@ use lab_api::{Axis, Cell, Chart, ChartBody, Family, LabError, Report, Series, Ta
 use lab_kit::{
     Context,
     choices::Width,
-    measure::kernels::Pass,
+    measure::roofs::Pass,
     report::{MetricExt, metric},
     stats::{median, median_interval},
 };

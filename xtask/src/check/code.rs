@@ -17,8 +17,12 @@ pub(super) fn check(workspace: &Workspace, _: &mut Steps) -> anyhow::Result<Vec<
         lab_names.push(entry.file_name().to_string_lossy().into_owned());
     }
     let mut failures = Vec::new();
-    for folder in [labs.clone(), workspace.root.join("crates/lab-kit/src"), workspace.root.join("crates/lab-data/src")]
-    {
+    for folder in [
+        labs.clone(),
+        workspace.root.join("crates/lab-kit/src"),
+        workspace.root.join("crates/lab-kernels/src"),
+        workspace.root.join("crates/lab-data/src"),
+    ] {
         for file in files_under(&folder).iter().filter(|file| has_extension(file, "rs")) {
             let name = workspace.name_of(file).display().to_string();
             let code: TokenStream = match std::fs::read_to_string(file)?.parse() {

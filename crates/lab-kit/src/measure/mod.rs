@@ -6,13 +6,14 @@ mod compute;
 pub mod counter;
 mod energy;
 pub mod footprint;
-pub mod kernels;
 pub mod limits;
 mod memory;
 mod peaks;
 pub mod quality;
 mod time;
 mod turns;
+
+pub use lab_kernels::roofs;
 
 pub use compute::{Mask, Work};
 pub use energy::{Energy, EnergyAssumptions, UseAssumptions, joules_at};

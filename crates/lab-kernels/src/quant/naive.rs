@@ -2,7 +2,7 @@
 //! accuracy and saves nothing. The tests hold the optimized code against it.
 
 use super::{Granularity, Scheme, Settings};
-use crate::mlp::Dense;
+use crate::Dense;
 
 // ANCHOR: fake_quantize
 /// Rounds weights (`[rows, columns]`, row-major) to what `settings` can represent, and gives them back as FP32.

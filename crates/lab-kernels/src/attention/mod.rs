@@ -15,26 +15,11 @@ mod sight;
 #[cfg(test)]
 mod tests;
 
-use burn::tensor::Tensor;
-
 pub use backward::{Gradients, recomputed, saved};
 pub use exact::{Exact, exact, exact_gradients};
 pub use forward::{Blocks, Output, chunked, eager, one_table, tiled};
 pub use partial::{Partial, merge, split};
 pub use sight::{Head, Sight};
-
-/// The same on a GPU, by a kernel of ours whose tiles lie in workgroup memory: `[B, H, T, D]` over `[B, H, S, D]`, forward
-/// only. `None` where there is no such kernel: on the CPU, or for operands that it does not take.
-#[must_use]
-pub fn on_gpu(q: &Tensor<4>, k: &Tensor<4>, v: &Tensor<4>, causal: bool) -> Option<Tensor<4>> {
-    #[cfg(feature = "webgpu")]
-    return crate::gpu::attention(q, k, v, causal);
-    #[cfg(not(feature = "webgpu"))]
-    {
-        let _ = (q, k, v, causal);
-        None
-    }
-}
 
 /// Numbers that a way moves between slow and fast memory, counted where it moves them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

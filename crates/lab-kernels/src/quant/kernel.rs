@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        mlp::Dense,
+        Dense,
         quant::{
             Calibration, Granularity, Settings, calibrate, naive,
             packed::tests::{matrix, settings},

@@ -1,7 +1,7 @@
 //! Finding a range from examples.
 
 use super::{Grid, Scheme, entropy::entropy_range};
-use crate::stats::percentile;
+use crate::percentile;
 
 // ANCHOR: calibration
 /// How much of what the examples showed the grid must reach.
