@@ -1,9 +1,8 @@
 //! Error-compensated rounding (Frantar et al., 2023, arXiv:2210.17323).
 
 use super::{
-    Calibration, Grid, PackedMatrix, Settings, fit_range,
+    Calibration, Grid, PackedMatrix, Settings, fit_grids, fit_range,
     linalg::{cholesky, inverse},
-    packed::fit_grids,
 };
 
 /// Share of the mean diagonal added to the Hessian, as in the paper: inputs that never vary would make it singular.

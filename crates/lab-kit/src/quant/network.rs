@@ -1,11 +1,10 @@
 //! The whole network, quantized.
 
 use super::{
-    Activations, Grid, HALF, Settings, calibrate,
+    Activations, Grid, HALF, PackedMatrix, Settings, calibrate,
     gptq::gptq,
     kernel::{integer_linear, mixed_linear, quantize_activations, quantize_rows},
     naive,
-    packed::PackedMatrix,
 };
 use crate::mlp::{Dense, MlpWeights};
 
