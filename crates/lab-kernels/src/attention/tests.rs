@@ -289,27 +289,3 @@ fn traffic_is_the_formula() {
     // Tiles of D/2 rows move as much as the table does, but for the ends.
     assert_eq!(run(64, 32, 16, Sight::FULL, true).bytes() / 4 + 2 * 64 * 32, table(64, 32));
 }
-
-#[test]
-fn the_books_attention_and_its_automatic_gradients_say_the_same() {
-    use burn::tensor::{Device, Tensor, TensorData};
-    let device = Device::flex().autodiff();
-    let head = Head { queries: 13, keys: 29, channels: 8 };
-    let [q, k, v, d_o] = draw(12, head, 1.0);
-    let tensor = |x: &[f32]| Tensor::<4>::from_data(TensorData::new(x.to_vec(), [1, 1, x.len() / 8, 8]), &device);
-    let [tq, tk, tv] = [&q, &k, &v].map(|x| tensor(x).require_grad());
-    let mask = crate::models::causal_mask(13, 16, &device);
-    let expected = crate::models::attend(tq.clone(), tk.clone(), tv.clone(), mask);
-    let gradients = (expected.clone() * tensor(&d_o)).sum().backward();
-    let numbers = |x: Tensor<4>| -> Vec<f32> { x.into_data().try_to_vec().expect("floats") };
-    let (expected, inputs) = (numbers(expected), Inputs { q: &q, k: &k, v: &v });
-    let blocks = Blocks { rows: 4, columns: 8, skip: true };
-    for found in all_ways(inputs, head, Sight::CAUSAL, blocks) {
-        assert!(apart(&found.values, &expected) < 2e-6);
-    }
-    let found = recomputed(inputs, head, Sight::CAUSAL, blocks, &d_o).1;
-    for (found, tensor) in [(found.q, tq), (found.k, tk), (found.v, tv)] {
-        let expected = numbers(tensor.grad(&gradients).expect("differentiated"));
-        assert!(apart(&found, &expected) < 5e-6);
-    }
-}
