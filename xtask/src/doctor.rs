@@ -1,5 +1,6 @@
 //! `cargo xtask doctor`: what is there, what is missing, and the command that mends it.
 
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::args::Args;
@@ -84,7 +85,27 @@ pub(crate) fn run(workspace: &Workspace, args: Args) -> anyhow::Result<ExitCode>
         essential_missing = true;
         println!("  MISSING  the compiler's target {0}, for the labs: rustup target add {0}", pipeline::WASM);
     }
+    if let Some(free) = free_gb(&workspace.root) {
+        let enough = free >= NEEDED_GB || workspace.target.join("debug").is_dir();
+        let word = if enough { "there   " } else { "MISSING " };
+        println!("  {word} {free} GB of disk; a first build with all its tests takes {NEEDED_GB}");
+    }
     Ok(if essential_missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What `target/` grows to in a first `.ci/run`.
+const NEEDED_GB: u64 = 22;
+
+/// Space left where this folder lies, where `df` can say it.
+fn free_gb(folder: &Path) -> Option<u64> {
+    let output = Command::new("df").arg("-Pk").arg(folder).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    free_of(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// The fourth column of the second line, in blocks of 1,024 bytes.
+fn free_of(df: &str) -> Option<u64> {
+    let blocks: u64 = df.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()?;
+    Some(blocks * 1024 / 1_000_000_000)
 }
 
 fn remedy(tool: &Tool, debian: bool) -> &'static str {
@@ -109,6 +130,13 @@ fn version_of(program: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn free_space_is_read_from_df() {
+        let df = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda 100 50 41943040 96% /\n";
+        assert_eq!(free_of(df), Some(42));
+        assert_eq!(free_of("df: no such file\n"), None);
+    }
 
     #[test]
     fn missing_programs_are_noticed_and_have_a_remedy() {
