@@ -283,7 +283,8 @@ export async function why(files = []) {
 const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
 // Labs, quizzes and tables that answer, where the page has any.
-const context = { root, message, storage, why };
+const module = (name) => import(new URL(script.dataset[name], document.baseURI));
+const context = { root, message, storage, why, module };
 const load = async (address, what) => {
   try {
     (await import(new URL(address, document.baseURI))).start(context);

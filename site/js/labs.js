@@ -1,7 +1,7 @@
 // Wakes the labs of a page: fetches the widget when a lab nears the view, and says so in the lab when that fails. The static
 // reference result stays in any case.
 
-/** @param {{root: URL, message: (html: string) => void, why: (files?: string[]) => Promise<string>}} page */
+/** @param {{root: URL, message: (html: string) => void, storage: object, module: Function, why: (files?: string[]) => Promise<string>}} page */
 export function start(page) {
   const sections = [...document.querySelectorAll('section[data-lab]')];
   checkLink(page, sections);
@@ -87,6 +87,8 @@ function loadWidget(root) {
 }
 
 async function wake(section, page) {
+  // Guesses are wanted only now.
+  if (section.querySelector('[data-predict]')) Promise.all(['predict', 'quiz'].map(page.module)).then(([{ enhance }, { readNumber }]) => enhance(section, page.storage, readNumber), () => { /* the lab runs without them */ });
   section.dataset.state = 'loading';
   say(section, null);
   try {

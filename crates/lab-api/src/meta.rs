@@ -39,6 +39,41 @@ pub struct LabMeta {
     /// Assets it reads, by manifest name; only these are offered to it.
     #[serde(default)]
     pub assets: Vec<String>,
+    /// What the reader may foretell before a run: one to three questions.
+    #[serde(default)]
+    pub predict: Vec<Prediction>,
+}
+
+/// A question to the reader before a run, which a metric of the report answers: a number, or one of several choices.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Prediction {
+    /// Id of the metric that answers it.
+    pub metric: String,
+    /// The question, in Markdown.
+    pub question: String,
+    /// The setting that it is about, as in a link (`sparsity=0.95&unit=filters`); without one, the lab as it stands.
+    #[serde(default)]
+    pub setting: String,
+    /// Bounds of a number, in the metric's unit.
+    pub min: Option<f64>,
+    /// See `min`.
+    pub max: Option<f64>,
+    /// Instead of bounds: what the reader may choose from, from the least value of the metric to the largest.
+    #[serde(default)]
+    pub choices: Vec<PredictedChoice>,
+    /// One sentence on why it came out so, said after the run. `{metric}` and `{metric.baseline}` stand for the run's own numbers.
+    pub because: String,
+}
+
+/// One answer to choose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictedChoice {
+    /// What the reader reads.
+    pub label: String,
+    /// It is right up to, but not including, this value of the metric; the last choice has none.
+    pub to: Option<f64>,
 }
 
 impl LabMeta {

@@ -28,6 +28,7 @@ mod math;
 mod outline;
 mod overlap;
 mod page;
+mod predict;
 mod problem;
 mod quiz;
 mod references;

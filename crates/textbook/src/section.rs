@@ -10,6 +10,7 @@ use crate::{
     html::{escape, one_line},
     labs::{Lab, Labs},
     page::Page,
+    predict,
     problem::near,
     source::{Edit, Source, apply},
 };
@@ -58,7 +59,8 @@ impl Page<'_> {
         let labs = &self.book.places.labs;
         let lab = labs.lab(id).map_err(plain)?;
         let assets = labs.assets(&lab.meta.assets).map_err(plain)?;
-        let (before, after) = self.lab_words(id, &lab);
+        let predictions = predict::forms(id, &lab, &|text| self.inline(text, &lab_file(id), 1)).map_err(plain)?;
+        let [guess, before, after] = self.lab_words(id, &lab);
         let after = if after.is_empty() { after } else { format!("<div class=\"lab-words\">{after}</div>") };
         let meta = &lab.meta;
         let data = json!({
@@ -83,7 +85,7 @@ impl Page<'_> {
         Ok(format!(
             "<section class=\"lab\" id=\"lab-{id}\" data-lab=\"{id}\" data-state=\"static\"{live} aria-labelledby=\"lab-{id}-title\">\
              <header class=\"lab-head\"><p class=\"lab-kicker\">Lab{number}</p><h3 id=\"lab-{id}-title\">{title}</h3><p class=\"lab-meta\">{minutes} · {level}</p><p class=\"lab-summary\">{summary}</p></header>\
-             <div class=\"lab-words\">{before}</div>\
+             <div class=\"lab-words\">{guess}{predictions}{before}</div>\
              <div class=\"lab-widget\" id=\"lab-{id}-controls\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript><div class=\"lab-controls\" aria-hidden=\"true\">{skeleton}</div><div class=\"lab-actions-skeleton\" aria-hidden=\"true\"></div></div>\
              <div class=\"lab-reference\" data-source=\"reference\"><h4>Reference result</h4>{report}</div>\
              {after}\
@@ -96,12 +98,13 @@ impl Page<'_> {
         ))
     }
 
-    /// The words before the result, and those after it: from the heading “Validate” on.
-    fn lab_words(&self, id: &str, lab: &Lab) -> (String, String) {
+    /// The words up to the second heading, where a guess belongs; those before the result; and those after it: from the heading
+    /// “Validate” on.
+    fn lab_words(&self, id: &str, lab: &Lab) -> [String; 3] {
         let file = lab_file(id);
         let source = Source::new(&file, lab.words_line, &lab.words);
         let mut edits = Vec::new();
-        let mut validate = None;
+        let (mut validate, mut headings) = (None, Vec::new());
         for (i, (event, range)) in source.events.iter().enumerate() {
             let Event::Start(Tag::Heading { level, .. }) = event else { continue };
             let inside = source.events[i + 1..].iter().take_while(|(_, inner)| inner.start < range.end);
@@ -111,6 +114,7 @@ impl Page<'_> {
             if words.trim().eq_ignore_ascii_case("validate") && validate.is_none() {
                 validate = Some(range.start);
             }
+            headings.push(range.start);
             // The lab's own title is of level 3.
             let level = (*level as u8).clamp(2, 4) + 2;
             let end = range.start + source.text[range.clone()].trim_end().len();
@@ -122,14 +126,16 @@ impl Page<'_> {
             });
         }
         let at = validate.unwrap_or(source.text.len());
-        let (first, second): (Vec<Edit>, Vec<Edit>) = edits.into_iter().partition(|edit| edit.range.start < at);
-        let second = second
-            .into_iter()
-            .map(|edit| Edit { range: edit.range.start - at..edit.range.end - at, text: edit.text })
-            .collect();
-        let before = apply(&source.text[..at], first);
-        let after = apply(&source.text[at..], second);
-        (self.fragment(&before, &file, lab.words_line), self.fragment(&after, &file, source.line(at)))
+        let measure = headings.get(1).copied().unwrap_or(at).min(at);
+        let ends = [0, measure, at, source.text.len()];
+        let mut edits = edits.into_iter().peekable();
+        std::array::from_fn(|i| {
+            let (start, end) = (ends[i], ends[i + 1]);
+            let own = std::iter::from_fn(|| edits.next_if(|edit| edit.range.start < end));
+            let own = own.map(|edit| Edit { range: edit.range.start - start..edit.range.end - start, text: edit.text });
+            let text = apply(&source.text[start..end], own.collect());
+            self.fragment(&text, &file, source.line(start))
+        })
     }
 }
 

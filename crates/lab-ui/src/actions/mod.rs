@@ -179,6 +179,10 @@ impl Lab {
                 });
             }),
             Effect::Launch { run_id, kind, setting } => {
+                // Whoever compares a result with a guess asks what it is the result of.
+                let pairs = setting.pairs(&inner.data.lab, &inner.data.params);
+                let address = page::address(&pairs, "").unwrap_or_default();
+                let _ = inner.section.set_attribute("data-ran", &address);
                 if let Err(trouble) = self.launch(run_id, kind, setting) {
                     self.step(Input::Unavailable { run_id, trouble });
                 }
