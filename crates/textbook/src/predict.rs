@@ -33,7 +33,7 @@ pub(crate) fn forms(id: &str, lab: &Lab, inline: &dyn Fn(&str) -> String) -> Res
 }
 
 fn form(id: &str, lab: &Lab, prediction: &Prediction, inline: &dyn Fn(&str) -> String) -> Result<String, String> {
-    let metrics = &lab.reference.default_run.metrics;
+    let metrics = &lab.reference.default_run.report.metrics;
     let known = |name: &str| {
         let (id, part) = name.split_once('.').unwrap_or((name, ""));
         metrics
