@@ -61,7 +61,7 @@ fn form(id: &str, lab: &Lab, prediction: &Prediction, inline: &dyn Fn(&str) -> S
     let control = match (prediction.min, prediction.max) {
         (Some(min), Some(max)) if prediction.choices.is_empty() => {
             let default = prediction.setting.is_empty();
-            if !(min < max) || default && !(min..=max).contains(&metric.value) {
+            if min >= max || default && !(min..=max).contains(&metric.value) {
                 return Err(format!("the bounds {min} to {max} do not hold the reference's {}", metric.value));
             }
             format!(
