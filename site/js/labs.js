@@ -88,7 +88,7 @@ function loadWidget(root) {
 
 async function wake(section, page) {
   // Guesses are wanted only now.
-  if (section.querySelector('[data-predict]')) Promise.all(['predict', 'quiz'].map(page.module)).then(([{ enhance }, { readNumber }]) => enhance(section, page.storage, readNumber), () => { /* the lab runs without them */ });
+  if (section.querySelector('[data-predict]')) Promise.all(['predictions', 'quiz'].map(page.module)).then(([{ enhance }, { readNumber }]) => enhance(section, page.storage, readNumber), () => { /* the lab runs without them */ });
   section.dataset.state = 'loading';
   say(section, null);
   try {
