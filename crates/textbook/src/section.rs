@@ -1,6 +1,6 @@
 //! A lab's place in the page, and single numbers of it in the prose.
 
-use lab_api::ParamKind;
+use lab_api::{Kind, ParamKind, RunRecord};
 use pulldown_cmark::{Event, Tag};
 use serde_json::json;
 
@@ -69,7 +69,7 @@ impl Page<'_> {
             "params": lab.reference.params,
             "assets": assets,
             "live": meta.live,
-            "reference": lab.reference.default_run,
+            "reference": beside_a_run(&lab.reference.default_run),
         });
         // A tag within the data would end the script element.
         let data = data.to_string().replace('<', "\\u003c");
@@ -137,6 +137,19 @@ impl Page<'_> {
             self.fragment(&text, &file, source.line(start))
         })
     }
+}
+
+/// What of a reference stands beside a reader's run: values that are the same on all machines. The page holds the rest as HTML already.
+fn beside_a_run(reference: &RunRecord) -> RunRecord {
+    let mut lean = reference.clone();
+    lean.report.metrics.retain(|metric| metric.kind != Kind::Measured);
+    for metric in &mut lean.report.metrics {
+        metric.help = String::new();
+    }
+    lean.report.tables = Vec::new();
+    lean.report.charts = Vec::new();
+    lean.report.notes = Vec::new();
+    lean
 }
 
 fn lab_file(id: &str) -> String {

@@ -8,5 +8,6 @@ mod inputs;
 mod labs;
 mod links;
 mod pages;
+mod predict;
 mod reading;
 mod webgpu;
