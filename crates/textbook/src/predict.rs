@@ -111,3 +111,50 @@ fn choices(name: &str, prediction: &Prediction) -> Result<String, String> {
 fn placeholders(text: &str) -> impl Iterator<Item = &str> {
     text.split('{').skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::labs::Labs;
+
+    /// The sample lab with these questions in its front matter.
+    fn asked(front: &str) -> Result<String, String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
+        let mut lab = Labs { root }.lab("sample-lab").expect("the sample reads");
+        let questions: toml::Table = toml::from_str(front).expect("TOML");
+        let questions = questions.get("predict").cloned().expect("questions");
+        lab.meta.predict = questions.try_into().expect("questions of the right form");
+        forms("sample-lab", &lab, &|text| escape(text))
+    }
+
+    const NUMBER: &str = "[[predict]]\nmetric = \"accuracy\"\nquestion = \"How <many>?\"\nmin = 0\nmax = 100\n\
+                          because = \"Before it was {accuracy.baseline}.\"\n";
+    const CHOICE: &str = "[[predict]]\nmetric = \"weight_bytes\"\nquestion = \"How much?\"\nsetting = \"bits=4\"\n\
+                          choices = [{ label = \"a\", to = 1 }, { label = \"b\", to = 2.5 }, { label = \"c\" }]\nbecause = \"So.\"\n";
+
+    #[test]
+    fn a_question_becomes_a_form_that_knows_what_answers_it() {
+        let html = asked(&[NUMBER, CHOICE].concat()).expect("right");
+        assert!(html.contains("data-predict=\"accuracy\"") && html.contains("How &lt;many&gt;?"), "{html}");
+        assert!(html.contains("data-min=\"0\" data-max=\"100\""), "{html}");
+        assert!(html.contains("data-setting=\"bits=4\"") && html.contains("value=\"b\" data-to=\"2.5\""), "{html}");
+        assert_eq!(html.matches("type=\"radio\"").count(), 3);
+        assert_eq!(html.matches("data-action=\"commit\"").count(), 2);
+    }
+
+    #[test]
+    fn a_question_that_no_run_answers_is_refused_in_words() {
+        let why = |front: &str| asked(front).expect_err("refused");
+        assert!(why(&NUMBER.replace("\"accuracy\"", "\"acuracy\"")).contains("did you mean accuracy"));
+        assert!(why(&NUMBER.replace("max = 100", "max = 90")).contains("do not hold the reference's 97.25"));
+        assert!(why(&NUMBER.replace("max = 100\n", "")).contains("either min and max, or choices"));
+        assert!(why(&NUMBER.replace("{accuracy.baseline}", "{loss}")).contains("names {loss}"));
+        assert!(why(&NUMBER.repeat(2)).contains("asked for once"));
+        assert!(why(&NUMBER.repeat(4)).contains("at most"));
+        assert!(why(&CHOICE.replace("bits=4", "bits=5")).contains("its setting is refused (bits"));
+        assert!(why(&CHOICE.replace("to = 2.5", "to = 0.5")).contains("from the least value to the largest"));
+        assert!(why(&CHOICE.replace("label = \"c\"", "label = \"c\", to = 4")).contains("the last without"));
+    }
+}
