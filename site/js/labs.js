@@ -90,8 +90,9 @@ function loadWidget(root) {
 }
 
 async function wake(section, page) {
-  // Guesses are wanted only now.
-  if (section.querySelector('[data-predict]')) Promise.all(['predictions', 'quiz'].map(page.module)).then(([{ enhance }, { readNumber }]) => enhance(section, page.storage, readNumber), () => { /* the lab runs without them */ });
+  // Guesses and runs are wanted only now, and the lab goes without them.
+  page.module('runs').then(({ collect }) => collect(section, page), () => {});
+  if (section.querySelector('[data-predict]')) Promise.all(['predictions', 'quiz'].map(page.module)).then(([{ enhance }, { readNumber }]) => enhance(section, page.storage, readNumber), () => {});
   section.dataset.state = 'loading';
   say(section, null);
   try {

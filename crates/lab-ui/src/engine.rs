@@ -41,6 +41,9 @@ impl Engine {
             match from_json(&text) {
                 Ok(event) => {
                     known.set(true);
+                    if matches!(event, Event::Done { .. }) {
+                        page::announce("lab-record", &message.data());
+                    }
                     told(Heard::Said(event));
                 }
                 Err(error) => told(Heard::Broke(format!("it said something that cannot be read ({error})"))),

@@ -14,6 +14,13 @@ pub(crate) fn window() -> Option<Window> {
     web_sys::window()
 }
 
+/// Tells the page's scripts of something, in the words in which it came.
+pub(crate) fn announce(name: &str, words: &JsValue) {
+    let (Some(window), Ok(event)) = (window(), web_sys::Event::new(name)) else { return };
+    let _ = Reflect::set(&event, &"detail".into(), words);
+    let _ = window.dispatch_event(&event);
+}
+
 /// Milliseconds of a clock that does not jump.
 pub(crate) fn now_ms() -> f64 {
     window().and_then(|window| window.performance()).map_or(0.0, |clock| clock.now())

@@ -10,4 +10,5 @@ mod links;
 mod pages;
 mod predict;
 mod reading;
+mod runs;
 mod webgpu;

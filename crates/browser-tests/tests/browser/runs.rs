@@ -1,0 +1,112 @@
+//! The reader's runs: kept, compared, saved, and told when they cannot be kept.
+
+use browser_tests::browser::{Gpu, Tab, with_browser};
+use browser_tests::lab::{LabOnPage, labs_of};
+use serde_json::{Value, json};
+
+/// A lab that takes a blink.
+const LAB: &str = "footprint";
+
+fn lab(tab: &Tab) -> anyhow::Result<LabOnPage> {
+    let found = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == LAB);
+    found.ok_or_else(|| anyhow::anyhow!("no page holds {LAB}"))
+}
+
+async fn run(tab: &Tab, lab: &LabOnPage, address: &str) -> anyhow::Result<()> {
+    tab.open(address).await?;
+    lab.wake(tab).await?;
+    lab.press(tab, "run").await?;
+    lab.reach(tab, &["done"], 75.0).await
+}
+
+#[tokio::test]
+async fn runs_are_kept_and_two_are_compared() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = lab(tab)?;
+        run(tab, &lab, &lab.page).await?;
+        tab.wait("a row", 10.0, "document.querySelectorAll('[data-run-id]').length === 1").await?;
+        let folded = tab.script("return document.querySelector('details[data-source=reference]').open", &[]).await?;
+        anyhow::ensure!(folded == json!(false), "the reference stays unfolded after a run");
+        let other = lab.other_setting();
+        run(tab, &lab, &lab.link(&other, 0, "cpu")).await?;
+        tab.wait("a second row", 10.0, "document.querySelectorAll('[data-run-id]').length === 2").await?;
+        let script = "document.querySelector('[data-runs]').open = true;
+            for (const pick of document.querySelectorAll('[data-runs] [type=checkbox]')) pick.click();
+            document.querySelector('[data-action=compare-runs]').click();
+            return [[...document.querySelectorAll('[data-run-id] a')].map((a) => a.search),
+              document.querySelectorAll('[data-metric-pair]').length,
+              document.querySelector('[data-metric-pair=tonnes]').textContent]";
+        let found = tab.script(script, &[]).await?;
+        let (name, value) = &other[0];
+        anyhow::ensure!(found[0][0].as_str().is_some_and(|link| link.contains(&format!("{name}={value}"))), "{found}");
+        anyhow::ensure!(found[0][1] == "?lab=footprint", "{found}");
+        anyhow::ensure!(found[1].as_u64().is_some_and(|pairs| pairs >= 5), "{found}");
+        // Forgetting takes two presses.
+        let forget = "const press = () => document.querySelector('[data-action=forget-runs]');
+            press().click(); const still = document.querySelectorAll('[data-run-id]').length;
+            press().click(); return [still, document.querySelectorAll('[data-run-id]').length]";
+        anyhow::ensure!(tab.script(forget, &[]).await? == json!([2, 0]));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_or_kept_is_told_and_not_lost() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = lab(tab)?;
+        tab.open(&lab.page).await?;
+        let shelf = "document.documentElement.dataset.shelf";
+        let says = "document.querySelector('[data-runs-say]')?.textContent";
+        tab.script(&format!("localStorage.setItem({shelf} + 'runs:{LAB}', '{{broken')"), &[]).await?;
+        run(tab, &lab, &lab.page).await?;
+        let kept = tab.script(&format!("return localStorage.getItem({shelf} + 'runs:{LAB}:unread')"), &[]).await?;
+        anyhow::ensure!(kept == "{broken", "what could not be read is gone: {kept}");
+        tab.wait("a row all the same", 10.0, "document.querySelectorAll('[data-run-id]').length === 1").await?;
+
+        // Of a newer edition: left alone.
+        let newer = "{\"version\":2,\"rows\":[]}";
+        tab.script(&format!("localStorage.setItem({shelf} + 'runs:{LAB}', arguments[0])"), &[json!(newer)]).await?;
+        run(tab, &lab, &lab.page).await?;
+        tab.wait("a word", 10.0, &format!("{says}?.includes('newer edition')")).await?;
+        let kept = tab.script(&format!("return localStorage.getItem({shelf} + 'runs:{LAB}')"), &[]).await?;
+        anyhow::ensure!(kept == newer, "the list of a newer edition was overwritten: {kept}");
+
+        // Full.
+        tab.script(&format!("localStorage.removeItem({shelf} + 'runs:{LAB}')"), &[]).await?;
+        tab.before_each_page(
+            "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }",
+        )
+        .await?;
+        run(tab, &lab, &lab.page).await?;
+        tab.wait("a word", 10.0, &format!("{says}?.includes('keeps nothing')")).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_table_of_runs_is_whole_and_a_verdict_knows_chance() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.open("index.html").await?;
+        let script = "const place = document.querySelector('script[data-runs]').dataset.runs;
+            return import(new URL(place, document.baseURI)).then((it) => {
+              const metric = (value, low, high, kind = 'trained', unit = 'ms') => ({ id: 'm', label: 'A, \"b\"', value, unit, kind, interval: low === undefined ? undefined : { low, high } });
+              const row = it.rowOf({ lab: 'x', seed: 7, charts: [1], tables: [2], metrics: [metric(2, 1, 3)], environment: { device: { kind: 'cpu', name: 'CPU' } } }, 'https://a/b?lab=x&bits=4#lab-x', 1.234);
+              const many = JSON.stringify({ version: 1, rows: Array.from({ length: 1000 }, () => row).concat([{ id: 3 }, null]) });
+              const start = performance.now();
+              const loaded = it.load({ read: () => many, write: () => true }, 'runs:x').rows.length;
+              return [it.csv([row]).split('\\r\\n').length, it.csv([row]).includes('\"A, \"\"b\"\"\"'), row.query, row.seconds, row.record.charts === undefined,
+                it.verdict(metric(1, 0, 2), metric(3, 2.5, 4)), it.verdict(metric(1, 0, 2), metric(3, 1.5, 4)), it.verdict(metric(1), metric(2)),
+                it.verdict(metric(1, 1, 1, 'exact'), metric(1, 1, 1, 'exact')), it.ratio(metric(2), metric(5)), it.ratio(metric(2, 1, 3, 'trained', '%'), metric(5, 1, 3, 'trained', '%')),
+                it.ratio(metric(-1), metric(2)), loaded, performance.now() - start < 200];
+            })";
+        let found = tab.script(script, &[]).await?;
+        let wanted: Value = json!([
+            3, true, "lab=x&bits=4", 1.23, true, "yes", "no: the intervals meet", "one run each cannot tell", "the same", "2.5×", "+3", "+3", 1000, true
+        ]);
+        anyhow::ensure!(found == wanted, "{found}");
+        Ok(())
+    })
+    .await
+}

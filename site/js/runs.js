@@ -1,0 +1,231 @@
+// The reader's runs of a lab: a row each, kept in the browser; two compared, and all of them as a file.
+
+/** Rows that are kept of one lab; the oldest go first. */
+const MOST = 200;
+
+/** @param {HTMLElement} section @param {{storage: object}} page */
+export function collect(section, { storage }) {
+  const lab = section.dataset.lab;
+  const key = `runs:${lab}`;
+  const { rows, trouble } = load(storage, key);
+  const state = { lab, key, rows, storage, words: trouble, picked: new Set() };
+  let began = 0;
+  new MutationObserver(() => { if (section.dataset.state === 'running') began = performance.now(); }).observe(section, { attributeFilter: ['data-state'] });
+  addEventListener('lab-record', (event) => {
+    let record;
+    try { ({ record } = JSON.parse(event.detail)); } catch { return; }
+    if (record?.lab !== lab) return;
+    add(state, rowOf(record, section.dataset.ran, (performance.now() - began) / 1000), 'live' in section.dataset);
+    show(section, state);
+  });
+  // Another tab with the same lab.
+  addEventListener('storage', (event) => {
+    if (!event.key?.endsWith(key)) return;
+    state.rows = load(storage, key).rows;
+    show(section, state);
+  });
+  if (rows.length || trouble) show(section, state);
+}
+
+/** What is kept of a record: all but its charts and tables, which another run of the same setting draws again. */
+export function rowOf(record, address = '', seconds = 0) {
+  const at = address.indexOf('?');
+  const query = at < 0 ? '' : address.slice(at + 1).split('#')[0];
+  const { tables, charts, notes, ...kept } = record;
+  return { id: `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 6)}`, at: new Date().toISOString(), query, seconds: Math.round(seconds * 100) / 100, record: kept };
+}
+
+/** The rows that are kept, and what to say of them. What is not ours is put aside, not thrown away. */
+export function load(storage, key) {
+  const text = storage.read(key);
+  if (text === null) return { rows: [], trouble: '' };
+  try {
+    const kept = JSON.parse(text);
+    if (kept.version > 1) return { rows: [], trouble: 'Your earlier runs were kept by a newer edition of this book: they stay where they are and are not shown.', locked: true };
+    if (kept.version === 1 && Array.isArray(kept.rows)) return { rows: kept.rows.filter(isRow), trouble: '' };
+  } catch { /* told below */ }
+  storage.write(`${key}:unread`, text);
+  return { rows: [], trouble: 'What was kept of your earlier runs cannot be read; it was put aside, and this list begins anew.' };
+}
+
+const isRow = (row) => typeof row?.id === 'string' && typeof row.at === 'string' && typeof row.record?.lab === 'string' && Array.isArray(row.record.metrics)
+  && row.record.metrics.every((metric) => typeof metric?.id === 'string' && typeof metric.value === 'number');
+
+/** A live lab runs at every turn of a control: what lasted a moment is no run to keep. */
+const MOMENT_MS = 3000;
+
+function add(state, row, live) {
+  // Another tab may have added some meanwhile.
+  const { rows, locked } = load(state.storage, state.key);
+  state.rows = locked ? state.rows : rows;
+  if (live && Date.parse(row.at) - Date.parse(state.rows.at(-1)?.at ?? 0) < MOMENT_MS) state.rows.pop();
+  state.rows = [...state.rows, row];
+  if (locked) return;
+  const before = state.rows.length;
+  state.rows = state.rows.slice(-MOST);
+  const write = (list) => state.storage.write(state.key, JSON.stringify({ version: 1, rows: list }));
+  state.words = before > MOST ? `The list holds ${MOST} runs: the oldest was taken out.` : '';
+  if (write(state.rows)) return;
+  state.words = write(state.rows.slice(-10)) ? 'The browser’s storage is full: only your last ten runs are kept beyond this visit.'
+    : 'This browser keeps nothing for this site (its storage is blocked or full): the list is gone when you leave the page.';
+}
+
+function show(section, state) {
+  let box = section.querySelector('[data-runs]');
+  if (!box) {
+    box = document.createElement('details');
+    box.className = 'lab-runs';
+    box.dataset.runs = '';
+    section.querySelector('[data-lab-widget]').after(box);
+    box.addEventListener('click', (event) => press(section, state, event.target.closest('[data-action]')?.dataset.action));
+    box.addEventListener('change', (event) => {
+      const { value, checked } = event.target;
+      if (checked) state.picked.add(value); else state.picked.delete(value);
+      // The third takes the place of the first.
+      if (state.picked.size > 2) state.picked.delete([...state.picked][0]);
+      for (const field of box.querySelectorAll('[type=checkbox]')) field.checked = state.picked.has(field.value);
+      choose(box, state);
+    });
+  }
+  const count = state.rows.length;
+  const summary = node('summary', node('h4', count === 1 ? 'Your runs (1)' : `Your runs (${count})`));
+  const rows = [...state.rows].reverse().map((row) => line(row, state));
+  const table = node('div', node('table', node('thead', node('tr', ...['Compare', 'Run', 'Setting', 'Device', ...heads(state), 'Took'].map((word) => cell('th', word)))), node('tbody', ...rows)));
+  table.className = 'lab-scroll';
+  table.tabIndex = 0;
+  table.setAttribute('role', 'region');
+  table.setAttribute('aria-label', 'Your runs');
+  const says = node('p', state.words);
+  says.className = 'lab-note';
+  says.setAttribute('role', 'status');
+  says.dataset.runsSay = '';
+  const actions = node('p', button('compare-runs', 'Compare two'), button('export-csv', 'Save as CSV'), button('export-json', 'Save as JSON'), button('forget-runs', 'Forget all'));
+  actions.className = 'lab-runs-actions';
+  const pair = node('div');
+  pair.dataset.pair = '';
+  box.replaceChildren(summary, ...(count ? [table, actions] : []), says, pair);
+  choose(box, state);
+}
+
+/** The three numbers that answer the lab's question: the first ones that it does not fold away. */
+const main = (row) => row.record.metrics.filter((metric) => !metric.detail).slice(0, 3);
+const heads = (state) => main(state.rows.at(-1) ?? { record: { metrics: [] } }).map((metric) => (metric.unit ? `${metric.label} (${metric.unit})` : metric.label));
+
+function line(row, state) {
+  const pick = document.createElement('input');
+  pick.type = 'checkbox';
+  pick.value = row.id;
+  pick.checked = state.picked.has(row.id);
+  pick.setAttribute('aria-label', `Compare the run of ${when(row.at)}`);
+  const link = document.createElement('a');
+  link.href = `?${row.query || `lab=${state.lab}`}#lab-${state.lab}`;
+  link.textContent = words(row);
+  const columns = main(state.rows.at(-1)).map(({ id }) => row.record.metrics.find((metric) => metric.id === id));
+  const numbers = columns.map((metric) => { const td = cell('td', metric ? short(metric.value) : ''); td.className = 'num'; return td; });
+  const tr = node('tr', node('td', pick), cell('td', when(row.at)), node('td', link), cell('td', row.record.environment?.device?.kind === 'webgpu' ? 'WebGPU' : 'CPU'), ...numbers, cell('td', `${short(row.seconds)} s`));
+  tr.dataset.runId = row.id;
+  return tr;
+}
+
+/** A setting in words: what is not at its default. */
+function words(row) {
+  const pairs = [...new URLSearchParams(row.query)].filter(([name]) => !['lab', 'device'].includes(name));
+  return pairs.map(([name, value]) => `${name.replaceAll('_', ' ')} ${value}`).join(', ') || 'as it stands';
+}
+
+const when = (iso) => new Date(iso).toLocaleString([], { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' });
+
+function choose(box, state) {
+  const compare = box.querySelector('[data-action=compare-runs]');
+  if (compare) compare.disabled = state.picked.size !== 2;
+}
+
+function press(section, state, action) {
+  const box = section.querySelector('[data-runs]');
+  if (action === 'compare-runs') {
+    const [first, second] = state.rows.filter((row) => state.picked.has(row.id));
+    box.querySelector('[data-pair]').replaceChildren(pairTable(first, second));
+  } else if (action === 'export-csv') save(`${state.lab}-runs.csv`, 'text/csv', csv(state.rows));
+  else if (action === 'export-json') save(`${state.lab}-runs.json`, 'application/json', JSON.stringify({ format: 'efficient-ai-runs', version: 1, lab: state.lab, runs: state.rows }, null, 1));
+  else if (action === 'forget-runs') {
+    // Pressed twice: what is gone does not come back.
+    const press = box.querySelector('[data-action=forget-runs]');
+    if (press.textContent === 'Forget all') { press.textContent = 'Really forget all?'; return; }
+    state.rows = [];
+    state.picked.clear();
+    state.words = state.storage.write(state.key, JSON.stringify({ version: 1, rows: [] })) ? 'Forgotten.' : '';
+    show(section, state);
+  }
+}
+
+function pairTable(first, second) {
+  const lines = first.record.metrics.filter((metric) => !metric.detail).flatMap((a) => {
+    const b = second.record.metrics.find((metric) => metric.id === a.id);
+    if (!b) return [];
+    const tr = node('tr', cell('th', a.unit ? `${a.label} (${a.unit})` : a.label), ...[short(a.value), short(b.value), ratio(a, b), verdict(a, b)].map((text, i) => { const td = cell('td', text); if (i < 3) td.className = 'num'; return td; }));
+    tr.dataset.metricPair = a.id;
+    return [tr];
+  });
+  const head = node('thead', node('tr', ...['', `${when(first.at)}: ${words(first)}`, `${when(second.at)}: ${words(second)}`, 'Second over first', 'Told apart?'].map((word) => cell('th', word))));
+  const table = node('table', head, node('tbody', ...lines));
+  const place = node('div', table);
+  place.className = 'lab-scroll';
+  return place;
+}
+
+/** The second over the first, or the difference where a ratio says nothing. */
+export function ratio(a, b) {
+  if (['%', 'points', 'nats', 'bits', 'dB'].includes(a.unit) || a.value * b.value <= 0) {
+    const by = b.value - a.value;
+    return `${by > 0 ? '+' : ''}${short(by)}`;
+  }
+  return `${short(b.value / a.value)}×`;
+}
+
+/** Whether chance alone may have made the difference. Two intervals of 95 % that do not meet leave it less than one chance in a hundred. */
+export function verdict(a, b) {
+  if (a.kind === 'exact') return a.value === b.value ? 'the same' : 'yes: no chance in it';
+  if (a.value === b.value) return 'no';
+  if (!a.interval || !b.interval) return 'one run each cannot tell';
+  return a.interval.low > b.interval.high || b.interval.low > a.interval.high ? 'yes' : 'no: the intervals meet';
+}
+
+/** A line for each number of each run, as RFC 4180 has it. */
+export function csv(rows) {
+  const quote = (value) => (/[",\r\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
+  const lines = [['run', 'at', 'lab', 'setting', 'seed', 'device', 'engine', 'seconds', 'metric', 'label', 'unit', 'kind', 'value', 'low', 'high', 'baseline']];
+  for (const { id, at, query, seconds, record } of rows) {
+    for (const metric of record.metrics) {
+      const environment = record.environment ?? {};
+      lines.push([id, at, record.lab, query, record.seed ?? '', environment.device?.name ?? '', environment.engine_version ?? '', seconds ?? '', metric.id, metric.label ?? '', metric.unit ?? '', metric.kind ?? '', metric.value, metric.interval?.low ?? '', metric.interval?.high ?? '', metric.baseline ?? '']);
+    }
+  }
+  return lines.map((line) => line.map(quote).join(',')).join('\r\n') + '\r\n';
+}
+
+function save(name, type, text) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** A number in at most four figures, thousands parted as everywhere in the book. */
+const short = (value) => (Number.isFinite(value) ? Number(value.toPrecision(4)).toLocaleString('en', { maximumSignificantDigits: 4 }) : String(value));
+
+function node(name, ...children) {
+  const element = document.createElement(name);
+  element.append(...children);
+  return element;
+}
+
+const cell = (name, text) => node(name, text);
+
+function button(action, text) {
+  const element = node('button', text);
+  element.type = 'button';
+  element.className = 'button';
+  element.dataset.action = action;
+  return element;
+}
