@@ -91,7 +91,7 @@ function loadWidget(root) {
 
 async function wake(section, page) {
   // Guesses and runs are wanted only now, and the lab goes without them.
-  page.module('runs').then(({ collect }) => collect(section, page), () => {});
+  page.module('recorder').then(({ collect }) => collect(section, page), () => {});
   if (section.querySelector('[data-predict]')) Promise.all(['predictions', 'quiz'].map(page.module)).then(([{ enhance }, { readNumber }]) => enhance(section, page.storage, readNumber), () => {});
   section.dataset.state = 'loading';
   say(section, null);

@@ -89,7 +89,7 @@ async fn what_cannot_be_read_or_kept_is_told_and_not_lost() -> anyhow::Result<()
 async fn a_table_of_runs_is_whole_and_a_verdict_knows_chance() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         tab.open("index.html").await?;
-        let script = "const place = document.querySelector('script[data-runs]').dataset.runs;
+        let script = "const place = document.querySelector('[data-recorder]').dataset.recorder;
             return import(new URL(place, document.baseURI)).then((it) => {
               const metric = (value, low, high, kind = 'trained', unit = 'ms') => ({ id: 'm', label: 'A, \"b\"', value, unit, kind, interval: low === undefined ? undefined : { low, high } });
               const row = it.rowOf({ lab: 'x', seed: 7, charts: [1], tables: [2], metrics: [metric(2, 1, 3)], environment: { device: { kind: 'cpu', name: 'CPU' } } }, 'https://a/b?lab=x&bits=4#lab-x', 1.234);
