@@ -37,7 +37,9 @@ function watchForEnds(sections) {
   };
   document.addEventListener('visibilitychange', count);
   const watch = new MutationObserver((changes) => {
-    for (const { target } of changes) {
+    for (const { target, oldValue } of changes) {
+      // Told at every step of a run, not only when it changes.
+      if (target.dataset.state === oldValue) continue;
       if (target.dataset.state === 'running') {
         mark.set(here + target.dataset.lab);
         count();
@@ -53,7 +55,7 @@ function watchForEnds(sections) {
       hiddenMs = 0;
     }
   });
-  for (const section of sections) watch.observe(section, { attributeFilter: ['data-state'] });
+  for (const section of sections) watch.observe(section, { attributeFilter: ['data-state'], attributeOldValue: true });
   // Leaving is no accident.
   addEventListener('pagehide', () => mark.set(null));
 }

@@ -8,9 +8,12 @@ export function collect(section, { storage }) {
   const lab = section.dataset.lab;
   const key = `runs:${lab}`;
   const { rows, trouble } = load(storage, key);
-  const state = { lab, key, rows, storage, words: trouble, picked: new Set() };
+  const asked = [...section.querySelectorAll('form[data-predict]')].map((form) => form.dataset.predict);
+  const state = { lab, key, rows, storage, asked, words: trouble, picked: new Set() };
   let began = 0;
-  new MutationObserver(() => { if (section.dataset.state === 'running') began = performance.now(); }).observe(section, { attributeFilter: ['data-state'] });
+  // The state is told at every step of a run, not only when it changes.
+  new MutationObserver(([change]) => { if (section.dataset.state === 'running' && change.oldValue !== 'running') began = performance.now(); })
+    .observe(section, { attributeFilter: ['data-state'], attributeOldValue: true });
   addEventListener('lab-record', (event) => {
     let record;
     try { ({ record } = JSON.parse(event.detail)); } catch { return; }
@@ -107,9 +110,13 @@ function show(section, state) {
   choose(box, state);
 }
 
-/** The three numbers that answer the lab's question: the first ones that it does not fold away. */
-const main = (row) => row.record.metrics.filter((metric) => !metric.detail).slice(0, 3);
-const heads = (state) => main(state.rows.at(-1) ?? { record: { metrics: [] } }).map((metric) => (metric.unit ? `${metric.label} (${metric.unit})` : metric.label));
+/** The three numbers that answer the lab's questions: those asked for before a run, then the first ones that it does not fold away. */
+function main({ asked, rows }) {
+  const metrics = (rows.at(-1)?.record.metrics ?? []).filter((metric) => !metric.detail);
+  const first = metrics.filter((metric) => asked.includes(metric.id));
+  return [...first, ...metrics.filter((metric) => !first.includes(metric))].slice(0, 3);
+}
+const heads = (state) => main(state).map((metric) => (metric.unit ? `${metric.label} (${metric.unit})` : metric.label));
 
 function line(row, state) {
   const pick = document.createElement('input');
@@ -120,7 +127,7 @@ function line(row, state) {
   const link = document.createElement('a');
   link.href = `?${row.query || `lab=${state.lab}`}#lab-${state.lab}`;
   link.textContent = words(row);
-  const columns = main(state.rows.at(-1)).map(({ id }) => row.record.metrics.find((metric) => metric.id === id));
+  const columns = main(state).map(({ id }) => row.record.metrics.find((metric) => metric.id === id));
   const numbers = columns.map((metric) => { const td = cell('td', metric ? short(metric.value) : ''); td.className = 'num'; return td; });
   const tr = node('tr', node('td', pick), cell('td', when(row.at)), node('td', link), cell('td', row.record.environment?.device?.kind === 'webgpu' ? 'WebGPU' : 'CPU'), ...numbers, cell('td', `${short(row.seconds)} s`));
   tr.dataset.runId = row.id;
