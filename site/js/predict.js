@@ -27,6 +27,7 @@ function prepare(form, lab, storage, readNumber) {
   const show = () => {
     for (const field of fields) field.disabled = kept !== null;
     commit.disabled = kept !== null;
+    commit.hidden = kept !== null;
     skip.textContent = kept === null ? 'Skip' : 'Change';
     skip.dataset.action = kept === null ? 'skip' : 'change';
     skip.disabled = false;

@@ -93,7 +93,7 @@ function show(section, state) {
   const count = state.rows.length;
   const summary = node('summary', node('h4', count === 1 ? 'Your runs (1)' : `Your runs (${count})`));
   const rows = [...state.rows].reverse().map((row) => line(row, state));
-  const table = node('div', node('table', node('thead', node('tr', ...['Compare', 'Run', 'Setting', 'Device', ...heads(state), 'Took'].map((word) => cell('th', word)))), node('tbody', ...rows)));
+  const table = node('div', node('table', node('thead', node('tr', ...['Compare', 'Run', 'Setting', 'Device', ...heads(state), 'Took'].map((word, i) => head(word, i > 3)))), node('tbody', ...rows)));
   table.className = 'lab-scroll';
   table.tabIndex = 0;
   table.setAttribute('role', 'region');
@@ -123,13 +123,13 @@ function line(row, state) {
   pick.type = 'checkbox';
   pick.value = row.id;
   pick.checked = state.picked.has(row.id);
-  pick.setAttribute('aria-label', `Compare the run of ${when(row.at)}`);
+  pick.setAttribute('aria-label', `Compare run ${number(row, state)}`);
   const link = document.createElement('a');
   link.href = `?${row.query || `lab=${state.lab}`}#lab-${state.lab}`;
   link.textContent = words(row);
   const columns = main(state).map(({ id }) => row.record.metrics.find((metric) => metric.id === id));
-  const numbers = columns.map((metric) => { const td = cell('td', metric ? short(metric.value) : ''); td.className = 'num'; return td; });
-  const tr = node('tr', node('td', pick), cell('td', when(row.at)), node('td', link), cell('td', row.record.environment?.device?.kind === 'webgpu' ? 'WebGPU' : 'CPU'), ...numbers, cell('td', `${short(row.seconds)} s`));
+  const numbers = [...columns.map((metric) => (metric ? short(metric.value) : '')), `${short(row.seconds)} s`].map((text) => { const td = cell('td', text); td.className = 'num'; return td; });
+  const tr = node('tr', node('td', pick), cell('td', `${number(row, state)}: ${when(row.at)}`), node('td', link), cell('td', row.record.environment?.device?.kind === 'webgpu' ? 'WebGPU' : 'CPU'), ...numbers);
   tr.dataset.runId = row.id;
   return tr;
 }
@@ -140,7 +140,10 @@ function words(row) {
   return pairs.map(([name, value]) => `${name.replaceAll('_', ' ')} ${value}`).join(', ') || 'as it stands';
 }
 
-const when = (iso) => new Date(iso).toLocaleString([], { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const when = (iso) => new Date(iso).toLocaleString('en', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+
+/** Runs are numbered as they came. */
+const number = (row, state) => state.rows.indexOf(row) + 1;
 
 function choose(box, state) {
   const compare = box.querySelector('[data-action=compare-runs]');
@@ -151,7 +154,7 @@ function press(section, state, action) {
   const box = section.querySelector('[data-runs]');
   if (action === 'compare-runs') {
     const [first, second] = state.rows.filter((row) => state.picked.has(row.id));
-    box.querySelector('[data-pair]').replaceChildren(pairTable(first, second));
+    box.querySelector('[data-pair]').replaceChildren(pairTable(first, second, state));
   } else if (action === 'export-csv') save(`${state.lab}-runs.csv`, 'text/csv', csv(state.rows));
   else if (action === 'export-json') save(`${state.lab}-runs.json`, 'application/json', JSON.stringify({ format: 'efficient-ai-runs', version: 1, lab: state.lab, runs: state.rows }, null, 1));
   else if (action === 'forget-runs') {
@@ -165,7 +168,7 @@ function press(section, state, action) {
   }
 }
 
-function pairTable(first, second) {
+function pairTable(first, second, state) {
   const lines = first.record.metrics.filter((metric) => !metric.detail).flatMap((a) => {
     const b = second.record.metrics.find((metric) => metric.id === a.id);
     if (!b) return [];
@@ -173,8 +176,8 @@ function pairTable(first, second) {
     tr.dataset.metricPair = a.id;
     return [tr];
   });
-  const head = node('thead', node('tr', ...['', `${when(first.at)}: ${words(first)}`, `${when(second.at)}: ${words(second)}`, 'Second over first', 'Told apart?'].map((word) => cell('th', word))));
-  const table = node('table', head, node('tbody', ...lines));
+  const top = node('thead', node('tr', ...['', ...[first, second].map((row) => `Run ${number(row, state)}: ${words(row)}`), 'Second over first', 'Told apart?'].map((word, i) => head(word, i > 0 && i < 4))));
+  const table = node('table', top, node('tbody', ...lines));
   const place = node('div', table);
   place.className = 'lab-scroll';
   return place;
@@ -219,7 +222,14 @@ function save(name, type, text) {
 }
 
 /** A number in at most four figures, thousands parted as everywhere in the book. */
-const short = (value) => (Number.isFinite(value) ? Number(value.toPrecision(4)).toLocaleString('en', { maximumSignificantDigits: 4 }) : String(value));
+function short(value) {
+  if (!Number.isFinite(value)) return String(value);
+  if (value !== 0 && Math.abs(value) < 1e-3) {
+    const [digits, power] = value.toExponential(2).split('e');
+    return `${Number(digits)}×10${[...String(Number(power))].map((c) => (c === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(c)])).join('')}`;
+  }
+  return Number(value.toPrecision(4)).toLocaleString('en', { maximumSignificantDigits: 4 });
+}
 
 function node(name, ...children) {
   const element = document.createElement(name);
@@ -228,6 +238,12 @@ function node(name, ...children) {
 }
 
 const cell = (name, text) => node(name, text);
+
+function head(text, isNumber) {
+  const th = cell('th', text);
+  if (isNumber) th.className = 'num';
+  return th;
+}
 
 function button(action, text) {
   const element = node('button', text);
