@@ -4,12 +4,12 @@
 const MOST = 200;
 
 /** @param {HTMLElement} section @param {{storage: object}} page */
-export function collect(section, { storage }) {
+export function collect(section, { storage, module }) {
   const lab = section.dataset.lab;
   const key = `runs:${lab}`;
   const { rows, trouble } = load(storage, key);
   const asked = [...section.querySelectorAll('form[data-predict]')].map((form) => form.dataset.predict);
-  const state = { lab, key, rows, storage, asked, words: trouble, picked: new Set() };
+  const state = { lab, key, rows, storage, module, asked, words: trouble, picked: new Set(), sweep: null };
   let began = 0;
   // The state is told at every step of a run, not only when it changes.
   new MutationObserver(([change]) => { if (section.dataset.state === 'running' && change.oldValue !== 'running') began = performance.now(); })
@@ -106,7 +106,8 @@ function show(section, state) {
   actions.className = 'lab-runs-actions';
   const pair = node('div');
   pair.dataset.pair = '';
-  box.replaceChildren(summary, ...(count ? [table, actions] : []), says, pair);
+  const vary = box.querySelector('[data-sweep]') ?? sweepForm(section, state);
+  box.replaceChildren(summary, ...(count ? [table, actions] : []), says, pair, ...(vary ? [vary] : []));
   choose(box, state);
 }
 
@@ -166,6 +167,57 @@ function press(section, state, action) {
     state.words = state.storage.write(state.key, JSON.stringify({ version: 1, rows: [] })) ? 'Forgotten.' : '';
     show(section, state);
   }
+}
+
+/** A control to vary, once the controls are there. A live lab is varied by hand. */
+function sweepForm(section, state) {
+  if ('live' in section.dataset || !section.querySelector('.control[data-control]')) return null;
+  const place = node('div');
+  place.dataset.sweep = '';
+  const choice = document.createElement('select');
+  choice.setAttribute('aria-label', 'Control to vary');
+  const go = button('sweep', 'Run them');
+  const says = node('span');
+  says.setAttribute('role', 'status');
+  const figures = node('div');
+  figures.className = 'lab-sweep-figures';
+  const row = node('p', node('label', 'Vary ', choice), go, says);
+  row.className = 'lab-runs-actions';
+  place.append(row, figures);
+  const ready = state.module('sweep').then((sweep) => {
+    const fill = () => {
+      const chosen = choice.value;
+      choice.replaceChildren(...sweep.axes(section).map(({ name, label }) => new Option(name === 'seed' ? 'Seed, five of them' : label, name, false, name === chosen)));
+    };
+    fill();
+    // What can be varied depends on other controls.
+    choice.addEventListener('focus', fill);
+    return sweep;
+  });
+  ready.catch(() => { place.hidden = true; });
+  go.addEventListener('click', async () => {
+    const { sweep, picture } = await ready;
+    const name = choice.value;
+    const known = new Set(state.rows.map((row) => row.id));
+    go.disabled = true;
+    figures.replaceChildren();
+    const [done, all] = await sweep(section, name, (words) => { says.textContent = words; });
+    go.disabled = false;
+    says.textContent = done === all ? `${all} runs.` : `Ended after ${done} of ${all} runs.`;
+    const rows = state.rows.filter((row) => !known.has(row.id));
+    for (const { id, label, unit } of done ? main(state) : []) {
+      const points = rows.flatMap((row) => {
+        const metric = row.record.metrics.find((candidate) => candidate.id === id);
+        const x = name === 'seed' ? row.record.seed : row.record.params?.[name];
+        return metric ? [{ x: String(x), y: metric.value, ...metric.interval }] : [];
+      });
+      const figure = node('figure');
+      figure.innerHTML = picture(label, points);
+      figure.prepend(node('figcaption', unit ? `${label} (${unit})` : label));
+      figures.append(figure);
+    }
+  });
+  return place;
 }
 
 function pairTable(first, second, state) {
