@@ -110,3 +110,31 @@ async fn a_table_of_runs_is_whole_and_a_verdict_knows_chance() -> anyhow::Result
     })
     .await
 }
+
+#[tokio::test]
+async fn one_control_is_taken_through_its_values_and_drawn() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        // Not a live lab, and a quick one.
+        let lab = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == "inspect");
+        let lab = lab.ok_or_else(|| anyhow::anyhow!("no page holds inspect"))?;
+        run(tab, &lab, &lab.page).await?;
+        tab.wait("something to vary", 10.0, "document.querySelector('[data-sweep] option[value=seed]')").await?;
+        let script = "document.querySelector('[data-runs]').open = true;
+            const choice = document.querySelector('[data-sweep] select'); choice.value = 'seed';
+            document.querySelector('[data-action=sweep]').click()";
+        tab.script(script, &[]).await?;
+        tab.wait("five runs", 75.0, "document.querySelector('[data-sweep] [role=status]').textContent === '5 runs.'").await?;
+        let script = "const place = document.querySelector('script[data-sweep]').dataset.sweep;
+            return import(new URL(place, document.baseURI)).then((it) => [
+              document.querySelectorAll('[data-run-id]').length, document.querySelectorAll('.lab-sweep-figures svg circle').length,
+              document.querySelector('[name=seed]').value, it.spread(0, 0.99, 0.01), it.spread(1, 3, 1), it.spread(8, 128, 8),
+              it.picture('<b>', [{ x: 'a', y: 1 }, { x: 'b', y: 2 }]).includes('&#60;b'), it.picture('t', [{ x: '1', y: 1 }]).includes('NaN')])";
+        let found = tab.script(script, &[]).await?;
+        let wanted = json!([
+            6, 15, "0", ["0", "0.25", "0.5", "0.74", "0.99"], ["1", "2", "3"], ["8", "40", "72", "96", "128"], true, false
+        ]);
+        anyhow::ensure!(found == wanted, "{found}");
+        Ok(())
+    })
+    .await
+}
