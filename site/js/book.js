@@ -23,6 +23,7 @@ const storage = {
   read(key) { try { return localStorage.getItem(shelf + key); } catch { return null; } },
   /** Whether it is kept. */
   write(key, value) { try { localStorage.setItem(shelf + key, value); return true; } catch { return false; /* blocked or full */ } },
+  remove(key) { try { localStorage.removeItem(shelf + key); } catch { /* blocked: there is nothing to remove */ } },
   keys() { try { return Object.keys(localStorage).filter((key) => key.startsWith(shelf)).map((key) => key.slice(shelf.length)); } catch { return []; } },
   /** True once: when the reader should be told that nothing is kept. */
   firstLoss() { const first = !lossTold; lossTold = true; return first; },
@@ -295,6 +296,7 @@ const load = async (address, what) => {
 };
 if ($('section[data-lab]') || new URLSearchParams(location.search).has('lab')) load(script.dataset.labs, 'The labs');
 if ($('form.quiz')) load(script.dataset.quiz, 'The questions');
+if ($('[data-keep]')) load(script.dataset.keeper, 'Saving and forgetting');
 if ($('[data-guide], [data-methods]', main)) load(script.dataset.guide, 'The tables');
 
 // Offline. Not under `serve`, where a page must never come from a cache.

@@ -138,3 +138,39 @@ async fn one_control_is_taken_through_its_values_and_drawn() -> anyhow::Result<(
     })
     .await
 }
+
+#[tokio::test]
+async fn what_the_book_keeps_goes_to_a_file_and_comes_back_whole() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.open("how-to-use.html").await?;
+        tab.wait("buttons", 10.0, "document.querySelector('[data-keep] [data-action=import-all]')").await?;
+        let script = "const place = document.querySelector('[data-keeper]').dataset.keeper;
+            return import(new URL(place, document.baseURI)).then((it) => {
+              const shelf = (entries, room = Infinity) => ({
+                entries, keys: () => Object.keys(entries), read: (key) => entries[key] ?? null, remove: (key) => { delete entries[key]; },
+                write: (key, value) => { if (!(key in entries) && room <= 0) return false; if (!(key in entries)) room -= 1; entries[key] = value; return true; } });
+              const from = shelf({ theme: 'dark', 'answer:sec-a#q': '[1]', 'predict:pruning#gap_random': '{}', 'runs:qat': '[]' });
+              const to = shelf({ theme: 'light', pages: '{}' });
+              const said = it.take(it.pack(from), to);
+              const file = (more) => JSON.stringify({ format: 'efficient-ai-shelf', version: 1, entries: {}, ...more });
+              const refused = ['{', '[]', file({ format: 'other' }), file({ version: 2 }), file({ entries: [] }), file({ entries: { '__proto__x': 'y' } }),
+                file({ entries: { theme: 3 } }), file({ entries: { 'runs:../x': 'y' } }), 'x'.repeat(6e6)].map((text) => {
+                  const untouched = shelf({ theme: 'light' });
+                  return it.take(text, untouched).includes('Nothing was changed') && JSON.stringify(untouched.entries) === '{\"theme\":\"light\"}';
+                });
+              const full = shelf({ theme: 'light' }, 2);
+              const words = it.take(it.pack(from), full);
+              return [said, to.entries.theme, to.entries.pages, Object.keys(to.entries).length, refused.every(Boolean), words.includes('full'), JSON.stringify(full.entries)];
+            })";
+        let found = tab.script(script, &[]).await?;
+        let wanted = json!(["Taken in: 4 entries. Pages that are open show them when they are loaded anew.", "dark", "{}", 5, true, true, "{\"theme\":\"light\"}"]);
+        anyhow::ensure!(found == wanted, "{found}");
+        // The real shelf, by its buttons.
+        let script = "localStorage.setItem(document.documentElement.dataset.shelf + 'runs:qat', '[]');
+            const press = () => document.querySelector('[data-action=forget-all]').click();
+            press(); const still = localStorage.length; press(); return [still > 0, localStorage.length]";
+        anyhow::ensure!(tab.script(script, &[]).await? == json!([true, 0]));
+        Ok(())
+    })
+    .await
+}

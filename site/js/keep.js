@@ -1,0 +1,87 @@
+// All that the book keeps in this browser, as one file: saved, taken in again, forgotten.
+
+const FORMAT = 'efficient-ai-shelf';
+const MOST_CHARACTERS = 5_000_000;
+/** What entries may be called. */
+const NAMES = /^(theme|contents|pages|read|(answer|quiz):[^\n]{1,300}|(predict|runs):[a-z0-9-]{1,60}([#:][\w.-]{1,80})?)$/;
+
+/** @param {{storage: {read: Function, write: Function, keys: Function, remove: Function}}} page */
+export function start({ storage }) {
+  const place = document.querySelector('[data-keep]');
+  const says = document.createElement('p');
+  says.setAttribute('role', 'status');
+  const file = document.createElement('input');
+  file.type = 'file';
+  file.accept = '.json,application/json';
+  file.hidden = true;
+  const button = (action, words, press) => {
+    const element = document.createElement('button');
+    element.type = 'button';
+    element.className = 'button';
+    element.dataset.action = action;
+    element.textContent = words;
+    element.addEventListener('click', press);
+    return element;
+  };
+  const row = document.createElement('p');
+  row.className = 'keep-actions';
+  let sure = false;
+  row.append(
+    button('export-all', 'Save all as a file', () => {
+      const link = document.createElement('a');
+      link.href = URL.createObjectURL(new Blob([pack(storage)], { type: 'application/json' }));
+      link.download = 'efficient-ai.json';
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+      says.textContent = 'Saved. The file holds what you read, answered, guessed and ran, and nothing else.';
+    }), ' ',
+    button('import-all', 'Take in a file', () => file.click()), ' ',
+    button('forget-all', 'Forget all', (event) => {
+      if (!sure) { sure = true; event.target.textContent = 'Really forget all?'; return; }
+      sure = false;
+      event.target.textContent = 'Forget all';
+      for (const key of storage.keys()) storage.remove(key);
+      says.textContent = 'Forgotten. Other pages of this book that are open show it when they are loaded anew.';
+    }),
+    file,
+  );
+  file.addEventListener('change', async () => {
+    const [chosen] = file.files;
+    if (!chosen) return;
+    says.textContent = chosen.size > 4 * MOST_CHARACTERS ? tooLarge : take(await chosen.text(), storage);
+    file.value = '';
+  });
+  place.append(row, says);
+}
+
+const tooLarge = 'This file is larger than anything this book saves. Nothing was changed.';
+
+/** Everything kept, as the text of a file. */
+export function pack(storage) {
+  const entries = Object.fromEntries(storage.keys().map((key) => [key, storage.read(key)]));
+  return JSON.stringify({ format: FORMAT, version: 1, saved: new Date().toISOString(), entries }, null, 1);
+}
+
+/** Takes a file in, all of it or nothing. @returns what to say */
+export function take(text, storage) {
+  const no = (why) => `${why} Nothing was changed.`;
+  if (text.length > MOST_CHARACTERS) return tooLarge;
+  let kept;
+  try { kept = JSON.parse(text); } catch { return no('This file cannot be read: it is not JSON, or it was cut off.'); }
+  if (kept?.format !== FORMAT) return no('This is not a file that this book saved.');
+  if (kept.version !== 1) return no('A newer edition of this book saved this file. Take it in there.');
+  if (typeof kept.entries !== 'object' || kept.entries === null || Array.isArray(kept.entries)) return no('This file holds no entries.');
+  const entries = Object.entries(kept.entries);
+  const strange = entries.find(([name, value]) => !NAMES.test(name) || typeof value !== 'string');
+  if (strange) return no(`This file holds something that is not of this book (“${strange[0].slice(0, 40)}”).`);
+  const before = entries.map(([name]) => [name, storage.read(name)]);
+  for (const [i, [name, value]] of entries.entries()) {
+    if (storage.write(name, value)) continue;
+    // All or nothing: what was written goes back to what it was.
+    const written = before.slice(0, i);
+    for (const [old] of written.filter(([, was]) => was === null)) storage.remove(old);
+    for (const [old, was] of written.filter(([, was]) => was !== null)) storage.write(old, was);
+    return no('This browser’s storage is blocked or full.');
+  }
+  return entries.length === 1 ? 'Taken in: one entry.' : `Taken in: ${entries.length} entries. Pages that are open show them when they are loaded anew.`;
+}
