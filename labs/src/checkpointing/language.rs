@@ -240,7 +240,7 @@ pub(super) async fn run(params: &Params, cx: &Context) -> Result<Report, LabErro
             },
         });
     } else {
-        report.notes.push("What the GPU holds cannot be counted here: memory is computed only.".into());
+        report.notes.push("What this device holds cannot be counted: memory is computed only.".into());
     }
     cx.progress("Timing", 0.4);
     let timed: Vec<_> = ways.iter().map(|(_, way)| (way, &model, &device)).collect();

@@ -37,7 +37,7 @@ pub struct Params {
     /// Batch
     ///
     /// Rows of a training step.
-    #[cfg_attr(feature = "schema", schemars(range(min = 16, max = 2048), extend("x-unit" = "rows", "x-step" = 16)))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 16, max = 1024), extend("x-unit" = "rows", "x-step" = 16)))]
     #[cfg_attr(feature = "schema", schemars(extend("x-enabled-when" = {"param": "model", "is": ["chain", "hourglass"]})))]
     pub batch: u32,
     /// Checkpoints
@@ -302,9 +302,18 @@ mod tests {
                 [Placement::Every, Placement::Uniform, Placement::Sqrt, Placement::Best, Placement::Revolve]
             {
                 for (dropout, equal) in [(Dropout::Replayed, true), (Dropout::Redrawn, false)] {
+                    // A segment of one layer is run again for nothing: its backward pass reads its checkpoint alone.
+                    let equal = equal || placement == Placement::Every;
                     let early = placement == Placement::Sqrt;
-                    let params =
-                        Params { model, placement, dropout, stop_early: early, slots: 2, ..Checkpointing::smoke() };
+                    let params = Params {
+                        model,
+                        placement,
+                        dropout,
+                        stop_early: early,
+                        slots: 2,
+                        segments: 2,
+                        ..Checkpointing::smoke()
+                    };
                     let report = run(params).expect("runs");
                     let changed = value(&report, "changed");
                     assert_eq!(changed == 0.0, equal, "{model:?} {placement:?} {dropout:?}: {changed}");

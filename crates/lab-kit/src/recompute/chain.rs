@@ -295,11 +295,11 @@ mod tests {
     fn the_counted_peak_is_the_traced_one() {
         let _alone = alone_in_memory();
         let cx = context(std::rc::Rc::new(FakeClock::new(0.1)));
-        // Activations of 4 MiB: what other tests hold meanwhile is small beside them.
-        let (chain, rows) = (Chain::new(&[64; 9], &mut rng(1, "w")), 16_384);
-        let x = numbers(rows * 64, "x");
+        // Activations of 32 MiB: what other tests hold meanwhile is small beside them.
+        let (chain, rows) = (Chain::new(&[8; 5], &mut rng(1, "w")), 1 << 20);
+        let x = vec![1.0; rows * 8];
         let unit = chain.bytes(rows)[0] as f64;
-        for keep in [uniform(8, 1), uniform(8, 8), uniform(8, 2), uniform(8, 3)] {
+        for keep in [uniform(4, 1), uniform(4, 2)] {
             let schedule = placed(&keep, false);
             let mut gradients = chain.zeros();
             let peak = ready(peak_bytes(&cx, async || {
@@ -307,7 +307,7 @@ mod tests {
             }));
             let peak = peak.expect("runs").1.expect("counted") as f64 / unit;
             let traced = super::super::trace(&schedule, &chain.bytes(rows), &chain.operations(rows)).peak as f64 / unit;
-            assert!((-0.3..0.5).contains(&(peak - traced)), "{keep:?}: {peak} {traced}");
+            assert!((peak - traced).abs() < 0.45, "{keep:?}: {peak} {traced}");
         }
     }
 }
