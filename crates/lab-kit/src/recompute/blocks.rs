@@ -1,7 +1,6 @@
 //! Checkpointing of a transformer's layers with an automatic differentiation that has no word for it.
 
 use burn::{
-    module::Module,
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{Int, Tensor},
 };
@@ -37,20 +36,20 @@ pub fn recomputed(
     keep: &[bool],
 ) -> Result<(Tensor<1>, GradientsParams), LabError> {
     let layers = model.config().layers;
-    let run =
-        |model: &Transformer, x: Tensor<3>, from: usize, to: usize| (from..to).fold(x, |x, i| model.layer(i, x).0);
+    let run = |x: Tensor<3>, from: usize, to: usize| (from..to).fold(x, |x, i| model.layer(i, x).0);
     let starts: Vec<usize> = (1..layers).filter(|layer| keep.get(*layer) == Some(&true)).collect();
 
-    // Forward without a graph, but for the last segment.
-    let plain = model.valid();
-    let (mut kept, mut x, mut at) = (Vec::new(), None, 0);
-    for start in &starts {
-        let input = x.take().unwrap_or_else(|| plain.embed(tokens.clone().inner()));
-        let output = run(&plain, input, at, *start);
-        kept.push(output.clone());
-        (x, at) = (Some(output), *start);
+    // Forward, and each layer's graph is forgotten at once. A model that records no graph would take other kernels (its
+    // softmax, for one), which round differently: so the same model runs both times.
+    let mut kept = Vec::new();
+    let mut x = model.embed(tokens.clone()).inner();
+    for layer in 1..=starts.last().copied().unwrap_or(0) {
+        x = run(Tensor::from_inner(x), layer - 1, layer).inner();
+        if starts.contains(&layer) {
+            kept.push(x.clone());
+        }
     }
-    drop((x, plain));
+    drop(x);
 
     let mut sum = GradientsAccumulator::new();
     let (mut loss, mut end, mut gradient) = (None, layers, None::<Tensor<3>>);
@@ -58,7 +57,7 @@ pub fn recomputed(
         // A leaf of its own graph; the first segment has the embedding instead.
         let leaf = kept.pop().map(|x| Tensor::from_inner(x).require_grad());
         let input = leaf.clone().unwrap_or_else(|| model.embed(tokens.clone()));
-        let output = run(model, input, start, end);
+        let output = run(input, start, end);
         let root = match gradient.take() {
             None => {
                 let found = cross_entropy(model.readout(output).flatten::<2>(0, 1), next.clone());
@@ -106,7 +105,7 @@ pub fn accumulated(
 #[cfg(test)]
 mod tests {
     use burn::{
-        module::{ModuleVisitor, Param},
+        module::{Module, ModuleVisitor, Param},
         tensor::Device,
     };
 

@@ -177,7 +177,7 @@ mod tests {
 
     /// `(c + r)! / (c! r!)`.
     fn choose(n: usize, k: usize) -> usize {
-        (0..k).fold(1, |product, i| product * (n - i) / (i + 1))
+        (0..k.min(n - k)).fold(1, |product, i| product * (n - i) / (i + 1))
     }
 
     #[test]
