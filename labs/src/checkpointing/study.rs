@@ -199,17 +199,17 @@ async fn hourglass(report: &mut Report, cx: &Context) -> Result<(), LabError> {
         arms.push(Arm::placed("One checkpoint", &subject, &keep, false));
     }
     let mut gradients = subject.chain.zeros();
-    // Four equal segments, and the best.
-    let timed = [0, 3, 4];
+    // Eight equal segments, and the best.
+    let timed = [0, 7, 8];
     let ms =
         in_turns(cx, 3, ROUNDS, |which| subject.step(&arms[timed[which]], Noise::None, &mut gradients, || ())).await?;
     for (id, at) in [("equal", 1), ("best", 2)] {
         let label = format!("Time against keeping all, hourglass, {}", arms[timed[at]].name);
-        report.metrics.push(ratio(&format!("hourglass_ratio_{id}_4"), &label, &ms[at], &ms[0], cx));
+        report.metrics.push(ratio(&format!("hourglass_ratio_{id}_8"), &label, &ms[at], &ms[0], cx));
         let label = format!("Predicted: {label}");
         report.metrics.push(counted(
             Family::Scale,
-            format!("hourglass_predicted_{id}_4"),
+            format!("hourglass_predicted_{id}_8"),
             &label,
             predicted(&arms[timed[at]]),
             "×",

@@ -1,6 +1,7 @@
 //! Checkpointing of a transformer's layers with an automatic differentiation that has no word for it.
 
 use burn::{
+    module::Module,
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{Int, Tensor},
 };
@@ -39,17 +40,19 @@ pub fn recomputed(
     let run = |x: Tensor<3>, from: usize, to: usize| (from..to).fold(x, |x, i| model.layer(i, x).0);
     let starts: Vec<usize> = (1..layers).filter(|layer| keep.get(*layer) == Some(&true)).collect();
 
-    // Forward, and each layer's graph is forgotten at once. A model that records no graph would take other kernels (its
-    // softmax, for one), which round differently: so the same model runs both times.
+    // Forward on weights that ask for no gradient, so that no graph is recorded: one that is never run backward would stay in
+    // memory. It is still the device of automatic differentiation, and takes the same kernels as later; without it Burn has
+    // another softmax, which rounds differently.
+    let plain = model.clone().no_grad();
     let mut kept = Vec::new();
-    let mut x = model.embed(tokens.clone()).inner();
+    let mut x = plain.embed(tokens.clone());
     for layer in 1..=starts.last().copied().unwrap_or(0) {
-        x = run(Tensor::from_inner(x), layer - 1, layer).inner();
+        x = plain.layer(layer - 1, x).0;
         if starts.contains(&layer) {
-            kept.push(x.clone());
+            kept.push(x.clone().inner());
         }
     }
-    drop(x);
+    drop((x, plain));
 
     let mut sum = GradientsAccumulator::new();
     let (mut loss, mut end, mut gradient) = (None, layers, None::<Tensor<3>>);
@@ -105,7 +108,7 @@ pub fn accumulated(
 #[cfg(test)]
 mod tests {
     use burn::{
-        module::{Module, ModuleVisitor, Param},
+        module::{ModuleVisitor, Param},
         tensor::Device,
     };
 
