@@ -7,6 +7,9 @@ pub mod batching;
 #[path = "benchmarking/mod.rs"]
 pub mod benchmarking;
 
+#[path = "checkpointing/mod.rs"]
+pub mod checkpointing;
+
 #[path = "dark_knowledge/mod.rs"]
 pub mod dark_knowledge;
 
@@ -85,6 +88,7 @@ pub mod speculative_decoding;
 lab_kit::registry! {
     batching::Batching = "batching",
     benchmarking::Benchmarking = "benchmarking",
+    checkpointing::Checkpointing = "checkpointing",
     dark_knowledge::DarkKnowledge = "dark_knowledge",
     distillation::Distillation = "distillation",
     distilled_lm::DistilledLm = "distilled_lm",

@@ -31,6 +31,7 @@ pub mod ops;
 pub mod profile;
 pub mod prune;
 pub mod quant;
+pub mod recompute;
 pub mod report;
 pub mod scaling;
 pub mod serving;

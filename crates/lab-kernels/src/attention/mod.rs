@@ -10,7 +10,7 @@ mod backward;
 mod exact;
 mod forward;
 mod partial;
-mod products;
+pub(crate) mod products;
 mod sight;
 #[cfg(test)]
 mod tests;
