@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 pub use lab_kernels::attention::{
     Blocks, Exact, Gradients, Head, Inputs, Output, Partial, Sight, Traffic, chunked, eager, exact, exact_gradients,
-    merge, one_table, recomputed, saved, split, tiled,
+    merge, one_table, products, recomputed, saved, split, tiled,
 };
 
 /// The same on a GPU, by a kernel of ours whose tiles lie in workgroup memory: `[B, H, T, D]` over `[B, H, S, D]`, forward

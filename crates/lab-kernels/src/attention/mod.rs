@@ -10,7 +10,7 @@ mod backward;
 mod exact;
 mod forward;
 mod partial;
-pub(crate) mod products;
+pub mod products;
 mod sight;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,12 @@
 use wide::f32x4;
 
 /// Keys that lie side by side in a packed panel.
-pub(super) const PANEL: usize = 8;
+pub const PANEL: usize = 8;
 /// Rows of a result that a pass keeps in registers, two vectors each.
 const ROWS: usize = 4;
 
 /// `[rows, d]` as panels `[rows / 8, d, 8]`, the last filled up with zeros: a product then reads eight keys at once.
-pub(crate) fn pack(x: &[f32], d: usize) -> Vec<f32> {
+pub fn pack(x: &[f32], d: usize) -> Vec<f32> {
     let d = d.max(1);
     let rows = x.len() / d;
     let mut packed = vec![0.0; rows.next_multiple_of(PANEL) * d];
@@ -23,7 +23,7 @@ pub(crate) fn pack(x: &[f32], d: usize) -> Vec<f32> {
 }
 
 /// `scale · q kᵀ` of `q` `[rows, d]` and the panels of `keys`, into `out` `[rows, stride]`; `stride` takes whole panels.
-pub(crate) fn scores(q: &[f32], d: usize, keys: &[f32], scale: f32, out: &mut [f32], stride: usize) {
+pub fn scores(q: &[f32], d: usize, keys: &[f32], scale: f32, out: &mut [f32], stride: usize) {
     let d = d.max(1);
     let (mut q, mut out) = (q, out);
     while q.len() >= ROWS * d {
@@ -64,7 +64,7 @@ fn halves(eight: &[f32; PANEL]) -> [f32x4; 2] {
 }
 
 /// `out += a b`: `a` `[rows, inner]` with rows `stride` apart, `b` `[inner, d]`, `out` `[rows, d]`.
-pub(crate) fn add_product(out: &mut [f32], a: &[f32], stride: usize, b: &[f32], d: usize) {
+pub fn add_product(out: &mut [f32], a: &[f32], stride: usize, b: &[f32], d: usize) {
     let rows = out.len() / d.max(1);
     blocks(out, rows, d, |out, r, four| {
         if four {
@@ -76,7 +76,7 @@ pub(crate) fn add_product(out: &mut [f32], a: &[f32], stride: usize, b: &[f32], 
 }
 
 /// `out += aᵀ b`: `a` `[inner, rows]` with rows `stride` apart, `b` `[inner, d]`, `out` `[rows, d]`.
-pub(crate) fn add_transposed(out: &mut [f32], a: &[f32], stride: usize, b: &[f32], d: usize) {
+pub fn add_transposed(out: &mut [f32], a: &[f32], stride: usize, b: &[f32], d: usize) {
     let rows = out.len() / d.max(1);
     blocks(out, rows, d, |out, r, four| {
         if four {
