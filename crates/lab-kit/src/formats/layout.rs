@@ -75,7 +75,7 @@ pub fn round(x: f32, layout: &Layout) -> f32 {
     let half = (1_u32 << (drop - 1)) - 1 + (bits >> drop & 1);
     let normal = f32::from_bits(bits.wrapping_add(half) & (u32::MAX << drop));
     let large = 1.5 * power(layout.smallest() + 23);
-    let small = (x + large) - large;
+    let small = ((x + large) - large).copysign(x);
     let y = if x.abs() < power(layout.lowest) { small } else { normal };
     let y = if y.abs() > layout.largest { layout.beyond().copysign(x) } else { y };
     if x.is_nan() { x } else { y }
