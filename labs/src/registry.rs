@@ -55,6 +55,9 @@ pub mod lottery;
 #[path = "low_rank/mod.rs"]
 pub mod low_rank;
 
+#[path = "mixed_precision/mod.rs"]
+pub mod mixed_precision;
+
 #[path = "profiling/mod.rs"]
 pub mod profiling;
 
@@ -104,6 +107,7 @@ lab_kit::registry! {
     lora::Lora = "lora",
     lottery::Lottery = "lottery",
     low_rank::LowRank = "low_rank",
+    mixed_precision::MixedPrecision = "mixed_precision",
     profiling::Profiling = "profiling",
     pruned_lm::PrunedLm = "pruned_lm",
     pruning::Pruning = "pruning",

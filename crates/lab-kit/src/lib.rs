@@ -16,6 +16,7 @@ pub mod distill;
 pub mod exits;
 pub mod fit;
 pub mod five_gram;
+pub mod formats;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
 mod host;

@@ -30,6 +30,7 @@ pub use rescale::Site;
 pub use rope::Rope;
 pub use sample::{Sampling, generate};
 pub use shipped::{GlyphClassifier, LanguageModel};
+pub(crate) use state::file_name;
 pub use state::{StateDict, Weight};
 pub use transformer::Transformer;
 pub use write::write_rows;

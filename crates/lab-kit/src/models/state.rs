@@ -139,7 +139,7 @@ fn is_projection(name: &str, shape: &[usize]) -> bool {
 }
 
 /// The name of a parameter in the file, from the fields that lead to it: Burn calls the weight of a norm `gamma`.
-fn file_name(path: &[String]) -> String {
+pub(crate) fn file_name(path: &[String]) -> String {
     path.join(".").replace("gamma", "weight")
 }
 

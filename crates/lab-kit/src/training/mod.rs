@@ -3,6 +3,7 @@
 mod checkpoint;
 mod clip;
 mod loss;
+mod named;
 mod order;
 mod schedule;
 
@@ -17,6 +18,7 @@ use crate::mlp::read;
 
 pub use checkpoint::Checkpoint;
 pub use loss::cross_entropy;
+pub use named::named_gradients;
 pub use order::{Order, Windows};
 pub use schedule::Recipe;
 
@@ -85,6 +87,12 @@ impl<M: Module> Trainer<M> {
     #[must_use]
     pub fn step(&self) -> usize {
         self.step
+    }
+
+    /// Goes on with other weights: those of a model whose parameters have the same identities, as
+    /// [`StateDict::load_into`](crate::models::StateDict::load_into) gives them.
+    pub fn set_model(&mut self, model: M) {
+        self.model = model;
     }
 
     /// The model, trained, for use: without records for gradients.
