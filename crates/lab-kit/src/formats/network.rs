@@ -5,7 +5,7 @@ use super::{
     Action, Format, Keep, Scaler, Stored,
     updates::{kahan, random_bits, round_at_random},
 };
-use crate::{measure::kernels::columns, mlp::MlpWeights, mlp::transpose};
+use crate::{measure::roofs::columns, mlp::MlpWeights, mlp::transpose};
 
 /// Examples that are computed with together; the others lie in storage.
 const TILE: usize = 64;
