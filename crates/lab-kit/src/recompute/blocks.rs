@@ -115,9 +115,7 @@ mod tests {
     use super::*;
     use crate::{
         language::windows_to_tensors,
-        measure::peak_bytes,
-        models::{LanguageModel, TransformerConfig, config_tests::tiny},
-        testing::{FakeClock, alone_in_memory, context, ready},
+        models::{TransformerConfig, config_tests::tiny},
     };
 
     fn model(tied: bool) -> Transformer {
@@ -165,23 +163,5 @@ mod tests {
                 assert!((a - b).abs() < 1e-5, "{a} {b}");
             }
         }
-    }
-
-    #[test]
-    fn what_is_forgotten_is_not_held() {
-        let _alone = alone_in_memory();
-        let cx = context(std::rc::Rc::new(FakeClock::new(0.1)));
-        let config = TransformerConfig { vocabulary: 64, ..LanguageModel::full().config };
-        let device = Device::flex().autodiff();
-        let weights = config.init(&mut crate::rng(0, "weights"));
-        let model = Transformer::new(&config, &weights, "a test", &device).expect("fits");
-        let row: Vec<u32> = (0..193).map(|i| 7 * i % 64).collect();
-        let peak = |keep: &[bool]| {
-            let (x, y) = windows_to_tensors(&[&row, &row], &device);
-            let found = ready(peak_bytes(&cx, async || recomputed(&model, x, y, keep).map(drop)));
-            found.expect("runs").1.expect("counted") as f64
-        };
-        let (all, every) = (peak(&[false; 4]), peak(&[true; 4]));
-        assert!(every < 0.7 * all, "{every} of {all}");
     }
 }
