@@ -353,9 +353,9 @@ async fn costs(report: &mut Report, task: &Task, cx: &Context) -> Result<(), Lab
     Ok(())
 }
 
-/// The mean of means on ten draws of texts.
+/// The mean of means on eight draws of texts.
 async fn draws(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
-    cx.progress("Ten draws of texts", 0.06);
+    cx.progress("Eight draws of texts", 0.06);
     let before = cx.seed;
     let mut rows = Vec::new();
     for (kind, id, label) in [
@@ -410,7 +410,7 @@ async fn draws(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
     }
     let columns =
         ["Tokens of a text", "Gradient off by (%)", "Cosine", "Length, times the right one", "Loss off by (%)"];
-    report.tables.push(table("means", "A mean of means: medians of ten draws of sixteen texts", &columns, rows));
+    report.tables.push(table("means", "A mean of means: medians of eight draws of sixteen texts", &columns, rows));
     Ok(())
 }
 
