@@ -30,6 +30,31 @@ TWO_LAYERS = TORCH + "model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch
 
 # Label: packages, lines before, lines after.
 SETUP = {
+    "lst-accumulation-torch": (
+        ["torch"],
+        TORCH
+        + """
+import copy, types
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.out = torch.nn.Embedding(11, 6), torch.nn.Linear(6, 11)
+    def forward(self, ids):
+        return types.SimpleNamespace(logits=self.out(self.embed(ids)))
+model = Model(); twin = copy.deepcopy(model)
+optimizer = torch.optim.SGD(model.parameters(), 0.1)
+scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+ids = torch.randint(0, 11, (2, 9)); labels = ids.clone(); labels[1, 3:] = -100
+pieces = [{"input_ids": ids[i:i + 1], "labels": labels[i:i + 1]} for i in range(2)]
+""",
+        """
+targets = labels[:, 1:].flatten()
+torch.nn.functional.cross_entropy(twin(ids).logits[:, :-1].flatten(0, 1), targets, ignore_index=-100).backward()
+torch.nn.utils.clip_grad_norm_(twin.parameters(), 1.0)
+for ours, theirs in zip(model.parameters(), twin.parameters()):
+    assert torch.allclose(ours, theirs - 0.1 * theirs.grad, atol=1e-6)
+""",
+    ),
     "lst-low-rank-torch": (
         ["torch"],
         "",

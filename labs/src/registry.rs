@@ -34,6 +34,9 @@ pub mod flash_attention;
 #[path = "footprint/mod.rs"]
 pub mod footprint;
 
+#[path = "gradient_accumulation/mod.rs"]
+pub mod gradient_accumulation;
+
 #[path = "inspect/mod.rs"]
 pub mod inspect;
 
@@ -100,6 +103,7 @@ lab_kit::registry! {
     energy::Energy = "energy",
     flash_attention::FlashAttention = "flash_attention",
     footprint::Footprint = "footprint",
+    gradient_accumulation::GradientAccumulation = "gradient_accumulation",
     inspect::Inspect = "inspect",
     kv_cache::KvCache = "kv_cache",
     levels::Levels = "levels",

@@ -7,6 +7,7 @@
 pub mod attention;
 mod layer;
 mod percentile;
+pub mod product;
 pub mod quant;
 mod random;
 pub mod roofs;

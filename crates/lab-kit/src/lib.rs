@@ -2,6 +2,7 @@
 //!
 //! A lab is written against this crate alone; what differs between a terminal and a browser sits behind [`Host`].
 
+pub mod accumulate;
 pub mod adapters;
 pub mod attention;
 pub mod bench;
