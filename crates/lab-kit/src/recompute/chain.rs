@@ -295,8 +295,8 @@ mod tests {
     fn the_counted_peak_is_the_traced_one() {
         let _alone = alone_in_memory();
         let cx = context(std::rc::Rc::new(FakeClock::new(0.1)));
-        // Activations of 32 MiB: what other tests hold meanwhile is small beside them.
-        let (chain, rows) = (Chain::new(&[8; 5], &mut rng(1, "w")), 1 << 20);
+        // Activations of 64 MiB: what other tests hold meanwhile is small beside them.
+        let (chain, rows) = (Chain::new(&[8; 5], &mut rng(1, "w")), 1 << 21);
         let x = vec![1.0; rows * 8];
         let unit = chain.bytes(rows)[0] as f64;
         for keep in [uniform(4, 1), uniform(4, 2)] {
