@@ -25,7 +25,8 @@ async fn runs_are_kept_and_two_are_compared() -> anyhow::Result<()> {
         let lab = lab(tab)?;
         run(tab, &lab, &lab.page).await?;
         tab.wait("a row", 10.0, "document.querySelectorAll('[data-run-id]').length === 1").await?;
-        let folded = tab.script("return document.querySelector('details[data-source=reference]').open", &[]).await?;
+        let open = format!("return document.querySelector(\"{} details[data-source=reference]\").open", lab.selector());
+        let folded = tab.script(&open, &[]).await?;
         anyhow::ensure!(folded == json!(false), "the reference stays unfolded after a run");
         let other = lab.other_setting();
         run(tab, &lab, &lab.link(&other, 0, "cpu")).await?;
