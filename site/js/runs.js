@@ -9,7 +9,7 @@ export function collect(section, { storage, module }) {
   const key = `runs:${lab}`;
   const { rows, trouble } = load(storage, key);
   const asked = [...section.querySelectorAll('form[data-predict]')].map((form) => form.dataset.predict);
-  const state = { lab, key, rows, storage, module, asked, words: trouble, picked: new Set(), sweep: null };
+  const state = { lab, key, rows, storage, module, asked, words: trouble, picked: new Set(), own: null };
   let began = 0;
   // The state is told at every step of a run, not only when it changes.
   new MutationObserver(([change]) => { if (section.dataset.state === 'running' && change.oldValue !== 'running') began = performance.now(); })
@@ -61,7 +61,9 @@ function add(state, row, live) {
   // Another tab may have added some meanwhile.
   const { rows, locked } = load(state.storage, state.key);
   state.rows = locked ? state.rows : rows;
-  if (live && Date.parse(row.at) - Date.parse(state.rows.at(-1)?.at ?? 0) < MOMENT_MS) state.rows.pop();
+  const replaces = live && state.rows.at(-1)?.id === state.own;
+  state.own = row.id;
+  if (replaces && Date.parse(row.at) - Date.parse(state.rows.at(-1)?.at ?? 0) < MOMENT_MS) state.rows.pop();
   state.rows = [...state.rows, row];
   if (locked) return;
   const before = state.rows.length;
