@@ -250,16 +250,17 @@ pub(super) fn complete(
                 .measured(halves)
                 .detail(),
         );
-        metrics.push(
-            metric(Family::Utilization, "half_bytes", "Bytes that it moves at least", bytes(Format::Fp16), "bytes")
-                .lower()
-                .baseline(bytes(Format::Fp32))
-                .exact(0.0, COUNTED)
-                .detail(),
-        );
     } else {
         report.notes.push("This device has no 16-bit arithmetic, so products of halves were not timed. The numerics above do not need it.".into());
     }
+    // Counted, so the same on a device that cannot do it.
+    metrics.push(
+        metric(Family::Utilization, "half_bytes", "Bytes that it moves at least", bytes(Format::Fp16), "bytes")
+            .lower()
+            .baseline(bytes(Format::Fp32))
+            .exact(0.0, COUNTED)
+            .detail(),
+    );
     let slower = ratio_interval(&own_ms, &full_ms, 0.95, &mut cx.rng("slower"));
     metrics.push(
         metric(
