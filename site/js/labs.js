@@ -7,7 +7,7 @@ export function start(page) {
   checkLink(page, sections);
   const observer = new IntersectionObserver((entries) => {
     for (const entry of entries) {
-      if (entry.isIntersecting) { observer.unobserve(entry.target); wake(entry.target, page); }
+      if (entry.isIntersecting) { observer.unobserve(entry.target); accompany(entry.target, page); wake(entry.target, page); }
     }
   }, { rootMargin: '600px 0px' });
   for (const section of sections) observer.observe(section);
@@ -91,10 +91,14 @@ function loadWidget(root) {
   return widget;
 }
 
-async function wake(section, page) {
-  // Guesses and runs are wanted only now, and the lab goes without them.
+/** Guesses and runs are wanted only when a lab wakes, and once: a second attempt to start it must not count each run twice. */
+function accompany(section, page) {
+  // The lab goes without them.
   page.module('recorder').then(({ collect }) => collect(section, page), () => {});
   if (section.querySelector('[data-predict]')) Promise.all(['predictions', 'quiz'].map(page.module)).then(([{ enhance }, { readNumber }]) => enhance(section, page.storage, readNumber), () => {});
+}
+
+async function wake(section, page) {
   section.dataset.state = 'loading';
   say(section, null);
   try {

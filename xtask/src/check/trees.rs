@@ -49,6 +49,12 @@ const RULES: &[Rule] = &[
         why: "it only reads files: models and numerics belong in lab-kit",
     },
     Rule {
+        package: "lab-kernels",
+        target: None,
+        forbidden: FRAMEWORKS,
+        why: "kernels work on plain slices and stay fast while the kit is compiled for size: put what needs a tensor into lab-kit",
+    },
+    Rule {
         package: "asset-maker",
         target: None,
         forbidden: NUMERICS,
