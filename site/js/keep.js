@@ -3,10 +3,10 @@
 const FORMAT = 'efficient-ai-shelf';
 const MOST_CHARACTERS = 5_000_000;
 /** What entries may be called. */
-const NAMES = /^(theme|contents|pages|read|(answer|quiz):[^\n]{1,300}|(predict|runs):[a-z0-9-]{1,60}([#:][\w.-]{1,80})?)$/;
+const NAMES = /^(theme|contents|pages|read|student|(answer|quiz):[^\n]{1,300}|(predict|runs):[a-z0-9-]{1,60}([#:][\w.-]{1,80})?)$/;
 
 /** @param {{storage: {read: Function, write: Function, keys: Function, remove: Function}}} page */
-export function start({ storage }) {
+export function start({ storage, module }) {
   const place = document.querySelector('[data-keep]');
   const says = document.createElement('p');
   says.setAttribute('role', 'status');
@@ -27,12 +27,8 @@ export function start({ storage }) {
   row.className = 'keep-actions';
   let sure = false;
   row.append(
-    button('export-all', 'Save all as a file', () => {
-      const link = document.createElement('a');
-      link.href = URL.createObjectURL(new Blob([pack(storage)], { type: 'application/json' }));
-      link.download = 'efficient-ai.json';
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    button('export-all', 'Save all as a file', async () => {
+      (await module('pictures')).save('efficient-ai.json', new Blob([pack(storage)], { type: 'application/json' }));
       says.textContent = 'Saved. The file holds what you read, answered, guessed and ran, and nothing else.';
     }), ' ',
     button('import-all', 'Take in a file', () => file.click()), ' ',

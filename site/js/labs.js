@@ -95,6 +95,7 @@ function loadWidget(root) {
 function accompany(section, page) {
   // The lab goes without them.
   page.module('recorder').then(({ collect }) => collect(section, page), () => {});
+  page.module('pictures').then(({ enhance }) => enhance(section), () => {});
   if (section.querySelector('[data-predict]')) Promise.all(['predictions', 'quiz'].map(page.module)).then(([{ enhance }, { readNumber }]) => enhance(section, page.storage, readNumber), () => {});
 }
 

@@ -1,11 +1,38 @@
 // Quizzes: checks an answer and shows the feedback of every option chosen. Questions and answers are in the page already.
 
-/** @param {{storage: {read: Function, write: Function, keys: Function}}} page */
-export function start({ storage }) {
-  for (const form of document.querySelectorAll('form.quiz')) enhance(form, storage);
+/** @param {{storage: {read: Function, write: Function, keys: Function, remove: Function}, module: Function}} page */
+export function start({ storage, module }) {
+  const forms = [...document.querySelectorAll('form.quiz')];
+  const sum = summary(forms);
+  for (const form of forms) enhance(form, storage, module, sum);
+  sum();
 }
 
-function enhance(form, storage) {
+/** How the page's questions stand, after the last of them. @returns what brings it up to date */
+function summary(forms) {
+  if (forms.length < 2) return () => {};
+  const place = document.createElement('p');
+  place.className = 'quiz-summary';
+  place.dataset.quizSummary = '';
+  forms.at(-1).after(place);
+  const named = (form) => {
+    const link = document.createElement('a');
+    link.href = `#${form.id}`;
+    link.textContent = form.querySelector('.quiz-kicker')?.textContent.toLowerCase() ?? form.dataset.quiz;
+    return link;
+  };
+  const list = (some) => some.flatMap((form, i) => [i ? ', ' : '', named(form)]);
+  return () => {
+    const state = (form) => form.querySelector('[data-quiz-result]').dataset.right;
+    const right = forms.filter((form) => state(form) === 'true');
+    const wrong = forms.filter((form) => state(form) === 'false');
+    const open = forms.filter((form) => state(form) === undefined);
+    place.dataset.right = right.length;
+    place.replaceChildren(`${right.length} of ${forms.length} questions on this page answered right.`, ...(wrong.length ? [' Look again at ', ...list(wrong), '.'] : []), ...(open.length && open.length < forms.length ? [' Still open: ', ...list(open), '.'] : []));
+  };
+}
+
+function enhance(form, storage, module, sum) {
   const actions = form.querySelector('[data-quiz-actions]');
   const result = form.querySelector('[data-quiz-result]');
   const says = document.createElement('div');
@@ -13,13 +40,19 @@ function enhance(form, storage) {
   actions.after(says);
   result.classList.add('quiz-result');
   const fields = [...form.querySelectorAll(`[name="quiz-${CSS.escape(form.dataset.quiz)}"]`)];
-  const isNumber = form.dataset.kind === 'number';
+  const isNumber = form.dataset.kind !== 'single' && form.dataset.kind !== 'multiple';
+  const again = document.createElement('button');
+  again.type = 'button';
+  again.textContent = 'Try again';
+  again.dataset.action = 'retry';
+  again.hidden = true;
+  result.before(again, ' ');
 
-  const check = (remember) => {
-    const answer = isNumber ? checkNumber(form, fields[0]) : checkChoice(form, fields);
+  const check = async (remember) => {
+    const answer = form.dataset.kind === 'run' ? await checkRun(form, fields[0], storage, module) : isNumber ? checkNumber(form, fields[0]) : checkChoice(form, fields);
     says.replaceChildren();
     delete result.dataset.right;
-    if (typeof answer === 'string') { result.textContent = answer; return; }
+    if (typeof answer === 'string' || answer instanceof Node) { result.replaceChildren(answer); sum(); return; }
     result.dataset.right = answer.right;
     result.textContent = answer.words;
     says.append(...answer.feedback.map(({ right, item }) => {
@@ -29,6 +62,11 @@ function enhance(form, storage) {
       box.append(...[...item.children].filter((child) => !(isNumber && child.className === 'quiz-verdict')).map((child) => child.cloneNode(true)));
       return box;
     }));
+    again.hidden = answer.right;
+    // Where it is explained: as the author says, else the section that speaks of it most.
+    const see = answer.right ? null : form.querySelector('.quiz-see')?.cloneNode(true) ?? readAgain(form);
+    if (see) says.append(see);
+    sum();
     if (!remember) return;
     const given = isNumber ? [fields[0].value] : fields.filter((field) => field.checked).map(mark);
     if (!storage.write(answerKey(form), JSON.stringify(given)) && storage.firstLoss()) {
@@ -39,7 +77,14 @@ function enhance(form, storage) {
     }
   };
   form.addEventListener('submit', (event) => { event.preventDefault(); check(true); });
-  form.addEventListener('change', () => { says.replaceChildren(); result.textContent = ''; });
+  const clear = () => { says.replaceChildren(); result.textContent = ''; delete result.dataset.right; again.hidden = true; sum(); };
+  form.addEventListener('change', clear);
+  again.addEventListener('click', () => {
+    for (const field of fields) { if (isNumber) field.value = ''; else field.checked = false; }
+    storage.remove(answerKey(form));
+    clear();
+    fields[0].focus();
+  });
 
   // What was answered before, as it was.
   const old = recall(form, storage);
@@ -83,6 +128,52 @@ export function recall(form, storage) {
   const early = storage.keys().find((key) => key.startsWith('quiz:') && key.endsWith(`#quiz-${id}`));
   const places = early ? read(early) : null;
   return places && form.dataset.kind !== 'number' ? places.map(Number) : places;
+}
+
+/** The section of this page that shares most of a question's rarer words: headings with an address, and what stands under them. */
+function readAgain(form) {
+  const wordsOf = (text) => new Set(text.toLowerCase().match(/[a-zà-ÿ]{4,}|\d+/g) ?? []);
+  const heads = [...document.querySelectorAll('main > :is(h2, h3)[id]')].filter((head) => head.compareDocumentPosition(form) & Node.DOCUMENT_POSITION_FOLLOWING);
+  const sections = heads.map((head) => {
+    let text = head.textContent;
+    for (let at = head.nextElementSibling; at && !/^H[123]$/.test(at.tagName); at = at.nextElementSibling) if (!at.matches('form, section, .listing')) text += ` ${at.textContent}`;
+    return { head, words: wordsOf(text) };
+  }).filter(({ words }) => words.size > 20);
+  const asked = wordsOf([form.querySelector('.quiz-question'), ...form.querySelectorAll('[data-correct=true]')].map((part) => part?.textContent ?? '').join(' '));
+  const score = ({ words }) => [...asked].reduce((sum, word) => sum + (words.has(word) ? Math.log(sections.length / sections.filter((other) => other.words.has(word)).length) : 0), 0);
+  const [best] = sections.map((section) => [score(section), section.head]).sort(([a], [b]) => b - a);
+  if (!best || best[0] < 2) return null;
+  const link = document.createElement('a');
+  link.href = `#${best[1].id}`;
+  link.textContent = best[1].textContent.trim();
+  const place = document.createElement('p');
+  place.className = 'quiz-see';
+  place.append('Read again: ', link);
+  return place;
+}
+
+/** A number beside what the reader's own last run of that setting found. */
+async function checkRun(form, field, storage, module) {
+  const value = readNumber(field.value, form.querySelector('.quiz-unit')?.textContent ?? '');
+  if (typeof value === 'string') return value;
+  const { lab, of, setting, percent } = form.dataset;
+  const { same } = await module('predictions');
+  let rows = [];
+  try { rows = JSON.parse(storage.read(`runs:${lab}`) ?? '{}').rows ?? []; } catch { /* told by the list of runs */ }
+  const run = rows.filter((row) => same(setting, `?${row?.query ?? ''}`)).at(-1);
+  const found = run?.record?.metrics?.find((metric) => metric.id === of)?.value;
+  if (typeof found !== 'number') {
+    const words = document.createElement('span');
+    const link = document.createElement('a');
+    // The lab may stand on another page: the link finds it.
+    link.href = `?lab=${lab}${setting ? `&${setting}` : ''}`;
+    link.textContent = setting ? 'with this setting' : 'as it stands';
+    words.append('It is checked against your own run: run the lab ', link, ' first, then check again.');
+    return words;
+  }
+  const right = Math.abs(value - found) <= (Number(percent) / 100 + 1e-9) * Math.abs(found);
+  const item = options(form).find((entry) => (entry.dataset.correct === 'true') === right);
+  return { right, words: right ? 'Right, by your own run.' : 'Not what your run found.', feedback: item ? [{ right, item }] : [] };
 }
 
 const options = (form) => [...form.querySelectorAll('.quiz-answers li')];

@@ -109,7 +109,8 @@ function show(section, state) {
   const pair = node('div');
   pair.dataset.pair = '';
   const vary = box.querySelector('[data-sweep]') ?? sweepForm(section, state);
-  box.replaceChildren(summary, ...(count ? [table, actions] : []), says, pair, ...(vary ? [vary] : []));
+  const hand = box.querySelector('[data-reporter-form]') ?? handForm(section, state);
+  box.replaceChildren(summary, ...(count ? [table, actions] : []), says, pair, ...(vary ? [vary] : []), hand);
   choose(box, state);
 }
 
@@ -158,8 +159,8 @@ function press(section, state, action) {
   if (action === 'compare-runs') {
     const [first, second] = state.rows.filter((row) => state.picked.has(row.id));
     box.querySelector('[data-pair]').replaceChildren(pairTable(first, second, state));
-  } else if (action === 'export-csv') save(`${state.lab}-runs.csv`, 'text/csv', csv(state.rows));
-  else if (action === 'export-json') save(`${state.lab}-runs.json`, 'application/json', JSON.stringify({ format: 'efficient-ai-runs', version: 1, lab: state.lab, runs: state.rows }, null, 1));
+  } else if (action === 'export-csv') save(state, `${state.lab}-runs.csv`, 'text/csv', csv(state.rows));
+  else if (action === 'export-json') save(state, `${state.lab}-runs.json`, 'application/json', JSON.stringify({ format: 'efficient-ai-runs', version: 1, lab: state.lab, runs: state.rows }, null, 1));
   else if (action === 'forget-runs') {
     // Pressed twice: what is gone does not come back.
     const press = box.querySelector('[data-action=forget-runs]');
@@ -170,6 +171,8 @@ function press(section, state, action) {
     show(section, state);
   }
 }
+
+const save = async ({ module }, name, type, text) => (await module('pictures')).save(name, new Blob([text], { type }));
 
 /** A control to vary, once the controls are there. A live lab is varied by hand. */
 function sweepForm(section, state) {
@@ -222,6 +225,14 @@ function sweepForm(section, state) {
   return place;
 }
 
+/** A report to print or to hand in. */
+function handForm(section, state) {
+  const place = node('div');
+  place.dataset.reporterForm = '';
+  state.module('reporter').then(({ reportForm }) => place.append(reportForm(section, state, { node, button })), () => { place.hidden = true; });
+  return place;
+}
+
 function pairTable(first, second, state) {
   const lines = first.record.metrics.filter((metric) => !metric.detail).flatMap((a) => {
     const b = second.record.metrics.find((metric) => metric.id === a.id);
@@ -265,14 +276,6 @@ export function csv(rows) {
     }
   }
   return lines.map((line) => line.map(quote).join(',')).join('\r\n') + '\r\n';
-}
-
-function save(name, type, text) {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 /** A number in at most four figures, thousands parted as everywhere in the book. */

@@ -65,9 +65,15 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "lab",
-        usage: "list | run ID [--set NAME=VALUE ...] [--seed N] [--device D] [--json]",
+        usage: "list | run ID [--set NAME=VALUE ...] [--seed N] [--device D] [--json] | run --from FILE",
         about: "List the labs, or run one natively",
         run: |workspace, args| pipeline::lab_cli(workspace, &[], args),
+    },
+    Command {
+        name: "grade",
+        usage: "FOLDER [--out FILE] [--runs N]",
+        about: "Repeat the reports of a class, saved from pages, and write a table of what agrees",
+        run: |workspace, args| pipeline::lab_cli(workspace, &["grade"], args),
     },
     Command {
         name: "reference",
@@ -103,7 +109,16 @@ const COMMANDS: &[Command] = &[
         usage: "[--json]",
         about: "What strategy and tactics say in the same words, by topic; fails at 1 %",
         run: |workspace, args| {
-            let status = pipeline::overlap(workspace, &mut Steps::new(workspace), &args.rest())?.status()?;
+            let status = pipeline::textbook(workspace, &mut Steps::new(workspace), "overlap", &args.rest())?.status()?;
+            Ok(pipeline::exit_code(status))
+        },
+    },
+    Command {
+        name: "prose",
+        usage: "[--json]",
+        about: "Count what can be counted of the rules of language, page by page; it advises",
+        run: |workspace, args| {
+            let status = pipeline::textbook(workspace, &mut Steps::new(workspace), "prose", &args.rest())?.status()?;
             Ok(pipeline::exit_code(status))
         },
     },

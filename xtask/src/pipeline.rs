@@ -288,10 +288,15 @@ pub(crate) fn asset_maker(workspace: &Workspace, args: Args) -> anyhow::Result<E
     Ok(exit_code(status))
 }
 
-/// The comparison of strategy and tactics, which fails where they repeat each other.
-pub(crate) fn overlap(workspace: &Workspace, steps: &mut Steps, rest: &[String]) -> anyhow::Result<Command> {
+/// What the textbook's own program counts: `overlap` fails where the two parts repeat each other, `prose` advises.
+pub(crate) fn textbook(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    what: &str,
+    rest: &[String],
+) -> anyhow::Result<Command> {
     let program = tool(workspace, steps, "mdbook-textbook")?;
-    let mut command = workspace.program(&program.display().to_string(), &["overlap"]);
+    let mut command = workspace.program(&program.display().to_string(), &[what]);
     command.args(rest);
     Ok(command)
 }

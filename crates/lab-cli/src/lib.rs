@@ -1,7 +1,10 @@
 //! The command line of the labs: the same engine as in the page, without a browser.
 
+mod again;
 mod assets;
 mod bench;
+mod grade;
+mod handed_in;
 mod hash;
 mod hot_paths;
 mod lines;
@@ -19,6 +22,7 @@ mod train;
 
 pub use assets::Manifest;
 pub use bench::{Bench, BenchOptions, Roof, bench};
+pub use grade::{GradeOptions, grade};
 pub use hash::{SourceHashes, source_hashes};
 pub use hot_paths::time_hot_paths;
 pub use list::list;

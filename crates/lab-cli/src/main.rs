@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lab_api::DeviceChoice;
 use lab_cli::{
-    BenchOptions, Problem, RunOptions, Task, TrainOptions, bench, list, new_lab, reference, registry, root, run,
+    BenchOptions, GradeOptions, Problem, RunOptions, Task, TrainOptions, bench, grade, list, new_lab, reference, registry, root, run,
     time_hot_paths, train,
 };
 
@@ -27,6 +27,8 @@ enum Command {
     },
     /// Run a lab.
     Run(RunOptions),
+    /// Repeat a folder of reports that students saved from pages, and write a table of what agrees.
+    Grade(GradeOptions),
     /// Run the default and the study of a lab, or of all, and write params.json and reference.json.
     Reference {
         /// The lab; all without it.
@@ -88,6 +90,7 @@ fn dispatch(command: Command) -> Result<(), Problem> {
     match command {
         Command::List { json } => list(&root, json),
         Command::Run(options) => run(&root, &options),
+        Command::Grade(options) => grade(&root, &options),
         Command::Reference { id, check, study, confirm, vouch } => {
             let task = match (check, confirm) {
                 (true, _) => Task::Check,

@@ -15,7 +15,11 @@ use crate::{Manifest, NativeHost, Problem, Show, output};
 #[derive(clap::Args, Debug, Clone, Default)]
 pub struct RunOptions {
     /// The lab.
+    #[arg(default_value = "", hide_default_value = true)]
     pub id: String,
+    /// Repeat the runs of a file that a page saved (or `--json` printed), and say where numbers do not agree.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "set", "seed", "smoke", "json"])]
+    pub from: Option<PathBuf>,
     /// A parameter, for example `bits=4`. May be repeated.
     #[arg(long = "set", value_name = "NAME=VALUE", num_args = 1..)]
     pub set: Vec<String>,
@@ -38,6 +42,13 @@ pub struct RunOptions {
 /// # Errors
 /// [`Problem::Input`] for an unknown lab, device, parameter or value; [`Problem::Failure`] when the run fails.
 pub fn run(root: &Path, options: &RunOptions) -> Result<(), Problem> {
+    if let Some(path) = &options.from {
+        let device = DeviceChoice::parse(&options.device).map_err(|bad| Problem::Input(bad.to_string()))?;
+        return crate::again::run_from(root, path, device);
+    }
+    if options.id.is_empty() {
+        return Err(Problem::Input("name the lab to run; `cargo xtask lab list` lists them".to_owned()));
+    }
     let entry = find(labs::registry::ALL, &options.id)?;
     let device = DeviceChoice::parse(&options.device).map_err(|bad| Problem::params(entry.id, &[bad]))?;
     let mut values = values(entry, options)?;

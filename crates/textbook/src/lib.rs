@@ -30,6 +30,7 @@ mod overlap;
 mod page;
 mod predict;
 mod problem;
+mod prose;
 mod quiz;
 mod references;
 mod section;
@@ -54,6 +55,7 @@ use serde::Deserialize;
 pub use diagram::{Inventory as DiagramInventory, inventory as diagram_inventory};
 pub use overlap::{LIMIT as OVERLAP_LIMIT, Overlap, Passage, SHINGLE, TopicOverlap, overlap};
 pub use problem::{Problem, Problems};
+pub use prose::{PageProse, prose, prose_json, prose_table};
 
 use book::{Book, Caches, Places};
 use diagram::Diagrams;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use lab_api::Link;
 
-use crate::{catalogue::is_label, html::escape, labels::normal, page::Page, problem::near};
+use crate::{catalogue::is_label, html::escape, labels::normal, page::Page, problem::near, quiz::Quiz};
 
 /// What is wrong, and the nearest valid name.
-type Refused = (String, Option<String>);
+pub(crate) type Refused = (String, Option<String>);
 
 impl Page<'_> {
     /// A local file of `src`, by the path a chapter names.
@@ -110,6 +110,24 @@ impl Page<'_> {
             Some(refused) => {
                 let near = near(&refused.name, reference.params.iter().map(|spec| spec.name.as_str()));
                 Err((format!("the lab {lab} refuses {}: {}", refused.name, refused.why), near))
+            }
+        }
+    }
+
+    /// The unit of the number that a question asks of the reader's run, once lab, setting and metric are known to exist.
+    ///
+    /// # Errors
+    /// What is unknown, with the nearest known name.
+    pub(crate) fn unit_of_run(&self, quiz: &Quiz) -> Result<Option<String>, Refused> {
+        let Some((lab, id)) = quiz.metric.as_deref().and_then(|metric| metric.split_once('.')) else { return Ok(None) };
+        self.allows(lab, quiz.setting.split('&').filter_map(|pair| pair.split_once('=')))?;
+        let reference = self.book.reference(lab).map_err(|message| (message, None))?;
+        let metrics = &reference.default_run.report.metrics;
+        match metrics.iter().find(|metric| metric.id == id) {
+            Some(metric) => Ok(Some(metric.unit.clone())),
+            None => {
+                let near = near(id, metrics.iter().map(|metric| metric.id.as_str()));
+                Err((format!("the lab {lab} reports no “{id}”"), near))
             }
         }
     }

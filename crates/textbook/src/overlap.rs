@@ -146,13 +146,15 @@ pub fn overlap(root: &Path) -> std::io::Result<Overlap> {
         topics.push((method.name.clone(), terms(&method.id, &method.name)));
     }
     let src = root.join("book/src");
-    let part = |name: &str| {
-        let mut files = Vec::new();
-        read(&src.join(name), name, &mut files)?;
-        files.sort();
-        Ok::<_, std::io::Error>(files)
-    };
-    Ok(compare(&part("strategy")?, &part("tactics")?, &topics))
+    Ok(compare(&chapters(&src, "strategy")?, &chapters(&src, "tactics")?, &topics))
+}
+
+/// Name and text of every chapter of a part.
+pub(crate) fn chapters(src: &Path, part: &str) -> std::io::Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    read(&src.join(part), part, &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 fn read(folder: &Path, name: &str, files: &mut Vec<(String, String)>) -> std::io::Result<()> {

@@ -14,6 +14,7 @@ use crate::{
     html::{escape, one_line},
     inline::{self, Zones},
     labels::{Kind, Label},
+    links::Refused,
     outline::{Block, BlockKind, Given, outline},
     problem::near,
     quiz::Quiz,
@@ -299,7 +300,25 @@ impl<'a> Page<'a> {
         self.questions.set(self.questions.get() + 1);
         let inline = |text: &str| self.inline(text, &source.file, line);
         let block_html = |text: &str| self.fragment(text, &source.file, line);
-        Some(quiz.html(self.questions.get(), &inline, &block_html))
+        let refuse = |(message, near): Refused, text: &str| {
+            source.report(self.book.reporter, block.range.start, &message, text, near);
+        };
+        let unit = match self.unit_of_run(&quiz) {
+            Ok(unit) => unit,
+            Err(refused) => {
+                refuse(refused, quiz.metric.as_deref().unwrap_or_default());
+                None
+            }
+        };
+        let see = quiz.see.as_deref().and_then(|label| {
+            let title = self.book.register.labels.get(label).map(|target| self.title_of(label, target));
+            if title.is_none() {
+                let near = near(label, self.book.register.labels.keys().map(String::as_str));
+                refuse(("“see” names no section".to_owned(), near), label);
+            }
+            self.link_to(label, &title?)
+        });
+        Some(quiz.html(self.questions.get(), (unit.as_deref(), see.as_deref()), &inline, &block_html))
     }
 
     /// A directive that makes a paragraph; `None` where it is one that stands within a line.

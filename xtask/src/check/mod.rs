@@ -100,8 +100,13 @@ fn generated(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<Str
 
 /// Strategy and tactics lean on each other and do not repeat each other.
 fn overlap(workspace: &Workspace, steps: &mut Steps) -> anyhow::Result<Vec<String>> {
-    let mut command = pipeline::overlap(workspace, steps, &[])?;
+    let mut command = pipeline::textbook(workspace, steps, "overlap", &[])?;
     let output = steps.observe("overlap", &mut command, false)?;
+    // Advice, which fails nothing.
+    let mut advice = pipeline::textbook(workspace, steps, "prose", &[])?;
+    let advice = steps.observe("prose", &mut advice, false)?;
+    let outliers = advice.text.lines().filter(|line| line.starts_with("  ")).count();
+    println!("Prose: {} beyond the rules of STYLE.md; `cargo xtask prose` names them.", plural(outliers, "place"));
     Ok(if output.success { Vec::new() } else { vec![output.text.trim_end().to_owned()] })
 }
 

@@ -4,6 +4,7 @@
 mod failures;
 mod field;
 mod guide;
+mod hand_in;
 mod inputs;
 mod labs;
 mod links;

@@ -101,3 +101,53 @@ fn a_technique_is_benchmarked_with_one_command() {
     let drawn = std::fs::read_to_string(svg).expect("written");
     assert!(drawn.starts_with("<svg xmlns=") && drawn.contains("Compression"), "{drawn:.200}");
 }
+
+/// A report as a page saves it, of a run that this program makes.
+fn report(seed: u64, student: &str, change: impl Fn(&mut serde_json::Value)) -> String {
+    let output = lab(&["run", "footprint", "--seed", &seed.to_string(), "--device", "cpu", "--json"]);
+    let mut record: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a record");
+    change(&mut record);
+    serde_json::json!({ "format": "efficient-ai-report", "version": 1, "student": student, "guesses": [{}],
+        "answers": [{ "right": true }, { "right": false }], "runs": [{ "id": format!("{student}{seed}"), "record": record }] })
+    .to_string()
+}
+
+#[test]
+fn a_saved_run_is_repeated_and_a_changed_number_is_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [honest, forged] = ["honest.json", "forged.json"].map(|name| folder.path().join(name));
+    std::fs::write(&honest, report(7, "ann", |_| {})).expect("written");
+    std::fs::write(&forged, report(7, "bob", |record| record["metrics"][0]["value"] = 1.0.into())).expect("written");
+    let from = |path: &std::path::Path| lab(&["run", "--from", &path.display().to_string()]);
+    let output = from(&honest);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("agrees"), "{text}");
+    let output = from(&forged);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("differs"), "{text}");
+}
+
+#[test]
+fn a_class_is_graded_into_a_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).expect("written");
+    write("a.json", report(242_630, "s1234", |_| {}));
+    write("b.json", report(7, "bob", |record| record["metrics"][0]["value"] = 1.0.into()));
+    write("c.json", "{".to_owned());
+    write("d.json", report(242_630, "s1234", |_| {}));
+    let output = lab(&["grade", &folder.path().display().to_string()]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 5, "{table}");
+    assert!(lines[1].starts_with("a.json,s1234,footprint,yes,1,") && lines[1].contains(",,,,1,2,1,"), "{table}");
+    assert!(lines[2].starts_with("b.json,bob,footprint,no,1,"), "{table}");
+    assert!(!lines[2].contains(",,,1,2,1,"), "an altered number is not named: {table}");
+    assert!(lines[3].contains("cut off"), "{table}");
+    assert!(lines[4].contains("a.json,1,2,1,"), "a copy is not named: {table}");
+    refused(&["grade", "no/such/folder"], &["no/such/folder", "cannot be read"]);
+    let empty = tempfile::tempdir().expect("a folder");
+    refused(&["grade", &empty.path().display().to_string()], &["holds no .json file"]);
+}

@@ -1,10 +1,11 @@
 //! The preprocessor as mdBook calls it: the book as JSON in, the book as JSON out. `mdbook-textbook diagrams [--prune] [ROOT]` compares the
-//! diagrams in the chapters with the pictures that are kept; `mdbook-textbook overlap [--json] [ROOT]` the words of strategy with those of tactics.
+//! diagrams in the chapters with the pictures that are kept; `mdbook-textbook overlap [--json] [ROOT]` the words of strategy with those of tactics;
+//! `mdbook-textbook prose [--json] [ROOT]` counts what STYLE.md says of language.
 
 use std::{io, path::Path, process::ExitCode};
 
 use mdbook_preprocessor::{Preprocessor as _, errors::Result, parse_input};
-use textbook::{OVERLAP_LIMIT, Textbook, diagram_inventory, overlap};
+use textbook::{OVERLAP_LIMIT, Textbook, diagram_inventory, overlap, prose, prose_json, prose_table};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -27,9 +28,13 @@ fn main() -> ExitCode {
             let root = rest.iter().find(|arg| !arg.starts_with("--")).unwrap_or(&".");
             finish(repeated(Path::new(root), rest.contains(&"--json")))
         }
+        ["prose", rest @ ..] => {
+            let root = rest.iter().find(|arg| !arg.starts_with("--")).unwrap_or(&".");
+            finish(counted(Path::new(root), rest.contains(&"--json")))
+        }
         _ => {
             eprintln!(
-                "usage: mdbook-textbook [supports RENDERER | diagrams [--prune] [ROOT] | overlap [--json] [ROOT]]"
+                "usage: mdbook-textbook [supports RENDERER | diagrams [--prune] [ROOT] | overlap [--json] [ROOT] | prose [--json] [ROOT]]"
             );
             ExitCode::from(2)
         }
@@ -61,6 +66,12 @@ fn repeated(root: &Path, as_json: bool) -> Result<()> {
     if found.is_too_much() {
         anyhow::bail!("{:.2} % of strategy stands in tactics too; {OVERLAP_LIMIT} % is too much", found.all.percent());
     }
+    Ok(())
+}
+
+fn counted(root: &Path, as_json: bool) -> Result<()> {
+    let pages = prose(root)?;
+    print!("{}", if as_json { prose_json(&pages) } else { prose_table(&pages) });
     Ok(())
 }
 
