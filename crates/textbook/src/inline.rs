@@ -34,7 +34,7 @@ static STRAY: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{#[A-Za-z][^{}\n]
 
 /// Directives that make a paragraph of their own.
 pub(crate) const BLOCK_DIRECTIVES: [&str; 8] =
-    ["lab", "code", "diff", "bibliography", "glossary", "methods", "path", "guide"];
+    ["lab", "code", "diff", "bibliography", "glossary", "methods", "path", "guide", "overlap"];
 
 /// Ranges that blocks have taken over, and ranges in which no link may stand.
 pub(crate) struct Zones {

@@ -33,6 +33,7 @@ mod problem;
 mod prose;
 mod quiz;
 mod references;
+mod retold;
 mod section;
 mod slips;
 mod source;
@@ -55,6 +56,7 @@ use serde::Deserialize;
 pub use diagram::{Inventory as DiagramInventory, inventory as diagram_inventory};
 pub use overlap::{LIMIT as OVERLAP_LIMIT, Overlap, Passage, SHINGLE, TopicOverlap, overlap};
 pub use problem::{Problem, Problems};
+pub use retold::{RETOLD, RETOLD_LIMIT, Retold};
 pub use prose::{PageProse, prose, prose_json, prose_table};
 
 use book::{Book, Caches, Places};

@@ -14,7 +14,12 @@ use pulldown_cmark::{CodeBlockKind, Event, Tag, TagEnd};
 use regex::Regex;
 use serde_json::json;
 
-use crate::{catalogue::Catalogue, source::Source};
+use crate::{
+    catalogue::Catalogue,
+    html::escape,
+    retold::{RETOLD_LIMIT, Retold, retold},
+    source::Source,
+};
 
 /// How many words in a row make a repetition.
 pub const SHINGLE: usize = 8;
@@ -31,6 +36,8 @@ pub struct Overlap {
     pub all: TopicOverlap,
     /// The repeated runs, in the order of the files.
     pub passages: Vec<Passage>,
+    /// Sentences that both parts tell in other words, the likest first.
+    pub retold: Vec<Retold>,
 }
 
 /// The words of one topic.
@@ -80,7 +87,7 @@ impl Overlap {
     /// Whether the book as a whole repeats too much.
     #[must_use]
     pub fn is_too_much(&self) -> bool {
-        self.all.percent() >= LIMIT
+        self.all.percent() >= LIMIT || self.retold.len() > RETOLD_LIMIT
     }
 
     /// A table for people.
@@ -100,6 +107,45 @@ impl Overlap {
         }
         for passage in &self.passages {
             let _ = writeln!(out, "\n{} and {}:\n  {}", passage.strategy, passage.tactics, passage.words);
+        }
+        for Retold { strategy, tactics, share } in &self.retold {
+            let _ = writeln!(
+                out,
+                "\nTold twice ({:.0} % of what they say):\n  {}: {}\n  {}: {}",
+                100.0 * share,
+                strategy.0,
+                strategy.1,
+                tactics.0,
+                tactics.1
+            );
+        }
+        out
+    }
+
+    /// For the page that shows it.
+    pub(crate) fn html(&self) -> String {
+        let mut out = "<div class=\"table-wrapper\"><table><thead><tr><th scope=\"col\">Topic</th><th scope=\"col\" class=\"num\">Words in strategy</th><th scope=\"col\" class=\"num\">Words in tactics</th><th scope=\"col\" class=\"num\">In both, %</th><th scope=\"col\">Severity</th></tr></thead><tbody>".to_owned();
+        for row in [&self.all].into_iter().chain(&self.topics) {
+            let _ = write!(
+                out,
+                "<tr><th scope=\"row\">{}</th><td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{:.2}</td><td>{}</td></tr>",
+                escape(&row.topic),
+                row.strategy,
+                row.tactics,
+                row.percent(),
+                row.severity()
+            );
+        }
+        out.push_str("</tbody></table></div>");
+        for one in &self.retold {
+            let _ = write!(
+                out,
+                "<p>Told twice: “{}” ({}) and “{}” ({}).</p>",
+                escape(&one.strategy.1),
+                escape(&one.strategy.0),
+                escape(&one.tactics.1),
+                escape(&one.tactics.0)
+            );
         }
         out
     }
@@ -122,8 +168,14 @@ impl Overlap {
             .iter()
             .map(|passage| json!({ "strategy": passage.strategy, "tactics": passage.tactics, "words": passage.words }))
             .collect();
+        let retold: Vec<_> = self
+            .retold
+            .iter()
+            .map(|one| json!({ "strategy": one.strategy, "tactics": one.tactics, "share": one.share }))
+            .collect();
         let all = json!({
             "shingle": SHINGLE,
+            "retold": retold,
             "limit_percent": LIMIT,
             "all": row(&self.all),
             "topics": self.topics.iter().map(row).collect::<Vec<_>>(),
@@ -195,8 +247,13 @@ fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The paragraphs of a chapter as words: also headings, cells, captions, and the texts of questions.
+/// The paragraphs of a chapter as words.
 fn paragraphs(text: &str) -> Vec<Vec<String>> {
+    texts(text).iter().map(|text| words(text)).filter(|words| !words.is_empty()).collect()
+}
+
+/// The paragraphs of a chapter, without what is no prose: also headings, cells, captions, and the texts of questions.
+pub(crate) fn texts(text: &str) -> Vec<String> {
     let source = Source::new("", 1, text);
     let mut all = Vec::new();
     let mut current = String::new();
@@ -227,22 +284,25 @@ fn paragraphs(text: &str) -> Vec<Vec<String>> {
                 | TagEnd::Item
                 | TagEnd::FootnoteDefinition
                 | TagEnd::DefinitionListDefinition,
-            ) => all.push(words(&NOT_PROSE.replace_all(&std::mem::take(&mut current), " "))),
+            ) => all.push(plain(&std::mem::take(&mut current))),
             _ => {}
         }
     }
-    all.push(words(&NOT_PROSE.replace_all(&current, " ")));
-    all.retain(|paragraph| !paragraph.is_empty());
+    all.push(plain(&current));
     all
 }
 
-fn question(value: &toml::Value, all: &mut Vec<Vec<String>>) {
+fn plain(text: &str) -> String {
+    NOT_PROSE.replace_all(text, " ").into_owned()
+}
+
+fn question(value: &toml::Value, all: &mut Vec<String>) {
     match value {
         toml::Value::Table(table) => {
             for (key, value) in table {
                 match value {
                     toml::Value::String(text) if ["question", "text", "feedback", "wrong"].contains(&key.as_str()) => {
-                        all.push(words(&NOT_PROSE.replace_all(text, " ")));
+                        all.push(plain(text));
                     }
                     _ => question(value, all),
                 }
@@ -318,7 +378,7 @@ fn compare(
     }
     let mut rows: Vec<TopicOverlap> = rows.into_values().filter(|row| row.strategy > 0).collect();
     rows.sort_by(|a, b| b.percent().total_cmp(&a.percent()).then(b.strategy.cmp(&a.strategy)));
-    Overlap { topics: rows, all, passages }
+    Overlap { topics: rows, all, passages, retold: retold(strategy, tactics) }
 }
 
 #[cfg(test)]

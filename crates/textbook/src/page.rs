@@ -16,6 +16,7 @@ use crate::{
     labels::{Kind, Label},
     links::Refused,
     outline::{Block, BlockKind, Given, outline},
+    overlap::overlap,
     problem::near,
     quiz::Quiz,
     source::{Edit, Source, apply, html_options},
@@ -363,6 +364,10 @@ impl<'a> Page<'a> {
                 catalogue::path(path, &self.book.catalogue, &to, &title)
             }
             "guide" => self.guide(args)?,
+            "overlap" => {
+                let found = overlap(&self.book.places.labs.root);
+                found.map_err(|error| (format!("the parts cannot be compared ({error})"), None))?.html()
+            }
             _ => return Ok(None),
         };
         Ok(Some(html))

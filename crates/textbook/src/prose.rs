@@ -213,7 +213,7 @@ fn is_number(word: &str) -> bool {
 }
 
 /// A sentence ends with a mark that a space and something other than a small letter follow.
-fn sentences(text: &str) -> Vec<&str> {
+pub(crate) fn sentences(text: &str) -> Vec<&str> {
     let mut all = Vec::new();
     let mut start = 0;
     let mut letters = text.char_indices().peekable();

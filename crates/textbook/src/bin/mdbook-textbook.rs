@@ -5,7 +5,7 @@
 use std::{io, path::Path, process::ExitCode};
 
 use mdbook_preprocessor::{Preprocessor as _, errors::Result, parse_input};
-use textbook::{OVERLAP_LIMIT, Textbook, diagram_inventory, overlap, prose, prose_json, prose_table};
+use textbook::{OVERLAP_LIMIT, RETOLD_LIMIT, Textbook, diagram_inventory, overlap, prose, prose_json, prose_table};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -64,7 +64,11 @@ fn repeated(root: &Path, as_json: bool) -> Result<()> {
     let found = overlap(root)?;
     print!("{}", if as_json { found.json() } else { found.table() });
     if found.is_too_much() {
-        anyhow::bail!("{:.2} % of strategy stands in tactics too; {OVERLAP_LIMIT} % is too much", found.all.percent());
+        anyhow::bail!(
+            "{:.2} % of strategy stands in tactics too ({OVERLAP_LIMIT} % is too much), and {} of its sentences are told there in other words ({RETOLD_LIMIT} may be)",
+            found.all.percent(),
+            found.retold.len()
+        );
     }
     Ok(())
 }
