@@ -87,9 +87,12 @@ impl Page<'_> {
              <header class=\"lab-head\"><p class=\"lab-kicker\">Lab{number}</p><h3 id=\"lab-{id}-title\">{title}</h3><p class=\"lab-meta\">{minutes} · {level}</p><p class=\"lab-summary\">{summary}</p></header>\
              <div class=\"lab-words\">{guess}{predictions}{before}</div>\
              <div class=\"lab-widget\" id=\"lab-{id}-controls\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript><div class=\"lab-controls\" aria-hidden=\"true\">{skeleton}</div><div class=\"lab-actions-skeleton\" aria-hidden=\"true\"></div></div>\
-             <details class=\"lab-reference\" data-source=\"reference\" open><summary><h4>Reference result</h4></summary>{report}</details>\
+             <details class=\"lab-reference\" data-source=\"reference\"{open}><summary><h4>Reference result</h4>{hint}</summary>{report}</details>\
              {after}\
              <script type=\"application/json\" data-lab-data>{data}</script></section>",
+            // No answer before the guess.
+            open = if predictions.is_empty() { " open" } else { "" },
+            hint = if predictions.is_empty() { "" } else { " <small>of a recorded run; it answers the questions above</small>" },
             live = if meta.live { " data-live" } else { "" },
             title = escape(&meta.title),
             level = level_word(meta.level),
