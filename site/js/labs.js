@@ -50,6 +50,7 @@ function watchForEnds(sections) {
       // Its values stand beside the run's now. Whoever opens it again keeps it open.
       const reference = target.querySelector('details[data-source=reference]:not([data-folded])');
       if (target.dataset.state === 'done' && reference) { reference.open = false; reference.dataset.folded = ''; }
+      if (target.dataset.state === 'failed') target.querySelector('details[data-source=reference]')?.setAttribute('open', '');
       count();
       if (target.dataset.state === 'done' && hiddenMs >= 200) note(target, `The page was hidden for ${Math.max(1, Math.round(hiddenMs / 1000))} s while this ran. Browsers slow hidden pages down: measured times may be too long. Run it again with the page in view.`);
       hiddenMs = 0;

@@ -133,7 +133,7 @@ pub enum Nearness {
     ///
     /// Each weight for itself.
     Nearest,
-    /// Error-compensated (GPTQ)
+    /// GPTQ
     ///
     /// Column by column: what one loses, the next ones correct, judged by what flows through the layer when the network sees examples that it is not judged by.
     Gptq,

@@ -67,7 +67,7 @@ pub enum Range {
     ///
     /// The levels just reach the smallest and the largest weight.
     MinMax,
-    /// Least error
+    /// Least squared error
     ///
     /// The range with the least squared error, found by trying: it clips where clipping costs less than coarse steps.
     Mse,

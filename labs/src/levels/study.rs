@@ -70,10 +70,10 @@ impl Arm {
     }
 }
 
-/// Draws in which the first is the better one, per cent.
+/// Draws in which the first is the better one.
 fn ahead(first: &Arm, second: &Arm) -> f64 {
     let pairs = first.sqnr_db.iter().zip(&second.sqnr_db);
-    100.0 * pairs.filter(|(first, second)| first > second).count() as f64 / first.sqnr_db.len() as f64
+    pairs.filter(|(first, second)| first > second).count() as f64
 }
 
 fn report(arms: &[Arm], cx: &Context) -> Report {
@@ -101,7 +101,7 @@ fn report(arms: &[Arm], cx: &Context) -> Report {
     ];
     for (id, first, second, words) in shares {
         if let (Some(first), Some(second)) = (find(first), find(second)) {
-            report.metrics.push(quality(id.into(), format!("Draws in which {words}"), ahead(first, second), "%"));
+            report.metrics.push(quality(id.into(), format!("Draws, of {DRAWS}, in which {words}"), ahead(first, second), ""));
         }
     }
     let columns =
@@ -137,7 +137,7 @@ fn report(arms: &[Arm], cx: &Context) -> Report {
         body: ChartBody::Line {
             series: [
                 ("symmetric", "min_max", "Symmetric, min-max"),
-                ("symmetric", "mse", "Symmetric, least error"),
+                ("symmetric", "mse", "Symmetric, least squared error"),
                 ("affine", "min_max", "Affine, min-max"),
                 ("symmetric", "hand", "By hand, 0.6 σ"),
             ]

@@ -62,7 +62,7 @@ pub(super) fn outputs(packed: &Packed) -> Option<Chart> {
              the range from the worst to the best.",
             &[
                 ("To nearest", &|loss| loss.output_sqnr_db.map(|both| both[0])),
-                ("Error-compensated", &|loss| loss.output_sqnr_db.map(|both| both[1])),
+                ("GPTQ", &|loss| loss.output_sqnr_db.map(|both| both[1])),
             ],
         )
     })
