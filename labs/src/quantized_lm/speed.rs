@@ -83,12 +83,14 @@ impl Speed {
         let roof = Roofline::measure(cx, 150.0).await?;
         let config = source.config();
         let cache = PROMPT * config.cache_bytes_per_token(Precision::Fp32);
+        // Each token looks up one row of the embedding, which is packed like the rest.
         let row = config.channels * size_of::<f32>();
+        let packed_row = (packed.bytes - packed.read_bytes) / config.vocabulary;
         let fp32_bytes = source.fp32_bytes() - config.vocabulary * row;
         // The output layer sees the last token alone.
         let spared = |queries: usize| (2 * (queries - 1) * config.channels * config.vocabulary) as u64;
         let works = |queries: usize| {
-            [fp32_bytes, packed.read_bytes].map(|weights| Work {
+            [(fp32_bytes, row), (packed.read_bytes, packed_row)].map(|(weights, row)| Work {
                 flops: config.flops(queries, PROMPT) - spared(queries),
                 bytes: (weights + cache + queries * row) as u64,
             })
