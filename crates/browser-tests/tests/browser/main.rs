@@ -3,6 +3,7 @@
 
 mod failures;
 mod field;
+mod front;
 mod guide;
 mod inputs;
 mod labs;
