@@ -64,6 +64,7 @@ async function open(link) {
       const number = Number(line.id.slice(1));
       // Ids are those of the file's own page: here they would stand twice.
       line.removeAttribute('id');
+      hang(line);
       if (number >= first && number <= last) { line.classList.add('quoted'); top ??= line; }
     }
     code.tabIndex = 0;
@@ -91,6 +92,13 @@ async function open(link) {
     delete box.dataset.of;
     setTimeout(() => box.remove(), 8000);
   }
+}
+
+/** A line that has to be broken goes on further in than it began: see `.long` in the style sheet. */
+function hang(line, text = line.textContent) {
+  const depth = Math.floor(text.search(/[^ ]|$/) / 4);
+  line.classList.add('long');
+  if (depth) line.classList.add(`in-${Math.min(depth, 8)}`);
 }
 
 const KEY = 'diff';
@@ -132,7 +140,11 @@ export function build(figure) {
   const cell = (line) => {
     const code = document.createElement('code');
     code.className = line ? line.className : 'line line-none';
-    if (line) code.append(...[...line.cloneNode(true).childNodes]);
+    if (!line) return code;
+    code.append(...line.cloneNode(true).childNodes);
+    // Half a page is too narrow for more lines than a whole one. Signs, and words for the ear, come before the code.
+    const own = [...code.childNodes].filter((node) => !node.matches?.('.sign, .visually-hidden'));
+    hang(code, own.map((node) => node.textContent).join(''));
     return code;
   };
   let removed = [];

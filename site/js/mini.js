@@ -61,7 +61,10 @@ function whenReady(section, focus) {
     if (section.dataset.state === 'done') { section.dataset.answered = ''; watch.disconnect(); return; }
     if (section.dataset.state !== 'ready' || 'woken' in section.dataset) return;
     section.dataset.woken = '';
-    for (const cell of section.querySelectorAll('[data-control]')) cell.hidden = !offers.includes(cell.dataset.control);
+    const cells = [...section.querySelectorAll('[data-control]')];
+    for (const cell of cells) cell.hidden = !offers.includes(cell.dataset.control);
+    // In the order in which they slept.
+    for (const name of offers) { const cell = cells.find((candidate) => candidate.dataset.control === name); cell?.parentElement.append(cell); }
     section.querySelector(focus)?.focus({ preventScroll: true });
     section.querySelector('[data-action=run]')?.click();
   });

@@ -78,7 +78,7 @@ function showPath(path, seen) {
   place.replaceChildren(words);
   if (next?.link) {
     const link = document.createElement('a');
-    link.href = next.link.href;
+    link.href = next.link.getAttribute('href');
     link.textContent = next.link.textContent;
     place.append(', next: ', link);
   }

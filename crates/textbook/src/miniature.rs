@@ -52,7 +52,7 @@ impl Page<'_> {
              <header class=\"lab-mini-head\"><p class=\"lab-mini-title\" id=\"mini-{id}-head\">{title}</p><p class=\"lab-mini-words\">{words}</p></header>\
              <div class=\"lab-mini-body\"><div class=\"lab-widget\" data-lab-widget>\
              <noscript><p class=\"lab-noscript\">Running this takes JavaScript. The picture is that of a recorded run.</p></noscript>\
-             <form class=\"lab-mini-form needs-js\" method=\"dialog\" data-mini-form>{controls}<button type=\"submit\" class=\"button button-primary\" data-action=\"wake\">Run it</button></form></div>\
+             <form class=\"lab-mini-form needs-js\" method=\"dialog\" data-mini-form>{controls}<button type=\"submit\" class=\"primary\" data-action=\"wake\">Run it</button></form></div>\
              <figure class=\"lab-mini-picture\" data-source=\"reference\">{picture}<figcaption>{note}<span class=\"lab-mini-from\">From a recorded run.</span></figcaption></figure></div>\
              <p class=\"lab-mini-more\">All its controls and questions: {whole}.</p>\
              <script type=\"application/json\" data-lab-data>{data}</script></section>",
@@ -71,7 +71,9 @@ fn control(spec: &ParamSpec) -> Result<String, String> {
     let (name, label) = (escape(&spec.name), escape(&spec.label));
     let default = escape(&value_text(&spec.default_value()));
     let slider = |min: String, max: String, step: String| {
-        let unit = spec.unit.as_ref().map_or_else(String::new, |unit| format!(" {}", escape(unit)));
+        // “Bits 3 bits” says it twice.
+        let unit = spec.unit.as_deref().filter(|unit| !unit.eq_ignore_ascii_case(&spec.label));
+        let unit = unit.map_or_else(String::new, |unit| format!(" {}", escape(unit)));
         format!(
             "<label class=\"lab-mini-control\"><span>{label} <output>{default}</output>{unit}</span><input type=\"range\" name=\"{name}\" min=\"{min}\" max=\"{max}\" step=\"{step}\" value=\"{default}\" autocomplete=\"off\"></label>"
         )
@@ -118,7 +120,10 @@ mod tests {
     fn a_control_is_at_its_default_before_the_lab_wakes() {
         let html =
             control(&spec(ParamKind::Number { default: 3.0, min: 1.0, max: 12.0, step: 0.5 })).expect("a slider");
-        assert!(html.contains("An &lt;x&gt; <output>3</output> σ"), "{html}");
+        assert!(html.contains("An &lt;x&gt; <output>3</output> σ</span>"), "{html}");
+        let mut bits = spec(ParamKind::Integer { default: 3, min: 2, max: 5, step: 1 });
+        (bits.label, bits.unit) = ("Bits".into(), Some("bits".into()));
+        assert!(control(&bits).expect("a slider").contains("Bits <output>3</output></span>"), "a unit is said once");
         assert!(html.contains("type=\"range\" name=\"x\" min=\"1\" max=\"12\" step=\"0.5\" value=\"3\""), "{html}");
         let options = ["a", "b"].map(|v| ChoiceOption { value: v.into(), label: v.into(), help: String::new() });
         let html =

@@ -57,7 +57,10 @@ pub(crate) fn map(catalogue: &Catalogue, to: LinkTo<'_>) -> String {
         .iter()
         .filter(|(tier, ..)| methods.iter().any(|method| method.tier == *tier))
         .map(|(tier, mark, words)| {
-            format!("<span class=\"map-tier\" data-tier=\"{}\" aria-hidden=\"true\">{mark}</span> {words}", tier.word())
+            format!(
+                "<span class=\"glue\"><span class=\"map-tier\" data-tier=\"{}\" aria-hidden=\"true\">{mark}</span> {words}</span>",
+                tier.word()
+            )
         })
         .collect();
     let all = methods.len();
