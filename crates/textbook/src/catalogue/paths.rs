@@ -26,17 +26,19 @@ pub(crate) fn path(path: &LearningPath, catalogue: &Catalogue, steps: &Steps<'_>
     )
 }
 
-/// All paths: each a line that unfolds.
+/// All paths: each in a few lines, its steps to unfold.
 pub(crate) fn paths(catalogue: &Catalogue, steps: &Steps<'_>) -> String {
     let mut out = String::from("<div class=\"paths\">");
     for path in &catalogue.paths {
+        let list = list(path, catalogue, steps);
+        let count = list.matches("<li").count();
+        // The link to the next step stands outside of what folds: a press on it is no press on the fold.
         let _ = write!(
             out,
-            "<details class=\"path\" data-path-of=\"{id}\"><summary><strong>{title}.</strong> {words}{STATE}</summary>{list}</details>",
+            "<div class=\"path\" data-path-of=\"{id}\"><p class=\"path-words\"><strong>{title}.</strong> {words}</p>{STATE}<details><summary>The {count} steps<span class=\"hidden\"> of the path {title}</span></summary>{list}</details></div>",
             id = escape(&path.id),
             title = escape(&path.title),
             words = escape(&path.words),
-            list = list(path, catalogue, steps),
         );
     }
     out.push_str("</div>");
@@ -44,7 +46,7 @@ pub(crate) fn paths(catalogue: &Catalogue, steps: &Steps<'_>) -> String {
 }
 
 /// Where the script says how far the reader is: nothing without it.
-const STATE: &str = "<span class=\"path-state\" data-path-state></span>";
+const STATE: &str = "<p class=\"path-state\" data-path-state></p>";
 
 fn list(path: &LearningPath, catalogue: &Catalogue, steps: &Steps<'_>) -> String {
     let mut out = format!("<ol class=\"learning-path\" data-path=\"{}\">", escape(&path.id));
@@ -95,7 +97,18 @@ mod tests {
         let page = |label: &str| Some(label.replace("sec-", "page-"));
         let steps = Steps { to: &to, title: &title, page: &page };
         let html = paths(&catalogue, &steps);
-        assert_eq!(html.matches("<details class=\"path\"").count(), catalogue.paths.len());
+        assert_eq!(html.matches("<div class=\"path\" data-path-of=").count(), catalogue.paths.len());
+        // Whatever can be pressed stands outside of the line that folds.
+        assert!(
+            html.split("<summary>").skip(1).all(|rest| !rest.split("</summary>").next().unwrap_or("<a").contains("<a"))
+        );
+        let strategist = catalogue.paths.iter().find(|path| path.id == "strategist").expect("a path");
+        assert!(
+            html.contains(&format!(
+                "The {} steps<span class=\"hidden\"> of the path Strategist",
+                strategist.steps.len()
+            ))
+        );
         assert_eq!(html.matches("data-path-state").count(), catalogue.paths.len());
         let kv =
             "<li data-step-page=\"page-kv-cache\" data-step-lab=\"kv-cache\"><a href=\"#sec-kv-cache\">KV cache</a>";
