@@ -83,7 +83,7 @@ fn page(index: &str, file: &str, lines: &[String], by: &BTreeSet<(String, String
     format!(
         "<!doctype html>\n<html lang=\"en\" data-root=\"{root}\" data-book=\"{book}\">\n<head>\n{head}<meta name=\"robots\" content=\"noindex\">\n<title>{file} - {book}</title>\n</head>\n<body>\n\
          <header class=\"bar\"><a class=\"bar-title\" href=\"{root}index.html\">{book}</a></header>\n\
-         <main class=\"text code-page\" id=\"content\">\n<h1>{file}</h1>\n<p>Quoted in {}.</p>\n\
+         <main class=\"text code-page\" id=\"content\">\n<h1>{file}</h1>\n<p>In the book: {}.</p>\n\
          <pre class=\"code whole\" tabindex=\"0\" role=\"region\" aria-label=\"{file}\"><code>{code}</code></pre>\n</main>\n</body>\n</html>\n",
         by.join(", ")
     )
