@@ -110,6 +110,7 @@ if (nav?.childElementCount) {
       const kept = pageId ? storage.write('pages', JSON.stringify({ ...byName(), [pageId]: nav.dataset.path }))
         : storage.write('read', [...new Set([...(storage.read('read') || '').split('\n').filter(Boolean), nav.dataset.path])].join('\n'));
       showProgress(kept);
+      document.dispatchEvent(new Event('book-read'));
     }).observe(end);
   }
 }
@@ -298,6 +299,10 @@ if ($('section[data-lab]') || new URLSearchParams(location.search).has('lab')) l
 if ($('form.quiz')) load(script.dataset.quiz, 'The questions');
 if ($('[data-keep]')) load(script.dataset.keeper, 'Saving and forgetting');
 if ($('[data-guide], [data-methods]', main)) load(script.dataset.guide, 'The tables');
+if ($('[data-mini]', main)) load(script.dataset.miniature, 'The miniature');
+if ($('a[data-file], figure.diff', main)) load(script.dataset.listings, 'The whole files');
+// After what it counts: questions are answered anew when their script comes.
+if (!html.hasAttribute('data-print') && $('[data-path-of], form.quiz, section[data-lab]', main)) load(script.dataset.progress, 'Your progress');
 
 // Offline. Not under `serve`, where a page must never come from a cache.
 if ('serviceWorker' in navigator && !html.hasAttribute('data-print') && !$('script[src$="__reload.js"]')) {

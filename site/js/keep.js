@@ -3,7 +3,7 @@
 const FORMAT = 'efficient-ai-shelf';
 const MOST_CHARACTERS = 5_000_000;
 /** What entries may be called. */
-const NAMES = /^(theme|contents|pages|read|student|(answer|quiz):[^\n]{1,300}|(predict|runs):[a-z0-9-]{1,60}([#:][\w.-]{1,80})?)$/;
+const NAMES = /^(theme|contents|diff|pages|read|student|(answer|quiz):[^\n]{1,300}|(predict|runs):[a-z0-9-]{1,60}([#:][\w.-]{1,80})?)$/;
 
 /** @param {{storage: {read: Function, write: Function, keys: Function, remove: Function}}} page */
 export function start({ storage, module }) {

@@ -100,7 +100,8 @@ function accompany(section, page) {
   if (section.querySelector('[data-predict]')) Promise.all(['predictions', 'quiz'].map(page.module)).then(([{ enhance }, { readNumber }]) => enhance(section, page.storage, readNumber), () => {});
 }
 
-async function wake(section, page) {
+/** Loads the widget of one section, or says in it why that failed. */
+export async function wake(section, page) {
   section.dataset.state = 'loading';
   say(section, null);
   try {
@@ -142,7 +143,8 @@ function say(section, words, retry) {
 /** A link may name a lab that stands elsewhere, or nowhere. */
 async function checkLink({ root, message }, sections) {
   const wanted = new URLSearchParams(location.search).get('lab');
-  if (wanted === null) return;
+  // A miniature of the lab takes the setting itself.
+  if (wanted === null || document.querySelector(`section[data-mini="${CSS.escape(wanted)}"]`)) return;
   const here = sections.find((section) => section.dataset.lab === wanted);
   if (here) {
     if (!location.hash) here.scrollIntoView();

@@ -38,7 +38,7 @@ pub fn labs_of(site: &Site) -> anyhow::Result<Vec<LabOnPage>> {
     let section = Selector::parse("section[data-lab]").expect("a constant that parses");
     let data = Selector::parse("script[data-lab-data]").expect("a constant that parses");
     let mut labs = Vec::new();
-    for page in site.pages.keys().filter(|page| !page.ends_with("print.html")) {
+    for page in site.pages.keys().filter(|page| !page.ends_with("print.html") && !page.starts_with("code/")) {
         let html = Html::parse_document(&String::from_utf8_lossy(&site.bytes(page)?));
         for section in html.select(&section) {
             let id = section.value().attr("data-lab").unwrap_or_default().to_owned();

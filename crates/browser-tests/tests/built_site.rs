@@ -42,6 +42,21 @@ fn first_visits_are_within_budget() {
 }
 
 #[test]
+fn the_front_page_and_the_scripts_that_it_starts_are_within_budget() {
+    let (site, budgets) = (site(), Budgets::load().expect("budgets"));
+    let mut files = budgets::first_visit(&site, "index.html").expect("the front page");
+    let before = files.len();
+    // Its modules come a moment later, and an engine only at a touch.
+    let starts = ["site/js/mini-", "site/js/progress-"];
+    files.extend(site.files.iter().filter(|file| starts.iter().any(|start| file.starts_with(start))).cloned());
+    assert!(files.len() >= before + starts.len(), "the front page does without {starts:?}: name what it starts here");
+    assert!(!files.iter().any(|file| file.ends_with(".wasm")), "{files:?}");
+    let weight = budgets::weight_kb(&site, &files).expect("readable");
+    println!("front page: {weight:.1} KB");
+    assert_eq!(budgets.exceeded("first_visit", "index.html", weight, "KB").expect("a budget"), None);
+}
+
+#[test]
 fn bundles_are_within_budget() {
     let (site, budgets) = (site(), Budgets::load().expect("budgets"));
     let manifest = site.bytes("pkg/manifest.json").expect("pkg/manifest.json");

@@ -92,9 +92,9 @@ async fn screenshots() -> anyhow::Result<()> {
             tab.resize(width, height).await?;
             for theme in ["light", "dark"] {
                 tab.prefer(theme).await?;
-                for page in
-                    tab.site.pages.keys().filter(|page| !page.ends_with("print.html") && !page.ends_with("toc.html"))
-                {
+                for page in tab.site.pages.keys().filter(|page| {
+                    !page.ends_with("print.html") && !page.ends_with("toc.html") && !page.starts_with("code/")
+                }) {
                     let name = page.trim_end_matches(".html").replace('/', "-");
                     if !name.contains(&wanted) {
                         continue;

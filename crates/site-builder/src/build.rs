@@ -11,6 +11,7 @@ use crate::{
     paths::Paths,
     pkg,
     render::{Extent, render},
+    sources,
 };
 
 /// What to build.
@@ -48,6 +49,7 @@ pub fn build(paths: &Paths, job: &Build) -> Result<()> {
 
     let textbook = Textbook::new(&paths.root);
     render(paths, &textbook, &draft, &root_path(base_url.as_deref()), Extent::Everything)?;
+    sources::install(&textbook, &draft)?;
     assets::install(paths, &textbook, &draft)?;
     pkg::install(job.pkg.as_deref(), &draft)?;
     extras::install(paths, &draft, base_url.as_deref())?;

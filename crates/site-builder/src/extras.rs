@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::Path};
 
 use anyhow::Result;
 
-use crate::paths::{Paths, copy, files};
+use crate::{
+    paths::{Paths, copy, files},
+    sources,
+};
 
 /// Pages that no reader looks for.
 const UNLISTED: &[&str] = &["404.html", "print.html", "toc.html"];
@@ -72,11 +75,12 @@ fn names(out: &Path, pages: &[String]) -> Result<BTreeMap<String, String>> {
 }
 
 /// Addresses of the pages a reader may look for, relative to the root, in order.
-fn pages(out: &Path) -> Result<Vec<String>> {
+pub(crate) fn pages(out: &Path) -> Result<Vec<String>> {
     let mut pages = Vec::new();
     for file in files(out)? {
         let address = file.strip_prefix(out)?.to_string_lossy().replace('\\', "/");
-        if address.ends_with(".html") && !UNLISTED.contains(&address.as_str()) {
+        let is_code = address.starts_with(&format!("{}/", sources::FOLDER));
+        if address.ends_with(".html") && !UNLISTED.contains(&address.as_str()) && !is_code {
             pages.push(address);
         }
     }

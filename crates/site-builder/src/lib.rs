@@ -11,6 +11,7 @@ mod render;
 mod scripts;
 mod serve;
 mod server;
+mod sources;
 mod watch;
 
 pub use build::{Build, build};

@@ -18,6 +18,7 @@ use crate::{
     paths::Paths,
     render::{Extent, render},
     server::{Content, Message, Site, router},
+    sources,
     watch::{Changes, Watch},
 };
 
@@ -170,6 +171,7 @@ impl Author<'_> {
             let folder = self.out.join(format!("pages-{}", self.generation));
             render(self.paths, &self.textbook, &folder, &self.site.base, Extent::Chapters)?;
             extras::lab_index(&folder)?;
+            sources::install(&self.textbook, &folder)?;
             let old = self.site.content().pages.replace(folder);
             remove(old);
         }

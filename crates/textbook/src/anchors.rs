@@ -47,6 +47,36 @@ pub(crate) fn whole(text: &str) -> String {
     dedent(&lines)
 }
 
+/// First and last line of a part within [`whole`], counted from 1.
+pub(crate) fn place(text: &str, name: &str) -> Option<(usize, usize)> {
+    // `whole` drops marks, and blank lines at the beginning.
+    let (mut number, mut begun, mut first) = (0, false, None);
+    for line in text.lines() {
+        if let Some(mark) = MARK.captures(line) {
+            match (&mark[2] == name, mark.get(1).is_some()) {
+                (true, false) => first = Some(number + 1),
+                (true, true) => return first.filter(|first| *first <= number).map(|first| (first, number)),
+                _ => {}
+            }
+            continue;
+        }
+        begun |= !line.trim().is_empty();
+        number += usize::from(begun);
+    }
+    None
+}
+
+/// First and last line, within [`whole`], of the function that a line begins with `head`: up to the brace as deep as its head.
+pub(crate) fn function(text: &str, head: &str) -> Option<(usize, usize)> {
+    let whole = whole(text);
+    let lines: Vec<&str> = whole.lines().collect();
+    let first = lines.iter().position(|line| line.trim_start().starts_with(head))?;
+    let line = lines[first];
+    let close = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
+    let last = lines[first..].iter().position(|line| *line == close).map_or(first, |more| first + more);
+    Some((first + 1, last + 1))
+}
+
 fn dedent(lines: &[&str]) -> String {
     let indent = |line: &&str| line.len() - line.trim_start().len();
     let common = lines.iter().filter(|line| !line.trim().is_empty()).map(indent).min().unwrap_or(0);
@@ -66,6 +96,18 @@ mod tests {
         assert_eq!(parts["outer"], Ok("let x = 1;\nif x {\n    y();\n}\n".into()));
         assert_eq!(parts["inner"], Ok("if x {\n    y();\n}\n".into()));
         assert!(!whole(text).contains("ANCHOR"));
+    }
+
+    #[test]
+    fn a_part_and_a_function_are_found_in_the_whole_file() {
+        let text = "\n// ANCHOR: a\n\nfn one() {}\n// ANCHOR_END: a\nimpl X {\n    // ANCHOR: b\n    async fn run() {\n        two();\n    }\n    // ANCHOR_END: b\n}\n";
+        let whole = whole(text);
+        let lines: Vec<&str> = whole.lines().collect();
+        let of = |place: Option<(usize, usize)>| place.map(|(first, last)| lines[first - 1..last].join("|"));
+        assert_eq!(of(place(text, "a")).as_deref(), Some("fn one() {}"));
+        assert_eq!(of(place(text, "b")).as_deref(), Some("    async fn run() {|        two();|    }"));
+        assert_eq!(of(function(text, "async fn run(")), of(place(text, "b")));
+        assert_eq!((place(text, "c"), function(text, "fn gone(")), (None, None));
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! The catalogue of methods and the learning paths through it.
 
+mod map;
+mod paths;
+
+pub(crate) use map::map;
+pub(crate) use paths::{Steps, path, paths};
+
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use serde::Deserialize;
@@ -225,42 +231,6 @@ fn filters(methods: &[&Method]) -> String {
     out
 }
 
-/// A learning path as an ordered list.
-///
-/// `title` tells a chapter's title by its label.
-pub(crate) fn path(
-    path: &LearningPath,
-    catalogue: &Catalogue,
-    to: LinkTo<'_>,
-    title: &dyn Fn(&str) -> Option<String>,
-) -> String {
-    let id = escape(&path.id);
-    let mut out = format!(
-        "<div class=\"path\"><p class=\"path-words\"><strong>{}.</strong> {}</p><ol class=\"learning-path\" data-path=\"{id}\">",
-        escape(&path.title),
-        escape(&path.words)
-    );
-    if path.steps.iter().any(|step| step == "all") {
-        catalogue.methods.iter().for_each(|method| out += &step(method, to));
-    }
-    for name in &path.steps {
-        if is_label(name) {
-            let _ = write!(out, "<li>{}</li>", title(name).and_then(|title| to(name, &title)).unwrap_or_default());
-        } else if let Some(method) = catalogue.methods.iter().find(|method| method.id == *name) {
-            out += &step(method, to);
-        }
-    }
-    out.push_str("</ol></div>");
-    out
-}
-
-/// One method of a path.
-fn step(method: &Method, to: LinkTo<'_>) -> String {
-    let chapter = method.chapter.as_deref().and_then(|chapter| to(chapter, &method.name));
-    let item = chapter.unwrap_or_else(|| format!("{} {PLANNED}", escape(&method.name)));
-    format!("<li>{item} <span class=\"path-level\">{}</span></li>", level_word(method.level))
-}
-
 /// Whether a path's step names a chapter rather than a method.
 pub(crate) fn is_label(step: &str) -> bool {
     step.starts_with("sec-")
@@ -270,7 +240,7 @@ pub(crate) fn is_label(step: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn real() -> Catalogue {
+    pub(super) fn real() -> Catalogue {
         Catalogue::parse(include_str!("../../../book/data/methods.toml")).expect("the shipped catalogue parses")
     }
 

@@ -91,6 +91,14 @@ pub(crate) struct Chapter {
 }
 
 impl Chapter {
+    /// The id of its title in the page: what browsers keep of a page is kept under it.
+    pub(crate) fn title_id(&self) -> Option<&str> {
+        self.blocks.iter().find_map(|block| match &block.kind {
+            BlockKind::Heading { level: 1, id, .. } => Some(id.as_str()),
+            _ => None,
+        })
+    }
+
     /// The part it stands in: the first folder of its path.
     pub(crate) fn part(&self) -> &str {
         self.path.split_once('/').map_or("", |(part, _)| part)

@@ -25,6 +25,7 @@ mod labs;
 mod links;
 mod listing;
 mod math;
+mod miniature;
 mod outline;
 mod overlap;
 mod page;
@@ -122,6 +123,34 @@ impl Textbook {
             names.extend(labs.words(&id).map_err(|message| format!("the lab {id}: {message}"))?.0.assets);
         }
         Ok(names)
+    }
+
+    /// A source file that the book quotes, without its marks: HTML of each line, coloured.
+    ///
+    /// # Errors
+    /// A sentence: the file is none of those that a page may quote, or it cannot be read.
+    pub fn source_lines(&self, file: &str) -> std::result::Result<Vec<String>, String> {
+        let folders = [labs::FOLDER].into_iter().chain(labs::SHARED.map(|(_, folder)| folder));
+        let inside = folders.filter_map(|folder| file.strip_prefix(folder)?.strip_prefix('/')).next();
+        // As an address of a lab: it leaves no folder.
+        if inside.and_then(Labs::quoted).is_none() {
+            return Err(format!("{file} is no source file of a lab or of what labs share"));
+        }
+        let text = std::fs::read_to_string(self.root.join(file)).map_err(|error| format!("{file}: {error}"))?;
+        Ok(self.caches.highlighter.lines(listing::language_of(file), &anchors::whole(&text)).to_vec())
+    }
+
+    /// Colours many source files at once, for [`Self::source_lines`]; what cannot be read is told there.
+    pub fn warm_sources<'a>(&self, files: impl IntoIterator<Item = &'a str>) {
+        let texts: Vec<(&str, String)> = files
+            .into_iter()
+            .filter_map(|file| {
+                let text = std::fs::read_to_string(self.root.join(file)).ok()?;
+                Some((listing::language_of(file), anchors::whole(&text)))
+            })
+            .collect();
+        let pieces: Vec<(&str, &str)> = texts.iter().map(|(language, text)| (*language, text.as_str())).collect();
+        self.caches.highlighter.warm(&pieces);
     }
 
     fn places(&self, ctx: &PreprocessorContext) -> Places {

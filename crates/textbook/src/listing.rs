@@ -185,11 +185,37 @@ impl Page<'_> {
         let words = self.inline(caption.unwrap_or_default(), &source.file, source.line(range.start));
         let label =
             number.map_or_else(String::new, |number| format!("<span class=\"caption-label\">Listing {number}</span> "));
-        let mut files: Vec<&str> = from.iter().map(|address| address.split(':').next().unwrap_or(address)).collect();
-        files.dedup();
-        let files: Vec<String> = files.iter().map(|file| format!("<code>{}</code>", escape(&shown(file)))).collect();
+        let mut files: Vec<&str> = Vec::new();
+        let file = |address: &str| address.split(':').next().unwrap_or_default().to_owned();
+        for (i, address) in from.iter().enumerate() {
+            // Of two parts of one file the second is what it came to.
+            if !from[i + 1..].iter().any(|later| file(later) == file(address)) {
+                files.push(address);
+            }
+        }
+        let files: Vec<String> = files.iter().map(|address| self.source_of(address)).collect();
         let gap = if words.is_empty() { "" } else { " " };
         format!("<figcaption>{label}{words}{gap}<span class=\"listing-source\">{}</span></figcaption>", files.join(" "))
+    }
+
+    /// The file of an address: where a part is quoted, as a link to the whole.
+    fn source_of(&self, address: &str) -> String {
+        let (file, anchor) = address.split_once(':').unwrap_or((address, ""));
+        let labs = &self.book.places.labs;
+        let text = Labs::quoted(file).and_then(|path| std::fs::read_to_string(labs.root.join(path)).ok());
+        let lines = text.and_then(|text| anchors::place(&text, anchor));
+        match lines {
+            Some(lines) => self.file_link(&shown(file), lines),
+            None => format!("<code>{}</code>", escape(&shown(file))),
+        }
+    }
+
+    /// A link to the page of a source file, which the site builder writes for each `data-file` that it meets.
+    pub(crate) fn file_link(&self, file: &str, (first, last): (usize, usize)) -> String {
+        let (up, file) = (self.book.register.up(self.chapter), escape(file));
+        format!(
+            "<a class=\"source-file\" href=\"{up}code/{file}.html#L{first}\" data-file=\"{file}\" data-lines=\"{first}-{last}\" title=\"Open the whole file\"><code>{file}</code></a>"
+        )
     }
 
     /// The code at `lab/file.rs:anchor`.
@@ -238,7 +264,7 @@ fn long(line: &str) -> Option<String> {
     (line.chars().count() > FITS).then(|| format!("long in-{}", depth.min(DEEPEST)))
 }
 
-fn language_of(address: &str) -> &'static str {
+pub(crate) fn language_of(address: &str) -> &'static str {
     let file = address.split(':').next().unwrap_or(address);
     match file.rsplit('.').next() {
         Some("rs") => "rust",

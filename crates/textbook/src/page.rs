@@ -357,12 +357,20 @@ impl<'a> Page<'a> {
                         near(args, paths.iter().map(|path| path.id.as_str())),
                     ));
                 };
-                let title = |label: &str| {
-                    let target = self.book.register.labels.get(label)?;
-                    Some(self.plain(&target.title))
-                };
-                catalogue::path(path, &self.book.catalogue, &to, &title)
+                self.with_steps(|steps| catalogue::path(path, &self.book.catalogue, steps))
             }
+            "paths" | "map" if !args.is_empty() => {
+                return Err((format!("{{{{#{name}}}}} shows all of the catalogue and takes nothing"), None));
+            }
+            "paths" => {
+                self.check_catalogue()?;
+                self.with_steps(|steps| catalogue::paths(&self.book.catalogue, steps))
+            }
+            "map" => {
+                self.check_catalogue()?;
+                catalogue::map(&self.book.catalogue, &to)
+            }
+            "miniature" => self.miniature(args, caption)?,
             "guide" => self.guide(args)?,
             "overlap" => {
                 let found = overlap(&self.book.places.labs.root);
@@ -371,6 +379,19 @@ impl<'a> Page<'a> {
             _ => return Ok(None),
         };
         Ok(Some(html))
+    }
+}
+
+impl Page<'_> {
+    /// Gives what learning paths ask of the book.
+    fn with_steps(&self, make: impl FnOnce(&catalogue::Steps<'_>) -> String) -> String {
+        let register = &self.book.register;
+        let title = |label: &str| Some(self.plain(&register.labels.get(label)?.title));
+        let page = |label: &str| {
+            let chapter = register.labels.get(label)?.chapter;
+            register.chapters.get(chapter)?.title_id().map(str::to_owned)
+        };
+        make(&catalogue::Steps { to: &|label, words| self.link_to(label, words), title: &title, page: &page })
     }
 }
 

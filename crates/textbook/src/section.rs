@@ -5,6 +5,7 @@ use pulldown_cmark::{Event, Tag};
 use serde_json::json;
 
 use crate::{
+    anchors,
     catalogue::level_word,
     charts,
     html::{escape, one_line},
@@ -58,21 +59,11 @@ impl Page<'_> {
         let plain = |message: String| (message, None);
         let labs = &self.book.places.labs;
         let lab = labs.lab(id).map_err(plain)?;
-        let assets = labs.assets(&lab.meta.assets).map_err(plain)?;
         let predictions = predict::forms(id, &lab, &|text| self.inline(text, &lab_file(id), 1)).map_err(plain)?;
         let [guess, before, after] = self.lab_words(id, &lab);
         let after = if after.is_empty() { after } else { format!("<div class=\"lab-words\">{after}</div>") };
         let meta = &lab.meta;
-        let data = json!({
-            "lab": id,
-            "title": meta.title,
-            "params": lab.reference.params,
-            "assets": assets,
-            "live": meta.live,
-            "reference": beside_a_run(&lab.reference.default_run),
-        });
-        // A tag within the data would end the script element.
-        let data = data.to_string().replace('<', "\\u003c");
+        let data = self.lab_data(id, &lab)?;
         let number = number.map_or_else(String::new, |number| format!(" {number}"));
         let minutes = if meta.minutes == 1 { "1 minute".to_owned() } else { format!("{} minutes", meta.minutes) };
         // One place for each control, device and seed included: nothing moves when the real ones come.
@@ -88,7 +79,7 @@ impl Page<'_> {
              <div class=\"lab-words\">{guess}{predictions}{before}</div>\
              <div class=\"lab-widget\" id=\"lab-{id}-controls\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript><div class=\"lab-controls\" aria-hidden=\"true\">{skeleton}</div><div class=\"lab-actions-skeleton\" aria-hidden=\"true\"></div></div>\
              <details class=\"lab-reference\" data-source=\"reference\"{open}><summary><h4>Reference result</h4>{hint}</summary>{report}</details>\
-             {after}\
+             {after}{source}\
              <script type=\"application/json\" data-lab-data>{data}</script></section>",
             // No answer before the guess.
             open = if predictions.is_empty() { " open" } else { "" },
@@ -98,7 +89,36 @@ impl Page<'_> {
             level = level_word(meta.level),
             summary = self.inline(&meta.summary, &lab_file(id), 1),
             report = one_line(&charts::report_html(&lab.reference.default_run)),
+            source = self.lab_source(id),
         ))
+    }
+
+    /// Where the code stands that Run starts; nothing for a lab whose code is not here.
+    fn lab_source(&self, id: &str) -> String {
+        let file = format!("{}/{}/mod.rs", crate::labs::FOLDER, id.replace('-', "_"));
+        let text = std::fs::read_to_string(self.book.places.labs.root.join(&file)).unwrap_or_default();
+        anchors::function(&text, "async fn run(").map_or_else(String::new, |lines| {
+            format!(
+                "<div class=\"lab-source\"><p>What runs when you press Run: {}</p></div>",
+                self.file_link(&file, lines)
+            )
+        })
+    }
+
+    /// What a lab's widget reads from the page, as JSON that may stand in a script element.
+    pub(crate) fn lab_data(&self, id: &str, lab: &Lab) -> Result<String, Refused> {
+        let meta = &lab.meta;
+        let assets = self.book.places.labs.assets(&meta.assets).map_err(|message| (message, None))?;
+        let data = json!({
+            "lab": id,
+            "title": meta.title,
+            "params": lab.reference.params,
+            "assets": assets,
+            "live": meta.live,
+            "reference": beside_a_run(&lab.reference.default_run),
+        });
+        // A tag within the data would end the script element.
+        Ok(data.to_string().replace('<', "\\u003c"))
     }
 
     /// The words up to the second heading, where a guess belongs; those before the result; and those after it: from the heading

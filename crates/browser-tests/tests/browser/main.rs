@@ -3,6 +3,7 @@
 
 mod failures;
 mod field;
+mod front;
 mod guide;
 mod hand_in;
 mod inputs;
