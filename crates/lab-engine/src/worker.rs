@@ -14,7 +14,7 @@ use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageEvent};
 
 use crate::{
     device,
-    host::{BrowserHost, Files},
+    host::{BrowserHost, Files, hide},
     trouble,
 };
 
@@ -46,6 +46,7 @@ pub fn start() -> Result<(), JsValue> {
                     running.cancelled.set(true);
                 }
             }),
+            Ok(Request::Hidden { hidden }) => hide(hidden),
             Err(error) => {
                 let why = format!("it was sent something that is not a request ({error})");
                 post(&answer_in, &Event::Failed { run_id: 0, error: LabError::Engine { why } });
