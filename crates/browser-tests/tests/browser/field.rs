@@ -181,7 +181,7 @@ async fn samples_of_a_hidden_page_are_told_in_the_result() -> anyhow::Result<()>
         lab.run(tab).await?;
         let (notes, beside): (String, String) =
             serde_json::from_value(tab.script(told, &[json!(lab.selector())]).await?)?;
-        anyhow::ensure!(!(notes + &beside).contains("hidden"), "a page in view is told to be hidden");
+        anyhow::ensure!(![notes, beside].concat().contains("hidden"), "a page in view is told to be hidden");
         Ok(())
     })
     .await
