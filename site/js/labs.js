@@ -64,7 +64,7 @@ function watchForEnds(sections) {
 
 /** A word above a lab's controls, which stays until the next run. */
 function note(section, words) {
-  section.querySelector('.lab-note')?.remove();
+  section.querySelector('.lab-message.lab-note')?.remove();
   const box = document.createElement('p');
   box.className = 'lab-message lab-note';
   box.setAttribute('role', 'status');

@@ -170,7 +170,7 @@ async fn samples_of_a_hidden_page_are_told_in_the_result() -> anyhow::Result<()>
         tab.script(hide, &[json!(lab.selector())]).await?;
         lab.run(tab).await?;
         let told = "const section = document.querySelector(arguments[0]);
-            return [section.querySelector('.lab-results-body .lab-notes')?.textContent ?? '', section.querySelector('.lab-note')?.textContent ?? '']";
+            return [section.querySelector('.lab-results-body .lab-notes')?.textContent ?? '', section.querySelector('.lab-message.lab-note')?.textContent ?? '']";
         let (notes, beside): (String, String) =
             serde_json::from_value(tab.script(told, &[json!(lab.selector())]).await?)?;
         let words = ["samples were dropped and taken again", "the page was hidden", "stayed hidden"];
