@@ -121,6 +121,9 @@ async fn run(
     let host = BrowserHost::new(scope.clone(), request.run_id, request.root, files, cancelled)
         .map_err(|error| LabError::Engine { why: format!("{error:?}") })?;
     let mut context = Context::new(device, request.seed, request.assets, Rc::new(host));
+    // What comes of an adapter is compared with the processor before anything is believed of it.
+    #[cfg(feature = "webgpu")]
+    lab_kit::gpu::verify(&context.device, &context.device_info).await?;
     execute(entry, &request.values, &mut context).await
 }
 
