@@ -52,7 +52,9 @@ function watchForEnds(sections) {
       if (target.dataset.state === 'done' && reference) { reference.open = false; reference.dataset.folded = ''; }
       if (target.dataset.state === 'failed') target.querySelector('details[data-source=reference]')?.setAttribute('open', '');
       count();
-      if (target.dataset.state === 'done' && hiddenMs >= 200) note(target, `The page was hidden for ${Math.max(1, Math.round(hiddenMs / 1000))} s while this ran. Browsers slow hidden pages down: measured times may be too long. Run it again with the page in view.`);
+      // What was dropped and taken again for it, the result's own notes tell.
+      const told = /page (was|stayed) hidden/.test(target.querySelector('.lab-results-body .lab-notes')?.textContent);
+      if (target.dataset.state === 'done' && hiddenMs >= 200 && !told) note(target, `The page was hidden for ${Math.max(1, Math.round(hiddenMs / 1000))} s while this ran. Browsers slow hidden pages down: measured times may be too long. Run it again with the page in view.`);
       hiddenMs = 0;
     }
   });
@@ -63,7 +65,7 @@ function watchForEnds(sections) {
 
 /** A word above a lab's controls, which stays until the next run. */
 function note(section, words) {
-  section.querySelector('.lab-note')?.remove();
+  section.querySelector('.lab-message.lab-note')?.remove();
   const box = document.createElement('p');
   box.className = 'lab-message lab-note';
   box.setAttribute('role', 'status');

@@ -58,6 +58,13 @@ const TOOLS: &[Tool] = &[
         essential: false,
     },
     Tool {
+        programs: &["firefox", "firefox-esr"],
+        needed_for: "the tests in Firefox, which pass over what is not there",
+        debian: "apt-get install firefox-esr",
+        elsewhere: "install Firefox, or name it in FIREFOX",
+        essential: false,
+    },
+    Tool {
         programs: &["npm"],
         needed_for: "the accessibility tests, which fetch axe-core",
         debian: "apt-get install npm",

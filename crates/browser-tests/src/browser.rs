@@ -24,7 +24,7 @@ pub enum Gpu {
 }
 
 /// A browser for each core and no more: more would fight for the processor and miss each other's deadlines.
-static CORES: LazyLock<tokio::sync::Semaphore> =
+pub(crate) static CORES: LazyLock<tokio::sync::Semaphore> =
     LazyLock::new(|| tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
 
 /// A page in a browser, and the server behind it.
@@ -250,10 +250,10 @@ fn port_of(line: &str) -> Option<u16> {
 }
 
 /// A profile folder that nobody used before.
-struct Profile(std::path::PathBuf);
+pub(crate) struct Profile(pub(crate) std::path::PathBuf);
 
 impl Profile {
-    fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let nanoseconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
         let folder = std::env::temp_dir().join(format!("browser-tests-{}-{nanoseconds}", std::process::id()));
         std::fs::create_dir_all(&folder)?;

@@ -16,6 +16,11 @@ pub enum Request {
     Run(RunRequest),
     /// Stop the run at its next checkpoint. The page terminates a worker that has not answered in 150 ms.
     Cancel,
+    /// The page came out of view or into it. A hidden page is slowed down, so what is timed meanwhile is timed again.
+    Hidden {
+        /// Whether it is out of view now.
+        hidden: bool,
+    },
 }
 
 /// Everything a run needs.

@@ -23,6 +23,16 @@ use crate::worker::post;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = counting_allocator();
 
+thread_local! {
+    /// Whether the page is hidden, and whether it was since that was last asked.
+    static HIDDEN: Cell<(bool, bool)> = const { Cell::new((false, false)) };
+}
+
+/// The page went out of view, or came back.
+pub(crate) fn hide(hidden: bool) {
+    HIDDEN.set((hidden, hidden || HIDDEN.get().1));
+}
+
 /// The reader's files by the parameter they came with: handles, whose bytes are read where they are needed.
 pub(crate) type Files = BTreeMap<String, Blob>;
 
@@ -81,6 +91,12 @@ impl Host for BrowserHost {
 
     fn cancelled(&self) -> bool {
         self.cancelled.get()
+    }
+
+    fn was_hidden(&self) -> bool {
+        let (now, was) = HIDDEN.get();
+        HIDDEN.set((now, now));
+        was
     }
 
     fn progress(&self, stage: &str, fraction: f64) {

@@ -14,7 +14,7 @@ use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageEvent};
 
 use crate::{
     device,
-    host::{BrowserHost, Files},
+    host::{BrowserHost, Files, hide},
     trouble,
 };
 
@@ -46,6 +46,7 @@ pub fn start() -> Result<(), JsValue> {
                     running.cancelled.set(true);
                 }
             }),
+            Ok(Request::Hidden { hidden }) => hide(hidden),
             Err(error) => {
                 let why = format!("it was sent something that is not a request ({error})");
                 post(&answer_in, &Event::Failed { run_id: 0, error: LabError::Engine { why } });
@@ -120,6 +121,9 @@ async fn run(
     let host = BrowserHost::new(scope.clone(), request.run_id, request.root, files, cancelled)
         .map_err(|error| LabError::Engine { why: format!("{error:?}") })?;
     let mut context = Context::new(device, request.seed, request.assets, Rc::new(host));
+    // What comes of an adapter is compared with the processor before anything is believed of it.
+    #[cfg(feature = "webgpu")]
+    lab_kit::gpu::verify(&context.device, &context.device_info).await?;
     execute(entry, &request.values, &mut context).await
 }
 

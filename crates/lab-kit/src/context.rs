@@ -24,6 +24,10 @@ pub struct Context {
     clock_step_ms: f64,
     /// The highest peak that was seen before the host was told to forget it.
     earlier_peak_bytes: Cell<usize>,
+    /// Samples of time that were dropped because the page was hidden while they were taken.
+    dropped_samples: Cell<usize>,
+    /// Whether samples were kept although the page was hidden, since it stayed so.
+    stayed_hidden: Cell<bool>,
 }
 
 impl Context {
@@ -39,6 +43,8 @@ impl Context {
             host,
             clock_step_ms,
             earlier_peak_bytes: Cell::new(0),
+            dropped_samples: Cell::new(0),
+            stayed_hidden: Cell::new(false),
         }
     }
 
@@ -84,6 +90,34 @@ impl Context {
     #[must_use]
     pub fn clock_step_ms(&self) -> f64 {
         self.clock_step_ms
+    }
+
+    /// Whether the page is hidden, or was since this was last asked.
+    pub(crate) fn was_hidden(&self) -> bool {
+        self.host.was_hidden()
+    }
+
+    /// Counts samples that the page was hidden in: dropped, or kept because it stays hidden.
+    pub(crate) fn count_hidden(&self, samples: usize, dropped: bool) {
+        if dropped {
+            self.dropped_samples.set(self.dropped_samples.get() + samples);
+        } else if samples > 0 {
+            self.stayed_hidden.set(true);
+        }
+    }
+
+    /// What a hidden page did to the times of this run, as a sentence for its reader; `None` where it did nothing.
+    #[must_use]
+    pub fn hidden_note(&self) -> Option<String> {
+        let (dropped, stayed) = (self.dropped_samples.get(), self.stayed_hidden.get());
+        let were = if dropped == 1 { "sample was" } else { "samples were" };
+        let again = format!("{dropped} {were} dropped and taken again, because the page was hidden meanwhile");
+        match (dropped, stayed) {
+            (0, false) => None,
+            (0, true) => Some("The page stayed hidden: times may be too long.".to_owned()),
+            (_, false) => Some(again + "."),
+            (_, true) => Some(again + "; it stayed hidden, so times may be too long."),
+        }
     }
 
     /// Bytes of engine memory (tensors of the CPU among them): held now, and the most held at once since the host last

@@ -26,6 +26,12 @@ pub trait Host {
     /// Whether the reader asked to stop.
     fn cancelled(&self) -> bool;
 
+    /// Whether the page is hidden from its reader, or was since this was last asked: browsers slow hidden pages down, so times
+    /// taken meanwhile are not what they would be. A terminal never is. What is asked right after [`Host::yield_now`] is up to date.
+    fn was_hidden(&self) -> bool {
+        false
+    }
+
     /// Shows how far the run is: what is being done, and 0 to 1.
     fn progress(&self, stage: &str, fraction: f64);
 

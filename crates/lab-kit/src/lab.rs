@@ -117,7 +117,8 @@ pub fn find<'a>(registry: &'a [LabEntry], id: &str) -> Result<&'a LabEntry, LabE
     })
 }
 
-/// Validates the values (what is absent takes its default), runs the lab and checks its report.
+/// Validates the values (what is absent takes its default), runs the lab and checks its report. Where a hidden page spoiled
+/// samples of time, a note says so.
 ///
 /// # Errors
 /// [`LabError::BadParam`] for the first value refused, [`LabError::Refused`] for a report that breaks a rule, and
@@ -128,7 +129,8 @@ pub async fn execute(entry: &LabEntry, values: &Values, cx: &mut Context) -> Res
     if let Some(problem) = checked.problems.into_iter().next() {
         return Err(LabError::BadParam(problem));
     }
-    let report = (entry.run)(checked.values.clone(), cx).await?;
+    let mut report = (entry.run)(checked.values.clone(), cx).await?;
+    report.notes.extend(cx.hidden_note());
     report.check()?;
     Ok(RunRecord {
         lab: entry.id.to_owned(),

@@ -32,12 +32,22 @@ pub struct FakeClock {
     true_ms: Cell<f64>,
     start: Option<Instant>,
     cancelled: Cell<bool>,
+    /// From when to when the page is hidden, and when that was last asked.
+    hidden: Cell<(f64, f64)>,
+    asked_ms: Cell<f64>,
 }
 
 impl FakeClock {
     /// A clock of this step. Reading it takes a microsecond.
     pub fn new(step_ms: f64) -> Self {
-        Self { step_ms, true_ms: Cell::new(0.0), start: None, cancelled: Cell::new(false) }
+        Self {
+            step_ms,
+            true_ms: Cell::new(0.0),
+            start: None,
+            cancelled: Cell::new(false),
+            hidden: Cell::new((0.0, 0.0)),
+            asked_ms: Cell::new(0.0),
+        }
     }
 
     /// The machine's own clock.
@@ -48,6 +58,17 @@ impl FakeClock {
     /// Lets time pass.
     pub fn pass(&self, ms: f64) {
         self.true_ms.set(self.true_ms.get() + ms);
+    }
+
+    /// Hides the page from now on, for this long.
+    pub fn hide(&self, ms: f64) {
+        self.hidden.set((self.true_ms.get(), self.true_ms.get() + ms));
+    }
+
+    /// Whether the page is hidden now.
+    pub fn is_hidden(&self) -> bool {
+        let (from, to) = self.hidden.get();
+        (from..to).contains(&self.true_ms.get())
     }
 
     /// Makes the next checkpoint stop the run.
@@ -74,6 +95,11 @@ impl Host for FakeClock {
     }
     fn cancelled(&self) -> bool {
         self.cancelled.get()
+    }
+    fn was_hidden(&self) -> bool {
+        let (from, to) = self.hidden.get();
+        // The time since the last question overlaps with the time out of view.
+        self.asked_ms.replace(self.true_ms.get()) < to && from < self.true_ms.get()
     }
     fn progress(&self, _stage: &str, _fraction: f64) {}
     fn publish(&self, _report: &Report) {}

@@ -7,7 +7,11 @@ use serde_json::Value;
 
 /// What serde would write, but for spaces and the form of numbers.
 pub(crate) fn request(request: &Request) -> String {
-    let Request::Run(run) = request else { return r#"{"request":"cancel"}"#.to_owned() };
+    let run = match request {
+        Request::Run(run) => run,
+        Request::Cancel => return r#"{"request":"cancel"}"#.to_owned(),
+        Request::Hidden { hidden } => return format!(r#"{{"request":"hidden","hidden":{hidden}}}"#),
+    };
     let mut values = String::new();
     for (name, value) in &run.values {
         let value = match value {
@@ -74,7 +78,9 @@ mod tests {
             assets: vec![AssetRef::new("a.b", "0123456789abcdef", 12), AssetRef::new("c", "ffff", 0)],
             root: "http://127.0.0.1:4000/b%20c/".into(),
         };
-        for meant in [Request::Run(run), Request::Cancel] {
+        for meant in
+            [Request::Run(run), Request::Cancel, Request::Hidden { hidden: true }, Request::Hidden { hidden: false }]
+        {
             let text = request(&meant);
             assert_eq!(serde_json::from_str::<Request>(&text).expect("valid"), meant, "{text}");
         }

@@ -26,6 +26,11 @@ pub(crate) fn now_ms() -> f64 {
     window().and_then(|window| window.performance()).map_or(0.0, |clock| clock.now())
 }
 
+/// Whether the reader sees another tab.
+pub(crate) fn is_hidden() -> bool {
+    window().and_then(|window| window.document()).is_some_and(|document| document.hidden())
+}
+
 /// The book's root as an absolute address ending in `/`; the page tells it in `<html data-root>`.
 pub(crate) fn root() -> Option<String> {
     let window = window()?;

@@ -104,11 +104,18 @@ fn copy(lab: Lab, button: Element) {
     });
 }
 
-/// Draws the charts again when the theme or the width changes.
+/// Draws the charts again when the theme or the width changes, and tells the engines when the page goes out of view.
 fn watch(lab: Lab) {
     let Some(area) = lab.results() else { return };
     let repaint = Closure::<dyn FnMut()>::new(move || lab.repaint());
-    let root = page::window().and_then(|w| w.document()).and_then(|d| d.document_element());
+    let document = page::window().and_then(|w| w.document());
+    if let Some(document) = &document {
+        let turned = Closure::<dyn FnMut()>::new(move || lab.tell_hidden());
+        let _ = document.add_event_listener_with_callback("visibilitychange", turned.as_ref().unchecked_ref());
+        // Lives as long as the page.
+        turned.forget();
+    }
+    let root = document.and_then(|d| d.document_element());
     if let (Some(root), Ok(observer)) = (root, MutationObserver::new(repaint.as_ref().unchecked_ref())) {
         let options = MutationObserverInit::new();
         options.set_attributes(true);

@@ -151,3 +151,38 @@ async fn a_search_after_a_deployment_speaks_of_a_new_edition() -> anyhow::Result
     })
     .await
 }
+
+/// The page says that it is hidden as soon as the run has begun, and stays so: what is timed is dropped, taken again, and told in the result.
+#[tokio::test]
+async fn samples_of_a_hidden_page_are_told_in_the_result() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = specimen(&tab.site)?;
+        tab.open(&lab.brief("cpu")).await?;
+        lab.wake(tab).await?;
+        let hide = "window.turn = (hidden) => {
+                Object.defineProperty(document, 'hidden', { configurable: true, value: hidden });
+                document.dispatchEvent(new Event('visibilitychange'));
+            };
+            const section = document.querySelector(arguments[0]);
+            new MutationObserver((changes, watcher) => {
+                if (section.dataset.state === 'running') { watcher.disconnect(); window.turn(true); }
+            }).observe(section, { attributeFilter: ['data-state'] });";
+        tab.script(hide, &[json!(lab.selector())]).await?;
+        lab.run(tab).await?;
+        let told = "const section = document.querySelector(arguments[0]);
+            return [section.querySelector('.lab-results-body .lab-notes')?.textContent ?? '', section.querySelector('.lab-message.lab-note')?.textContent ?? '']";
+        let (notes, beside): (String, String) =
+            serde_json::from_value(tab.script(told, &[json!(lab.selector())]).await?)?;
+        let words = ["samples were dropped and taken again", "the page was hidden", "stayed hidden"];
+        anyhow::ensure!(words.iter().all(|word| notes.contains(word)), "the result only says “{notes}”");
+        anyhow::ensure!(beside.is_empty(), "it is told twice: “{beside}”");
+        // The same engine, in view again.
+        tab.script("window.turn(false)", &[]).await?;
+        lab.run(tab).await?;
+        let (notes, beside): (String, String) =
+            serde_json::from_value(tab.script(told, &[json!(lab.selector())]).await?)?;
+        anyhow::ensure!(![notes, beside].concat().contains("hidden"), "a page in view is told to be hidden");
+        Ok(())
+    })
+    .await
+}

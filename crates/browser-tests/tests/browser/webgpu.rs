@@ -167,6 +167,26 @@ const NO_MEMORY: &str = "{ let left = 5;
         };
     } }";
 
+/// A driver that miscompiles one kernel: it runs and gives plausible numbers, off by two in a hundred.
+const WRONG_ATTENTION: &str = "{
+    if (self.GPUDevice) {
+        const create = GPUDevice.prototype.createShaderModule;
+        GPUDevice.prototype.createShaderModule = function (description) {
+            const code = description.code.replace('sum_v[c] / sum;', 'sum_v[c] / (1.02 * sum);');
+            return create.call(this, { ...description, code });
+        };
+    } }";
+
+/// The same of the dense layer, after its ReLU.
+const WRONG_DENSE: &str = "{
+    if (self.GPUDevice) {
+        const create = GPUDevice.prototype.createShaderModule;
+        GPUDevice.prototype.createShaderModule = function (description) {
+            const code = description.code.replace('return max(values', 'return 1.02 * max(values');
+            return create.call(this, { ...description, code });
+        };
+    } }";
+
 /// A run on WebGPU under this fault ends as a failure that names it, shows no number, and offers the CPU, which works.
 async fn fails_and_offers_the_cpu(fault: &'static str, words: &[&str]) -> anyhow::Result<()> {
     with_browser(Gpu::Software, async |tab| {
@@ -215,6 +235,41 @@ async fn a_shader_error_is_never_a_result() -> anyhow::Result<()> {
 #[tokio::test]
 async fn memory_that_cannot_be_had_is_told() -> anyhow::Result<()> {
     fails_and_offers_the_cpu(NO_MEMORY, &["memory"]).await
+}
+
+#[tokio::test]
+async fn a_kernel_that_is_plausible_but_wrong_is_named_and_never_a_result() -> anyhow::Result<()> {
+    fails_and_offers_the_cpu(WRONG_ATTENTION, &["computes wrong numbers: its attention differs"]).await?;
+    fails_and_offers_the_cpu(WRONG_DENSE, &["computes wrong numbers: its dense layer differs"]).await
+}
+
+/// To be asked for an adapter alone wakes a GPU, and some drivers fail then: neither page nor worker asks where the reader wants the CPU.
+#[tokio::test]
+async fn the_cpu_never_asks_for_an_adapter() -> anyhow::Result<()> {
+    with_browser(Gpu::Software, async |tab| {
+        let lab = specimen(&tab.site)?;
+        tab.bypass_service_worker().await?;
+        // In the worker a question breaks the run, in the page it is counted.
+        let count = "{ self.asked = 0;
+            if (self.GPU) {
+                const ask = GPU.prototype.requestAdapter;
+                GPU.prototype.requestAdapter = function (...all) { self.asked++; self.postMessage('asked for an adapter', '*'); return ask.apply(this, all); };
+            } }";
+        tab.before_each_page(count).await?;
+        let in_worker = count.replace(", '*'", "");
+        tab.server.break_files("worker.js", Fault::Prepended(in_worker));
+        tab.open(&lab.brief("cpu")).await?;
+        lab.wake(tab).await?;
+        lab.run(tab).await?;
+        let asked = tab.script("return [Boolean(self.GPU), self.asked]", &[]).await?;
+        anyhow::ensure!(asked == json!([true, 0]), "WebGPU is there, and the page asked so often: {asked}");
+        anyhow::ensure!(!tab.server.requests().iter().any(|path| path.contains("gpu")), "the gpu engine was fetched");
+        // The counter works: the other choice asks.
+        tab.open(&lab.brief("auto")).await?;
+        lab.wake(tab).await?;
+        tab.wait("a question", 10.0, "self.asked > 0").await
+    })
+    .await
 }
 
 #[tokio::test]

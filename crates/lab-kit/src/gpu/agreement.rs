@@ -86,7 +86,7 @@ async fn compare(device: &Device, rng: &mut ChaCha8Rng, cases: usize) -> Result<
 }
 
 /// Infinite where a number, here or there, is not finite or a shape differs.
-fn deviation(here: &[Vec<f32>], there: &[Vec<f32>]) -> f64 {
+pub(super) fn deviation(here: &[Vec<f32>], there: &[Vec<f32>]) -> f64 {
     let of = |(a, b): (&Vec<f32>, &Vec<f32>)| {
         if a.len() != b.len() || a.iter().chain(b).any(|value| !value.is_finite()) {
             return f64::INFINITY;

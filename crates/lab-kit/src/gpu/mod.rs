@@ -16,6 +16,7 @@ mod kernels;
 mod launch;
 mod packed;
 mod product;
+mod verify;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,6 +30,7 @@ pub use attention::attention;
 pub use kernels::AdamWStep;
 use kernels::Kernels;
 pub use packed::{InputCodes, PackedBuffers, PackedForm};
+pub use verify::verify;
 
 static OWN_KERNELS: AtomicBool = AtomicBool::new(false);
 

@@ -43,8 +43,54 @@ pub(super) fn span_ms(cx: &Context) -> f64 {
     (CLOCK_STEPS * cx.clock_step_ms()).max(0.2)
 }
 
+/// A measurement that goes on: what it may still spend, and whether what was just taken counts.
+///
+/// What was taken while the page was hidden does not count and is taken again, as often as it may be taken anyway: a run in
+/// a page that stays hidden ends too. Apart from the functions that measure, of which every lab compiles its own.
+pub(super) struct Sampling<'a> {
+    cx: &'a Context,
+    budget_ms: f64,
+    start_ms: f64,
+    turn_ms: f64,
+    again: usize,
+}
+
+impl<'a> Sampling<'a> {
+    /// Begins to sample for about `budget_ms`; at most `again` turns are taken again.
+    pub(super) fn begin(cx: &'a Context, budget_ms: f64, again: usize) -> Self {
+        // That the page was hidden before does no harm.
+        cx.was_hidden();
+        let now = cx.now_ms();
+        Self { cx, budget_ms, start_ms: now, turn_ms: now, again }
+    }
+
+    /// Whether another sample is wanted: 5 at least, then until the budget is spent, 41 at most.
+    fn wants(&mut self, have: usize) -> bool {
+        self.turn_ms = self.cx.now_ms();
+        let spent_ms = self.turn_ms - self.start_ms;
+        have < *SAMPLES.start() || (have < *SAMPLES.end() && spent_ms <= self.budget_ms)
+    }
+
+    /// Lets the host breathe, and says whether the turn just taken counts, which gave so many samples.
+    pub(super) async fn counts(&mut self, samples: usize) -> Result<bool, LabError> {
+        self.cx.checkpoint().await?;
+        if !self.cx.was_hidden() {
+            return Ok(true);
+        }
+        let dropped = self.again > 0;
+        self.cx.count_hidden(samples, dropped);
+        if dropped {
+            self.again -= 1;
+            // What was dropped is not charged to the budget.
+            self.start_ms += self.cx.now_ms() - self.turn_ms;
+        }
+        Ok(!dropped)
+    }
+}
+
 /// Times one variant: milliseconds per call, 5 to 41 samples in about `budget_ms`. The first call warms up and does not
-/// count; a sample repeats its call until it spans at least 100 steps of the clock, and 0.2 ms. Take the
+/// count; a sample repeats its call until it spans at least 100 steps of the clock, and 0.2 ms. What was taken while the page was
+/// hidden is dropped and taken again, 41 times at most, and told in the report's notes. Take the
 /// [`median`] of the samples, and [`median_interval`](crate::stats::median_interval) for its interval.
 ///
 /// # Errors
@@ -55,16 +101,18 @@ pub async fn samples(
     mut call: impl AsyncFnMut() -> Result<(), LabError>,
 ) -> Result<Vec<f64>, LabError> {
     let repeat = repetitions(cx, span_ms(cx), &mut call).await?;
-    let (mut samples, start) = (Vec::new(), cx.now_ms());
-    while wanted(samples.len(), cx.now_ms() - start, budget_ms) {
-        samples.push(sample(cx, repeat, &mut call).await?);
-        cx.checkpoint().await?;
+    let (mut samples, mut sampling) = (Vec::new(), Sampling::begin(cx, budget_ms, *SAMPLES.end()));
+    while sampling.wants(samples.len()) {
+        let ms = sample(cx, repeat, &mut call).await?;
+        if sampling.counts(1).await? {
+            samples.push(ms);
+        }
     }
     Ok(samples)
 }
 
 /// Times two variants, turn by turn and in alternating order, so that a machine that warms up or slows down treats both
-/// alike. Each is sampled as by [`samples`].
+/// alike. Each is sampled as by [`samples`]; of a turn in which the page was hidden both samples are dropped.
 ///
 /// # Errors
 /// What the variants and the checkpoints between samples return.
@@ -76,17 +124,20 @@ pub async fn side_by_side(
 ) -> Result<Pair, LabError> {
     let repeat_first = repetitions(cx, span_ms(cx), &mut first).await?;
     let repeat_second = repetitions(cx, span_ms(cx), &mut second).await?;
-    let mut pair = Pair::default();
-    let start = cx.now_ms();
-    while wanted(pair.first.len(), cx.now_ms() - start, budget_ms) {
+    let (mut pair, mut sampling) = (Pair::default(), Sampling::begin(cx, budget_ms, *SAMPLES.end()));
+    while sampling.wants(pair.first.len()) {
+        let (one, other);
         if pair.first.len() % 2 == 0 {
-            pair.first.push(sample(cx, repeat_first, &mut first).await?);
-            pair.second.push(sample(cx, repeat_second, &mut second).await?);
+            one = sample(cx, repeat_first, &mut first).await?;
+            other = sample(cx, repeat_second, &mut second).await?;
         } else {
-            pair.second.push(sample(cx, repeat_second, &mut second).await?);
-            pair.first.push(sample(cx, repeat_first, &mut first).await?);
+            other = sample(cx, repeat_second, &mut second).await?;
+            one = sample(cx, repeat_first, &mut first).await?;
         }
-        cx.checkpoint().await?;
+        if sampling.counts(2).await? {
+            pair.first.push(one);
+            pair.second.push(other);
+        }
     }
     Ok(pair)
 }
@@ -102,22 +153,17 @@ pub async fn against_itself(
     mut call: impl AsyncFnMut() -> Result<(), LabError>,
 ) -> Result<Pair, LabError> {
     let repeat = repetitions(cx, span_ms(cx), &mut call).await?;
-    let mut pair = Pair::default();
-    let start = cx.now_ms();
-    while wanted(pair.first.len(), cx.now_ms() - start, budget_ms) {
+    let (mut pair, mut sampling) = (Pair::default(), Sampling::begin(cx, budget_ms, *SAMPLES.end()));
+    while sampling.wants(pair.first.len()) {
         let (one, other) = (sample(cx, repeat, &mut call).await?, sample(cx, repeat, &mut call).await?);
         // The same turns as between two variants.
         let (first, second) = if pair.first.len() % 2 == 0 { (one, other) } else { (other, one) };
-        pair.first.push(first);
-        pair.second.push(second);
-        cx.checkpoint().await?;
+        if sampling.counts(2).await? {
+            pair.first.push(first);
+            pair.second.push(second);
+        }
     }
     Ok(pair)
-}
-
-/// Whether another sample is wanted: 5 at least, then until the budget is spent, 41 at most.
-fn wanted(have: usize, spent_ms: f64, budget_ms: f64) -> bool {
-    have < *SAMPLES.start() || (have < *SAMPLES.end() && spent_ms <= budget_ms)
 }
 
 async fn sample(
@@ -137,9 +183,14 @@ async fn repetitions(
     call: &mut impl AsyncFnMut() -> Result<(), LabError>,
 ) -> Result<usize, LabError> {
     let (mut repeat, mut before) = (1, batch(cx, 1, call).await?);
+    cx.checkpoint().await?;
+    let mut sampling = Sampling::begin(cx, 0.0, *SAMPLES.end());
     loop {
-        cx.checkpoint().await?;
         let took = batch(cx, repeat, call).await?;
+        // No samples yet; but calls that a hidden page slows down would be repeated too seldom.
+        if !sampling.counts(0).await? {
+            continue;
+        }
         if (took >= span && before >= 0.25 * span) || repeat >= 1 << 16 {
             return Ok(repeat);
         }
@@ -258,6 +309,91 @@ mod tests {
         let found = found.expect("runs");
         let interval = median_interval(&found, 0.95, &mut rng(0, "t"));
         assert!(sum > 0.0 && interval.low > 0.0 && interval.low <= interval.high);
+    }
+
+    /// A call of 1 ms, of 10 ms while the page is hidden.
+    async fn slowed(clock: &FakeClock) -> Result<(), LabError> {
+        clock.pass(if clock.is_hidden() { 10.0 } else { 1.0 });
+        Ok(())
+    }
+
+    #[test]
+    fn samples_of_a_hidden_page_are_dropped_taken_again_and_told() {
+        let (cx, clock) = with_clock(0.1);
+        let calls = Cell::new(0);
+        let found = ready(samples(&cx, 300.0, async || {
+            calls.set(calls.get() + 1);
+            // Among the samples; a sample is of 16 calls.
+            if calls.get() == 100 {
+                clock.hide(400.0);
+            }
+            slowed(&clock).await
+        }));
+        let found = found.expect("the clock goes on");
+        assert!(found.iter().all(|ms| (ms - 1.0).abs() < 0.02), "{found:?}");
+        // The budget is spent on what counts.
+        assert!(found.len() >= 15, "{found:?}");
+        let note = cx.hidden_note().expect("something was dropped");
+        assert!(note.starts_with("3 samples were dropped and taken again") || note.starts_with("4 samples"), "{note}");
+        assert!(!note.contains("stayed"), "{note}");
+    }
+
+    #[test]
+    fn calls_are_repeated_as_often_in_a_page_that_was_hidden_at_first() {
+        let (cx, clock) = with_clock(1.0);
+        clock.hide(200.0);
+        let calls = Cell::new(0);
+        let found = ready(samples(&cx, 1000.0, async || {
+            calls.set(calls.get() + 1);
+            slowed(&clock).await
+        }));
+        let found = found.expect("the clock goes on");
+        assert!(found.iter().all(|ms| (ms - 1.0).abs() < 0.02), "{found:?}");
+        assert_eq!(cx.hidden_note(), None, "no sample was dropped yet");
+        assert!(calls.get() / found.len() >= 100, "{} calls for {} samples", calls.get(), found.len());
+    }
+
+    #[test]
+    fn pairs_lose_the_whole_turn() {
+        for (i, hide_at) in [90, 117, 133].into_iter().enumerate() {
+            let (cx, clock) = with_clock(0.1);
+            let calls = Cell::new(0);
+            let step = async || {
+                calls.set(calls.get() + 1);
+                if calls.get() == hide_at {
+                    clock.hide(30.0);
+                }
+                slowed(&clock).await
+            };
+            let pair = if i == 0 {
+                ready(against_itself(&cx, 300.0, step))
+            } else {
+                ready(side_by_side(&cx, 300.0, step, step))
+            };
+            let pair = pair.expect("the clock goes on");
+            assert_eq!(pair.first.len(), pair.second.len());
+            assert!(pair.first.iter().chain(&pair.second).all(|ms| (ms - 1.0).abs() < 0.02), "{pair:?}");
+            let note = cx.hidden_note().expect("something was dropped");
+            assert!(note.starts_with("2 samples") || note.starts_with("4 samples"), "{note}");
+        }
+    }
+
+    #[test]
+    fn measuring_ends_in_a_page_that_stays_hidden_and_says_so() {
+        let (cx, clock) = with_clock(0.1);
+        clock.hide(f64::INFINITY);
+        let found = ready(samples(&cx, 100.0, async || slowed(&clock).await)).expect("the clock goes on");
+        assert!(found.len() >= 5 && found.iter().all(|ms| *ms > 9.0), "{found:?}");
+        let note = cx.hidden_note().expect("something was dropped");
+        assert!(note.starts_with("41 samples were dropped") && note.contains("times may be too long"), "{note}");
+    }
+
+    #[test]
+    fn in_view_nothing_is_dropped() {
+        let (cx, clock) = with_clock(0.1);
+        clock.hide(0.0);
+        ready(samples(&cx, 100.0, async || slowed(&clock).await)).expect("the clock goes on");
+        assert_eq!(cx.hidden_note(), None);
     }
 
     #[test]

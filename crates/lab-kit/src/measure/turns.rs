@@ -2,12 +2,13 @@
 
 use lab_api::LabError;
 
-use super::time::span_ms;
+use super::time::{Sampling, span_ms};
 use crate::Context;
 
 /// Milliseconds per call of each of `variants`, a sample of each in every round: whatever slows the machine down for a while
 /// meets all variants, and two samples of one round may be compared. `call(i)` runs variant `i` once. A sample repeats its
-/// call until it spans what [`samples`](super::samples) asks for.
+/// call until it spans what [`samples`](super::samples) asks for. A round in which the page was hidden is dropped and taken again,
+/// `rounds` times at most.
 ///
 /// # Errors
 /// What the checkpoints between samples return.
@@ -27,10 +28,13 @@ pub async fn in_turns(
     for variant in 0..variants {
         // The first call warms up.
         times(variant, 1);
-        let mut repeat = 1;
+        cx.checkpoint().await?;
+        let (mut repeat, mut sampling) = (1, Sampling::begin(cx, 0.0, rounds));
         loop {
-            cx.checkpoint().await?;
             let spent = times(variant, repeat);
+            if !sampling.counts(0).await? {
+                continue;
+            }
             if spent >= span || repeat >= 1 << 20 {
                 break;
             }
@@ -40,12 +44,18 @@ pub async fn in_turns(
         repeats.push(repeat);
     }
     let mut found = vec![Vec::with_capacity(rounds); variants];
-    for round in 0..rounds {
+    let (mut round, mut sampling) = (0, Sampling::begin(cx, 0.0, rounds));
+    while round < rounds {
         for at in 0..variants {
             // Every other round backwards, so that no variant always comes after the same one.
             let variant = if round % 2 == 0 { at } else { variants - 1 - at };
             found[variant].push(times(variant, repeats[variant]) / repeats[variant] as f64);
             cx.checkpoint().await?;
+        }
+        if sampling.counts(variants).await? {
+            round += 1;
+        } else {
+            found.iter_mut().for_each(|samples| samples.truncate(round));
         }
     }
     Ok(found)
@@ -76,6 +86,37 @@ mod tests {
             let ratios: Vec<f64> = found[variant].iter().zip(&found[0]).map(|(a, b)| a / b).collect();
             assert!((median(&ratios) / expected - 1.0).abs() < 0.1, "{ratios:?}");
         }
+    }
+
+    #[test]
+    fn a_round_in_which_the_page_was_hidden_is_taken_again() {
+        let clock = Rc::new(FakeClock::new(0.1));
+        let cx = context(clock.clone());
+        let calls = Cell::new(0);
+        let call = |variant: usize| {
+            calls.set(calls.get() + 1);
+            if calls.get() == 30 {
+                clock.hide(150.0);
+            }
+            clock.pass([20.0, 40.0][variant] * if clock.is_hidden() { 3.0 } else { 1.0 });
+        };
+        let found = ready(in_turns(&cx, 2, 20, call)).expect("the clock goes on");
+        assert!(found.iter().all(|samples| samples.len() == 20));
+        for (samples, ms) in found.iter().zip([20.0, 40.0]) {
+            assert!(samples.iter().all(|sample| (sample / ms - 1.0).abs() < 0.02), "{samples:?}");
+        }
+        let note = cx.hidden_note().expect("something was dropped");
+        assert!(note.starts_with("2 samples were dropped") || note.starts_with("4 samples were dropped"), "{note}");
+    }
+
+    #[test]
+    fn rounds_end_in_a_page_that_stays_hidden() {
+        let clock = Rc::new(FakeClock::new(0.1));
+        let cx = context(clock.clone());
+        clock.hide(f64::INFINITY);
+        let found = ready(in_turns(&cx, 2, 5, |_| clock.pass(20.0))).expect("the clock goes on");
+        assert!(found.iter().all(|samples| samples.len() == 5));
+        assert!(cx.hidden_note().is_some_and(|note| note.starts_with("10 samples") && note.contains("stayed hidden")));
     }
 
     #[test]

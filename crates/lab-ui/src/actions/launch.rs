@@ -56,6 +56,7 @@ impl Lab {
             });
             let engine = Engine::start(&format!("{}{entry}", inner.root), hear).map_err(failed)?;
             inner.engines.borrow_mut()[place(kind)] = Some(engine);
+            self.tell_hidden();
         }
         let request = RunRequest {
             run_id,

@@ -151,6 +151,15 @@ impl Lab {
         self.step(Input::Reset);
     }
 
+    /// Tells the engines whether the page is hidden.
+    pub(crate) fn tell_hidden(self) {
+        let request = Request::Hidden { hidden: page::is_hidden() };
+        for engine in self.inner().engines.borrow().iter().flatten() {
+            // One that cannot be told fails by itself.
+            let _ = engine.send(&request, &Files::new());
+        }
+    }
+
     fn step(self, input: Input) {
         let inner = self.inner();
         let effects = inner.course.borrow_mut().step(input, page::now_ms());
