@@ -1,4 +1,4 @@
-//! All methods in all layers and in each alone over 16 windows, mixtures, learned maps, ranks; memories; recall and glyphs over three
+//! All methods in all layers and in each alone over 8 windows, mixtures, learned maps, ranks; memories; recall and glyphs over three
 //! seeds; times to 4,096 tokens.
 
 use lab_api::{Cell, Chart, Family, Interval, Kind, LabError, Metric, Report, Table};
@@ -24,8 +24,11 @@ use super::{
 };
 
 const LEVEL: f64 = 0.95;
-const WINDOWS: usize = 16;
+const WINDOWS: usize = 8;
 const LENGTH: usize = 128;
+/// Steps of recall and of glyphs.
+const RECALL_STEPS: usize = 200;
+const GLYPH_STEPS: usize = 150;
 /// Of what is trained.
 const SEEDS: u64 = 3;
 const SUMS: &str = "sums differ in their last bits between devices";
@@ -79,8 +82,8 @@ async fn swapped(
         ways::plain(method, &params, d, heads, cx)
     };
     let none = |_: &mut Params| ();
-    let learned = ways::learned(64, 120, source, decoder, cx).await?;
-    let few = ways::learned(16, 120, source, decoder, cx).await?;
+    let learned = ways::learned(64, 80, source, decoder, cx).await?;
+    let few = ways::learned(16, 80, source, decoder, cx).await?;
     let arms: Vec<(&str, &str, Way)> = vec![
         ("uniform", "Uniform", at(Method::Uniform, &none)),
         ("elu", "elu + 1", at(Method::Elu, &none)),
@@ -342,7 +345,6 @@ async fn recall(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
         ("softmax_8", "Softmax, keys of 8", Mixer::Softmax { causal: true }, 8),
         ("kernel_8", "elu + 1, keys of 8", Mixer::Kernel, 8),
         ("kernel_32", "elu + 1, keys of 32", Mixer::Kernel, 32),
-        ("decay_8", "Fading 0.97, keys of 8", Mixer::Decay(0.97), 8),
         ("gated_8", "Gated, keys of 8", Mixer::Gated, 8),
         ("gated_32", "Gated, keys of 32", Mixer::Gated, 32),
         ("delta_8", "Delta rule, keys of 8", Mixer::Delta, 8),
@@ -358,7 +360,7 @@ async fn recall(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
                 0.5 + 0.25 * (i as f64 + seed as f64 / SEEDS as f64) / arms.len() as f64,
             );
             cx.seed = seed;
-            let (shares, _) = training::recall(mixer, keys, 250, cx).await?;
+            let (shares, _) = training::recall(mixer, keys, RECALL_STEPS, cx).await?;
             found.iter_mut().zip(shares).for_each(|(found, share)| found.push(share));
         }
         let state = training::shape(mixer, keys).state();
@@ -379,7 +381,7 @@ async fn recall(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
     report.charts.push(training::by_pairs(&lines));
     report.tables.push(Table {
         id: "recall".into(),
-        title: "Recall after 250 steps, medians of three seeds (%)".into(),
+        title: "Recall after 200 steps, medians of three seeds (%)".into(),
         columns: ["Mixer", "Numbers of the state", "2 pairs", "4 pairs", "8 pairs", "16 pairs"]
             .map(str::to_owned)
             .to_vec(),
@@ -404,7 +406,7 @@ async fn glyphs(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
         for seed in 0..SEEDS {
             cx.progress(&format!("Glyphs: {words}"), 0.78 + 0.04 * i as f64);
             cx.seed = seed;
-            found.push(pictures.train(mixer, 250, cx).await?);
+            found.push(pictures.train(mixer, GLYPH_STEPS, cx).await?);
         }
         report.metrics.push(over_seeds(&format!("glyphs_{id}"), &format!("Glyphs named: {words}"), &found, cx));
     }

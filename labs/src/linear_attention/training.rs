@@ -16,7 +16,7 @@ pub(super) const PAIRS: [usize; 4] = [2, 4, 8, 16];
 /// Examples of a step.
 const BATCH: usize = 32;
 /// Learning rate.
-const RATE: f64 = 0.02;
+const RATE: f64 = 0.03;
 /// Tokens of a glyph: squares of 2 × 2 pixels.
 const TOKENS: usize = 64;
 const SPREAD: &str = "sums in another order lead a training elsewhere, as other first weights do: five standard deviations over the seeds of the study";

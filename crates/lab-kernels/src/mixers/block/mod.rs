@@ -24,11 +24,11 @@ pub enum Mixer {
     Linformer(usize),
     /// A sum with features `elu(x) + 1`, divided by the sum of weights.
     Kernel,
-    /// A sum that fades by a fixed factor a token (RetNet, Sun et al., 2023, arXiv:2307.08621).
+    /// The same, fading by a fixed factor a token (as RetNet, Sun et al., 2023, arXiv:2307.08621).
     Decay(f32),
-    /// A sum whose fading and writing are computed from each token.
+    /// The same, its fading and writing computed from each token.
     Gated,
-    /// The delta rule, its strength computed from each token.
+    /// The delta rule with keys and queries of length 1, its strength computed from each token; outputs are brought to one size.
     Delta,
     /// Both.
     GatedDelta,
@@ -127,7 +127,7 @@ impl Shape {
     pub fn state(&self) -> Option<usize> {
         match self.mixer {
             Mixer::Softmax { .. } | Mixer::Linformer(_) => None,
-            Mixer::Kernel => Some(self.keys * (self.channels + 1)),
+            Mixer::Kernel | Mixer::Decay(_) | Mixer::Gated => Some(self.keys * (self.channels + 1)),
             _ => Some(self.keys * self.channels),
         }
     }
@@ -154,7 +154,7 @@ impl Shape {
         }
         parts.of_mut(&mut all, CONV)[..self.wide()].fill(1.0);
         let gates = parts.of_mut(&mut all, GATES);
-        gates[self.channels] = 3.0;
+        gates[self.channels] = 5.0;
         gates[2 * self.channels + 1] = 0.0;
         all
     }
