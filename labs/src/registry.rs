@@ -49,6 +49,9 @@ pub mod levels;
 #[path = "limits/mod.rs"]
 pub mod limits;
 
+#[path = "linear_attention/mod.rs"]
+pub mod linear_attention;
+
 #[path = "lora/mod.rs"]
 pub mod lora;
 
@@ -108,6 +111,7 @@ lab_kit::registry! {
     kv_cache::KvCache = "kv_cache",
     levels::Levels = "levels",
     limits::Limits = "limits",
+    linear_attention::LinearAttention = "linear_attention",
     lora::Lora = "lora",
     lottery::Lottery = "lottery",
     low_rank::LowRank = "low_rank",

@@ -6,6 +6,7 @@
 
 pub mod attention;
 mod layer;
+pub mod mixers;
 mod percentile;
 pub mod product;
 pub mod quant;

@@ -27,6 +27,7 @@ mod lab;
 pub mod language;
 pub mod linalg;
 pub mod measure;
+pub mod mixing;
 pub mod mlp;
 pub mod models;
 pub mod ops;
