@@ -25,6 +25,9 @@ pub mod draw;
 #[path = "early_exit/mod.rs"]
 pub mod early_exit;
 
+#[path = "efficient_architectures/mod.rs"]
+pub mod efficient_architectures;
+
 #[path = "energy/mod.rs"]
 pub mod energy;
 
@@ -103,6 +106,7 @@ lab_kit::registry! {
     distilled_lm::DistilledLm = "distilled_lm",
     draw::Draw = "draw",
     early_exit::EarlyExit = "early_exit",
+    efficient_architectures::EfficientArchitectures = "efficient_architectures",
     energy::Energy = "energy",
     flash_attention::FlashAttention = "flash_attention",
     footprint::Footprint = "footprint",

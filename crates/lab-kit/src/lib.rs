@@ -6,6 +6,7 @@ pub mod accumulate;
 pub mod adapters;
 pub mod attention;
 pub mod bench;
+pub mod blocks;
 pub mod cache;
 pub mod choices;
 mod context;
