@@ -36,12 +36,7 @@ const ARMS: [(&str, &str, Rule, [i32; 2]); 18] = [
     ("adam_still", "Adam, betas 0, 0.99", betas(0.0, 0.99), [-4, -3]),
     ("adafactor", "Adafactor", Rule::Adafactor(Adafactor { clip: true, relative: false }), [-4, -3]),
     ("adafactor_free", "Adafactor, not clipped", Rule::Adafactor(Adafactor { clip: false, relative: false }), [-4, -3]),
-    (
-        "adafactor_paper",
-        "Adafactor, its own rate",
-        Rule::Adafactor(Adafactor { clip: true, relative: true }),
-        [-4, -3],
-    ),
+    ("adafactor_paper", "Adafactor, its own rate", Rule::Adafactor(Adafactor { clip: true, relative: true }), [-4, -3]),
     ("lion", "Lion", Rule::Lion(0.9, 0.99), [-6, -5]),
     ("sign", "Bare signs", Rule::Sign, [-6, -5]),
     ("sophia", "Sophia", Rule::Sophia(Sophia::G), [-5, -5]),
@@ -55,12 +50,7 @@ const ARMS: [(&str, &str, Rule, [i32; 2]); 18] = [
         Rule::EightBit(EightBit { adam: Adam { epsilon: 1e-5, ..Adam::W }, ..EIGHT }),
         [-4, -3],
     ),
-    (
-        "eight_linear",
-        "8-bit, evenly spaced",
-        Rule::EightBit(EightBit { spacing: Spacing::Linear, ..EIGHT }),
-        [-4, -3],
-    ),
+    ("eight_linear", "8-bit, evenly spaced", Rule::EightBit(EightBit { spacing: Spacing::Linear, ..EIGHT }), [-4, -3]),
 ];
 
 /// The rule of this id, for a task.

@@ -104,13 +104,7 @@ pub(super) fn races(all: &[Tuned]) -> Vec<Chart> {
         chart(id, title, caption, axes, ChartBody::Line { series: series(by_time) })
     };
     vec![
-        draw(
-            "by_steps",
-            "Who is ahead after the same steps?",
-            "Each rule at its own best rate.",
-            "Steps",
-            false,
-        ),
+        draw("by_steps", "Who is ahead after the same steps?", "Each rule at its own best rate.", "Steps", false),
         draw(
             "by_time",
             "And after the same seconds?",

@@ -222,7 +222,10 @@ impl Lab for Optimizers {
                     tuning::grid(one.arm.middle, arms::RATIO, rounds).get(round).copied()
                 };
                 let Some(rate) = rate else { continue };
-                cx.progress(&format!("{} at {}", one.arm.name, figures::rate(rate)), 0.02 + 0.9 * round as f64 / (rounds + 1) as f64);
+                cx.progress(
+                    &format!("{} at {}", one.arm.name, figures::rate(rate)),
+                    0.02 + 0.9 * round as f64 / (rounds + 1) as f64,
+                );
                 let plan = params.plan(&one.arm, rate, cx.seed);
                 one.tries.push(plan.run(&task, || cx.now_ms(), training::breathing(cx)).await?);
             }

@@ -25,7 +25,7 @@ use super::{
 };
 
 /// Units of a hidden layer on images, and on tokens.
-const WIDTHS: [usize; 2] = [128, 64];
+const WIDTHS: [usize; 2] = [64, 64];
 /// Four tries a decade.
 const RATIO: f64 = 1.778_279_410_038_922_8;
 /// More tries for all while a best one lies at the edge.
@@ -52,8 +52,7 @@ const IMAGES: [&str; 17] = [
     "eight_epsilon",
     "eight_linear",
 ];
-const TOKENS: [&str; 8] =
-    ["adamw", "sgd", "momentum", "adam_long", "adam_still", "adafactor", "lion", "muon"];
+const TOKENS: [&str; 8] = ["adamw", "sgd", "momentum", "adam_long", "adam_still", "adafactor", "lion", "muon"];
 const LARGE: [&str; 3] = ["adamw", "sgd", "momentum"];
 /// Rules that are also judged at this rate, and after twice the steps.
 const DEFAULT: f64 = 1e-3;
@@ -73,10 +72,34 @@ struct Field {
 }
 
 const FIELDS: [Field; 4] = [
-    Field { id: "images", words: "images", task: Learned::Glyphs, rules: &IMAGES, tries: 7, steps: 300, batch: 64 },
-    Field { id: "tokens", words: "tokens, batch 256", task: Learned::Tokens, rules: &TOKENS, tries: 5, steps: 400, batch: 256 },
-    Field { id: "large", words: "tokens, batch 2,048", task: Learned::Tokens, rules: &LARGE, tries: 5, steps: 150, batch: 2048 },
-    Field { id: "short", words: "tokens, batch 256, 150 steps", task: Learned::Tokens, rules: &LARGE, tries: 5, steps: 150, batch: 256 },
+    Field { id: "images", words: "images", task: Learned::Glyphs, rules: &IMAGES, tries: 5, steps: 200, batch: 64 },
+    Field {
+        id: "tokens",
+        words: "tokens, batch 256",
+        task: Learned::Tokens,
+        rules: &TOKENS,
+        tries: 5,
+        steps: 200,
+        batch: 256,
+    },
+    Field {
+        id: "large",
+        words: "tokens, batch 2,048",
+        task: Learned::Tokens,
+        rules: &LARGE,
+        tries: 5,
+        steps: 80,
+        batch: 2048,
+    },
+    Field {
+        id: "short",
+        words: "tokens, batch 256, 80 steps",
+        task: Learned::Tokens,
+        rules: &LARGE,
+        tries: 5,
+        steps: 80,
+        batch: 256,
+    },
 ];
 
 impl Field {
@@ -133,7 +156,8 @@ fn tune(field: &Field, task: &Task) -> Result<Vec<Vec<Try>>, LabError> {
     let mut tries: Vec<Vec<Try>> = vec![Vec::new(); arms.len()];
     for round in 0..=EXTRA {
         let rates: Vec<(usize, f64)> = if round == 0 {
-            let of = |(i, arm): (usize, &Arm)| tuning::grid(arm.middle, RATIO, field.tries).into_iter().map(move |r| (i, r));
+            let of =
+                |(i, arm): (usize, &Arm)| tuning::grid(arm.middle, RATIO, field.tries).into_iter().map(move |r| (i, r));
             arms.iter().enumerate().flat_map(of).collect()
         } else if tries.iter().any(|tries| tuning::best(tries).is_some_and(|best| best.1)) {
             tries.iter().enumerate().filter_map(|(i, tries)| Some((i, tuning::next(tries, RATIO)?))).collect()
@@ -194,15 +218,23 @@ fn states(report: &mut Report) {
         let label = format!("{}: state of the smallest language model", arm.name);
         report.metrics.extend([
             metric(Family::Memory, &format!("state_{}", arm.id), &label, bytes, "bytes").exact(0.0, "counted"),
-            metric(Family::Memory, &format!("each_{}", arm.id), &format!("{}: for each weight", arm.name), each, "bytes")
-                .exact(1e-9, "counted"),
+            metric(
+                Family::Memory,
+                &format!("each_{}", arm.id),
+                &format!("{}: for each weight", arm.name),
+                each,
+                "bytes",
+            )
+            .exact(1e-9, "counted"),
         ]);
         rows.push(vec![Cell::from(arm.name), bytes.into(), each.into()]);
     }
     let columns = ["Rule", "State (bytes)", "For each weight (bytes)"];
     report.tables.push(table("states", "State on the smallest language model", &columns, rows));
     let names: Vec<&str> = arms.iter().map(|arm| arm.name).collect();
-    report.charts.push(figures::state(&names, arms.iter().map(|a| summary::bytes(a.rule, &parts) / weights as f64).collect()));
+    report
+        .charts
+        .push(figures::state(&names, arms.iter().map(|a| summary::bytes(a.rule, &parts) / weights as f64).collect()));
 }
 
 /// All rules of a field at their best rates, over seeds.
@@ -231,35 +263,92 @@ fn race(report: &mut Report, field: &Field, task: &Task, tries: &[Vec<Try>], cx:
             trained(Family::Scale, &id("lost"), &label("tries that were lost"), lost as f64, "tries"),
             trained(Family::Scale, &id("tries"), &label("tries"), tries.len() as f64, "tries"),
             trained(Family::Quality, &id("ended"), &label("seeds of 3 that were lost"), ended as f64, "seeds"),
-            over_seeds(Family::Quality, &id("loss"), &label("loss on what it has not seen"), "nats", &of(group, &loss), cx).lower(),
-            over_seeds(Family::Quality, &id("late"), &label("training loss, last fifth"), "nats", &of(group, &|d| if d.late.is_finite() { d.late } else { task.chance() }), cx).lower(),
+            over_seeds(
+                Family::Quality,
+                &id("loss"),
+                &label("loss on what it has not seen"),
+                "nats",
+                &of(group, &loss),
+                cx,
+            )
+            .lower(),
+            over_seeds(
+                Family::Quality,
+                &id("late"),
+                &label("training loss, last fifth"),
+                "nats",
+                &of(group, &|d| if d.late.is_finite() { d.late } else { task.chance() }),
+                cx,
+            )
+            .lower(),
         ]);
         let gaps: Vec<f64> = group.iter().zip(groups[0]).map(|(one, adam)| loss(one) - loss(adam)).collect();
         if arm.id != "adamw" {
-            report.metrics.push(over_seeds(Family::Quality, &id("gap"), &label("loss beyond AdamW's"), "nats", &gaps, cx).lower());
+            report.metrics.push(
+                over_seeds(Family::Quality, &id("gap"), &label("loss beyond AdamW's"), "nats", &gaps, cx).lower(),
+            );
         }
         let mut row = vec![Cell::from(arm.name), figures::rate(rate).into()];
-        row.extend([tries.len() as f64, lost as f64, median(&of(group, &|d| if d.late.is_finite() { d.late } else { task.chance() })), median(&of(group, &loss))].map(Cell::from));
+        row.extend(
+            [
+                tries.len() as f64,
+                lost as f64,
+                median(&of(group, &|d| if d.late.is_finite() { d.late } else { task.chance() })),
+                median(&of(group, &loss)),
+            ]
+            .map(Cell::from),
+        );
         match task {
             Task::Glyphs(..) => {
                 let right = |done: &Done| done.judged.and_then(|judged| judged.accuracy).unwrap_or(0.0);
                 let values = of(group, &right);
                 row.push(median(&values).into());
-                report.metrics.push(over_seeds(Family::Quality, &id("accuracy"), &label("right on unseen fonts"), "%", &values, cx).higher());
+                report.metrics.push(
+                    over_seeds(Family::Quality, &id("accuracy"), &label("right on unseen fonts"), "%", &values, cx)
+                        .higher(),
+                );
                 if arm.id != "adamw" {
-                    let points: Vec<f64> = group.iter().zip(groups[0]).map(|(one, adam)| right(one) - right(adam)).collect();
-                    report.metrics.push(over_seeds(Family::Quality, &id("points"), &label("accuracy beyond AdamW's"), "points", &points, cx).higher());
+                    let points: Vec<f64> =
+                        group.iter().zip(groups[0]).map(|(one, adam)| right(one) - right(adam)).collect();
+                    report.metrics.push(
+                        over_seeds(
+                            Family::Quality,
+                            &id("points"),
+                            &label("accuracy beyond AdamW's"),
+                            "points",
+                            &points,
+                            cx,
+                        )
+                        .higher(),
+                    );
                 }
             }
             Task::Tokens(..) => {
-                for (which, what, words) in [(0, "frequent", "loss on the 32 most frequent tokens"), (1, "rare", "loss on tokens of rank 256 and beyond")] {
-                    let part = |done: &Done| done.judged.and_then(|j| j.by_rank).map_or(task.chance(), |ranks| ranks[which]);
+                for (which, what, words) in [
+                    (0, "frequent", "loss on the 32 most frequent tokens"),
+                    (1, "rare", "loss on tokens of rank 256 and beyond"),
+                ] {
+                    let part =
+                        |done: &Done| done.judged.and_then(|j| j.by_rank).map_or(task.chance(), |ranks| ranks[which]);
                     let values = of(group, &part);
                     row.push(median(&values).into());
-                    report.metrics.push(over_seeds(Family::Quality, &id(what), &label(words), "nats", &values, cx).lower());
+                    report
+                        .metrics
+                        .push(over_seeds(Family::Quality, &id(what), &label(words), "nats", &values, cx).lower());
                     if arm.id != "adamw" {
-                        let gaps: Vec<f64> = group.iter().zip(groups[0]).map(|(one, adam)| part(one) - part(adam)).collect();
-                        report.metrics.push(over_seeds(Family::Quality, &id(&format!("{what}_gap")), &label(&format!("{words}, beyond AdamW's")), "nats", &gaps, cx).lower());
+                        let gaps: Vec<f64> =
+                            group.iter().zip(groups[0]).map(|(one, adam)| part(one) - part(adam)).collect();
+                        report.metrics.push(
+                            over_seeds(
+                                Family::Quality,
+                                &id(&format!("{what}_gap")),
+                                &label(&format!("{words}, beyond AdamW's")),
+                                "nats",
+                                &gaps,
+                                cx,
+                            )
+                            .lower(),
+                        );
                     }
                 }
             }
@@ -277,7 +366,8 @@ fn race(report: &mut Report, field: &Field, task: &Task, tries: &[Vec<Try>], cx:
     let title = format!("Every rule at its best rate, {}: medians of three seeds", field.words);
     report.tables.push(table(&format!("{}_tuned", field.id), &title, &columns, rows));
     let chance = task.chance();
-    let shown = |tries: &[Try]| tries.iter().map(|(r, s)| [*r, if s.is_finite() { s.min(chance) } else { chance }]).collect();
+    let shown =
+        |tries: &[Try]| tries.iter().map(|(r, s)| [*r, if s.is_finite() { s.min(chance) } else { chance }]).collect();
     let us = arms.iter().zip(tries).take(10).map(|(arm, tries)| line(arm.name, shown(tries))).collect();
     report.charts.push(chart(
         &format!("{}_rates", field.id),
@@ -340,10 +430,16 @@ async fn widths(report: &mut Report, cx: &Context) -> Result<(), LabError> {
             let gradient: Vec<f64> = found.stretches.iter().map(|s| s.gradient_ms).collect();
             let mut add = |what: &str, label: &str, values: &[f64]| {
                 report.metrics.push(
-                    metric(Family::Time, &format!("{what}_{width}"), &format!("{label}, width {width}"), median(values), "ms")
-                        .lower()
-                        .interval(median_interval(values, 0.95, &mut cx.rng(what)))
-                        .measured(values.to_vec()),
+                    metric(
+                        Family::Time,
+                        &format!("{what}_{width}"),
+                        &format!("{label}, width {width}"),
+                        median(values),
+                        "ms",
+                    )
+                    .lower()
+                    .interval(median_interval(values, 0.95, &mut cx.rng(what)))
+                    .measured(values.to_vec()),
                 );
             };
             add(&format!("update_{id}"), &format!("{}: update", arm.name), &update);

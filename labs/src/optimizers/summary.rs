@@ -141,9 +141,12 @@ fn quality(report: &mut Report, task: &Task, all: &[Tuned], judged: &[Option<Jud
         let [one, other] = [one, other].map(|one| right(&task.judge(&one.weights, 2)));
         report.metrics.insert(
             0,
-            trained(metric(Family::Quality, "lion_ahead", "Lion ahead of AdamW, both at 0.001", one - other, "points"), 10.0)
-                .baseline(right(best) - right(other_best))
-                .help("Of accuracy on unseen fonts. The baseline is the same with each at its own best rate."),
+            trained(
+                metric(Family::Quality, "lion_ahead", "Lion ahead of AdamW, both at 0.001", one - other, "points"),
+                10.0,
+            )
+            .baseline(right(best) - right(other_best))
+            .help("Of accuracy on unseen fonts. The baseline is the same with each at its own best rate."),
         );
     }
     for (one, judged) in all.iter().zip(judged) {

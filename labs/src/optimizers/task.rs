@@ -9,14 +9,13 @@ use lab_kit::{
     tokenizer::Tokenizer,
     tuning::optim::{Pairs, Part, Role, draw},
 };
-use rand_chacha::ChaCha8Rng;
 
 use super::Learned;
 
 /// One family of this many chooses rates and trains nothing.
 const CHOOSING: usize = 8;
 /// Characters that are read, and those that choose rates and that judge.
-const CHARACTERS: [usize; 3] = [1_200_000, 40_000, 40_000];
+const CHARACTERS: [usize; 3] = [1_200_000, 24_000, 24_000];
 /// Tokens of the tokenizer.
 const VOCABULARY: usize = 1024;
 /// Ranks of tokens that count as frequent, and from which they count as rare.
@@ -152,18 +151,19 @@ impl Task {
     }
 
     /// The gradient with labels that are drawn from the network's own answers.
-    pub(super) fn drawn(&self, weights: &[f32], which: &[usize], rng: &mut ChaCha8Rng) -> Vec<f32> {
+    pub(super) fn drawn(&self, weights: &[f32], which: &[usize], seed: u64, step: usize) -> Vec<f32> {
+        let mut rng = rng(seed, &format!("labels of step {step}"));
         match self {
             Self::Glyphs(shape, images) => {
                 let pixels = images[0].gather(which);
                 let logits = shape.logits(weights, &pixels);
                 let labels: Vec<u8> =
-                    logits.chunks_exact(Glyphs::CLASSES.len()).map(|row| draw(row, rng) as u8).collect();
+                    logits.chunks_exact(Glyphs::CLASSES.len()).map(|row| draw(row, &mut rng) as u8).collect();
                 shape.pass(weights, &pixels, &labels).gradient
             }
             Self::Tokens(pairs, texts, _) => {
                 let (before, _) = texts[0].some(which);
-                let next = pairs.drawn(weights, &before, rng);
+                let next = pairs.drawn(weights, &before, &mut rng);
                 pairs.pass(weights, &before, &next).1
             }
         }
@@ -183,7 +183,8 @@ impl Task {
                     losses.extend(pairs.losses(weights, before, next));
                 }
                 let mean = |wanted: &dyn Fn(usize) -> bool| {
-                    let of = losses.iter().zip(&text.next).filter(|(_, next)| wanted(ranks[**next as usize % VOCABULARY]));
+                    let of =
+                        losses.iter().zip(&text.next).filter(|(_, next)| wanted(ranks[**next as usize % VOCABULARY]));
                     let (sum, count) = of.fold((0.0, 0.0), |(sum, count), (loss, _)| (sum + loss, count + 1.0));
                     if count > 0.0 { sum / count } else { 0.0 }
                 };

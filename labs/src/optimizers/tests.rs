@@ -65,9 +65,7 @@ fn a_loss_times_a_thousand_is_nothing_to_adam_and_the_end_of_sgd() {
     let task = ready(Task::load(Learned::Glyphs, 16, &cx)).expect("shipped");
     let params = Params { width: 16, steps: 40, batch: 32, ..Params::default() };
     let times = Params { loss: Times::Thousand, ..params.clone() };
-    let apart = |id, rate| {
-        (train(&task, &params, id, rate).score() - train(&task, &times, id, rate).score()).abs()
-    };
+    let apart = |id, rate| (train(&task, &params, id, rate).score() - train(&task, &times, id, rate).score()).abs();
     for (id, rate) in [("adamw", 0.01), ("muon", 0.01), ("lion", 1e-3), ("adafactor", 0.01), ("sign", 1e-3)] {
         assert!(apart(id, rate) < 0.05, "{id}: {}", apart(id, rate));
     }

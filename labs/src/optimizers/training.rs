@@ -2,7 +2,7 @@
 
 use lab_api::LabError;
 use lab_kit::{
-    Context, rng,
+    Context,
     training::Order,
     tuning::optim::{Decay, Optimizer, Rule},
 };
@@ -81,7 +81,6 @@ impl Plan {
         let mut weights = task.init(self.seed);
         let mut optimizer = Optimizer::new(self.rule, self.decay, &task.parts());
         let mut order = Order::new(task.examples(), self.batch, self.seed);
-        let mut labels = rng(self.seed, "drawn labels");
         let (mut stretches, mut lost) = (Vec::new(), false);
         let mut stretch = Stretch { loss: 0.0, steps: 0, gradient_ms: 0.0, update_ms: 0.0 };
         for step in 0..self.steps {
@@ -90,7 +89,7 @@ impl Plan {
             let (loss, mut gradient) = task.pass(&weights, which);
             let between = now_ms();
             if optimizer.wants_curvature() {
-                let mut drawn = task.drawn(&weights, which, &mut labels);
+                let mut drawn = task.drawn(&weights, which, self.seed, step);
                 drawn.iter_mut().for_each(|g| *g *= self.times);
                 optimizer.curvature(&drawn, which.len());
             }

@@ -1,6 +1,9 @@
 //! Adam with both moments in eight bits (Dettmers et al., 2022, arXiv:2110.02861).
 
-use super::{Adam, codes::{Code, Spacing}};
+use super::{
+    Adam,
+    codes::{Code, Spacing},
+};
 
 /// Settings.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -53,7 +53,8 @@ impl Soap {
     }
 
     // ANCHOR: soap
-    /// One update; the basis is refined once in `every` steps.
+    /// One update; the basis is refined once in `every` steps. The first step only finds the basis, as in the authors' code: a
+    /// gradient has no component beside its own eigenvectors but rounding, and Adam would divide rounding by rounding.
     pub fn step(&mut self, w: &mut [f32], g: &[f32], t: u32, rate: f64, set: &Adam, every: u32) {
         let view = View::new(g, self.rows, self.columns);
         let squares = [product(view, view.transposed()), product(view.transposed(), view)];
@@ -66,11 +67,14 @@ impl Soap {
                 self.refine();
             }
         }
+        if t == 1 {
+            return;
+        }
         // Adam, on the gradient as the basis sees it.
         let (b1, b2) = (set.beta_1 as f32, set.beta_2 as f32);
         self.m.iter_mut().zip(g).for_each(|(m, g)| *m = b1 * *m + (1.0 - b1) * g);
         let (seen, mut update) = (self.turned(g, false), self.turned(&self.m, false));
-        let (c1, c2) = (1.0 - b1.powi(t as i32), 1.0 - b2.powi(t as i32));
+        let (c1, c2) = (1.0 - b1.powi(t as i32 - 1), 1.0 - b2.powi(t as i32 - 1));
         for ((u, v), g) in update.iter_mut().zip(&mut self.v).zip(&seen) {
             *v = b2 * *v + (1.0 - b2) * g * g;
             *u = *u / c1 / ((*v / c2).sqrt() + set.epsilon as f32);
@@ -179,7 +183,9 @@ mod tests {
             let mut g = vec![0.0; 16];
             (0..n).for_each(|i| g[i * n + i] = drawn(4, 90 + u64::from(t))[i]);
             soap.step(&mut w, &g, t, 0.01, &Adam::W, 3);
-            adamw(&mut adam, &g, (&mut m, &mut v), t, 0.01, &Adam::W);
+            if t > 1 {
+                adamw(&mut adam, &g, (&mut m, &mut v), t - 1, 0.01, &Adam::W);
+            }
         }
         assert!(w.iter().zip(&adam).all(|(a, b)| (a - b).abs() < 1e-5), "{w:?} {adam:?}");
         assert_eq!(soap.bytes(), 4 * (2 * 16 + 4 * 16));

@@ -14,13 +14,15 @@ pub fn grid(middle: f64, ratio: f64, tries: usize) -> Vec<f64> {
     (0..tries.max(1)).map(|i| middle * ratio.powi(i as i32 - below as i32)).collect()
 }
 
-/// The best of the tries, and whether it lies at the edge: then the true best may lie beyond. None if nothing is finite.
+/// The best of the tries, and whether it lies at the edge: then the true best may lie beyond. Where all are equal, none is at
+/// the edge. None if nothing is finite.
 #[must_use]
 pub fn best(tries: &[Try]) -> Option<(usize, bool)> {
     let finite = || tries.iter().enumerate().filter(|(_, one)| one.1.is_finite());
     let (at, found) = finite().min_by(|a, b| a.1.1.total_cmp(&b.1.1))?;
     let beyond = |side: fn(f64, f64) -> bool| !tries.iter().any(|one| side(one.0, found.0));
-    Some((at, beyond(|a, b| a < b) || beyond(|a, b| a > b)))
+    let flat = tries.len() > 1 && finite().all(|one| one.1.1 == found.1);
+    Some((at, !flat && (beyond(|a, b| a < b) || beyond(|a, b| a > b))))
 }
 
 /// Where one more try is spent best: beyond an edge, or else between the best and its better neighbour.
@@ -45,7 +47,8 @@ mod tests {
 
     #[test]
     fn a_grid_is_symmetric_and_lies_on_one_lattice() {
-        let close = |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a / b - 1.0).abs() < 1e-9);
+        let close =
+            |a: &[f64], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a / b - 1.0).abs() < 1e-9);
         assert!(close(&grid(0.01, 10.0, 3), &[1e-3, 1e-2, 1e-1]));
         assert!(close(&grid(0.01, 10.0, 4), &[1e-3, 1e-2, 1e-1, 1.0]));
         assert!(close(&grid(0.01, 10.0, 0), &[0.01]));
@@ -58,6 +61,7 @@ mod tests {
         assert_eq!(best(&[(1.0, 3.0), (2.0, f64::NAN), (4.0, 2.0)]), Some((2, true)));
         assert_eq!(best(&[(1.0, f64::NAN), (2.0, f64::INFINITY)]), None);
         assert_eq!(best(&[]), None);
+        assert_eq!(best(&[(1.0, 2.0), (2.0, 2.0)]), Some((0, false)));
         assert_eq!(next(&[(1.0, 3.0), (2.0, 2.0), (4.0, 1.0)], 2.0), Some(8.0));
         assert_eq!(next(&[(1.0, 1.0), (2.0, 2.0), (4.0, 3.0)], 2.0), Some(0.5));
         let between = next(&[(1.0, 3.0), (2.0, 1.0), (4.0, 2.0)], 2.0).expect("finite");
