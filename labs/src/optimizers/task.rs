@@ -89,7 +89,8 @@ impl Task {
         order.sort_by_key(|token| std::cmp::Reverse(counts[*token]));
         let mut ranks = vec![0; VOCABULARY];
         order.iter().enumerate().for_each(|(rank, token)| ranks[*token] = rank);
-        let texts = texts.try_into().map_err(|_| LabError::Engine { why: "the corpus has three parts".into() })?;
+        let texts: [Text; 3] =
+            texts.try_into().map_err(|_| LabError::Engine { why: "the corpus has three parts".into() })?;
         Ok(Self::Tokens(Pairs { vocabulary: VOCABULARY, embedding: 32, hidden: width }, Box::new(texts), ranks))
     }
 
