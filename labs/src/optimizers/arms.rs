@@ -37,7 +37,7 @@ const ARMS: [(&str, &str, Rule, [i32; 2]); 18] = [
     ("adafactor", "Adafactor", Rule::Adafactor(Adafactor { clip: true, relative: false }), [-4, -3]),
     ("adafactor_free", "Adafactor, not clipped", Rule::Adafactor(Adafactor { clip: false, relative: false }), [-4, -3]),
     ("adafactor_paper", "Adafactor, its own rate", Rule::Adafactor(Adafactor { clip: true, relative: true }), [-4, -3]),
-    ("lion", "Lion", Rule::Lion(0.9, 0.99), [-6, -5]),
+    ("lion", "Lion", Rule::Lion(0.9, 0.99), [-5, -5]),
     ("sign", "Bare signs", Rule::Sign, [-6, -5]),
     ("sophia", "Sophia", Rule::Sophia(Sophia::G), [-5, -5]),
     ("muon", "Muon", Rule::Muon(0.95), [-4, -3]),

@@ -143,7 +143,7 @@ impl Default for Params {
             compare: Compare::Families,
             task: Learned::Glyphs,
             tries: 5,
-            steps: 120,
+            steps: 100,
             batch: 64,
             width: 64,
             schedule: Schedule::Linear,

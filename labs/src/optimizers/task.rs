@@ -33,7 +33,7 @@ pub(super) struct Judged {
 }
 
 /// Pairs of tokens, and the next one.
-struct Text {
+pub(super) struct Text {
     before: Vec<[u32; 2]>,
     next: Vec<u32>,
 }
