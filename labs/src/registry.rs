@@ -67,6 +67,9 @@ pub mod low_rank;
 #[path = "mixed_precision/mod.rs"]
 pub mod mixed_precision;
 
+#[path = "optimizers/mod.rs"]
+pub mod optimizers;
+
 #[path = "profiling/mod.rs"]
 pub mod profiling;
 
@@ -120,6 +123,7 @@ lab_kit::registry! {
     lottery::Lottery = "lottery",
     low_rank::LowRank = "low_rank",
     mixed_precision::MixedPrecision = "mixed_precision",
+    optimizers::Optimizers = "optimizers",
     profiling::Profiling = "profiling",
     pruned_lm::PrunedLm = "pruned_lm",
     pruning::Pruning = "pruning",

@@ -48,6 +48,7 @@ pub mod tensor_file;
 pub mod testing;
 pub mod train;
 pub mod training;
+pub mod tuning;
 pub mod weights;
 
 pub use burn;
