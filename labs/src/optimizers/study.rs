@@ -28,8 +28,8 @@ use super::{
 const WIDTHS: [usize; 2] = [64, 64];
 /// Four tries a decade.
 const RATIO: f64 = 1.778_279_410_038_922_8;
-/// More tries for all while a best one lies at the edge.
-const EXTRA: usize = 2;
+/// More tries for all where a best one lies at the edge.
+const EXTRA: usize = 1;
 /// The seed that tunes, and those that count.
 const TUNING: u64 = 100;
 const SEEDS: u64 = 3;
@@ -79,7 +79,7 @@ const FIELDS: [Field; 4] = [
         task: Learned::Tokens,
         rules: &TOKENS,
         tries: 5,
-        steps: 200,
+        steps: 150,
         batch: 256,
     },
     Field {
@@ -88,16 +88,16 @@ const FIELDS: [Field; 4] = [
         task: Learned::Tokens,
         rules: &LARGE,
         tries: 5,
-        steps: 80,
+        steps: 50,
         batch: 2048,
     },
     Field {
         id: "short",
-        words: "tokens, batch 256, 80 steps",
+        words: "tokens, batch 256, 50 steps",
         task: Learned::Tokens,
         rules: &LARGE,
         tries: 5,
-        steps: 80,
+        steps: 50,
         batch: 256,
     },
 ];
