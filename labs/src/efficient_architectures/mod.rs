@@ -204,7 +204,7 @@ impl Default for Params {
             depth: 1,
             factor: 2,
             learning_rate: 0.03,
-            steps: 150,
+            steps: 100,
         }
     }
 }
