@@ -134,7 +134,7 @@ pub(super) fn complete(report: &mut Report, race: &Race<'_>, judged: &[Judged], 
     metrics.push(
         utilization("wide_rate", "Arithmetic of a wide 1×1 layer", &rates[4], median(&rates[0]))
             .detail()
-            .help("256 channels to 256: about what these loops can do at best."),
+            .help("128 channels to 128: about what these loops can do at best."),
     );
     let whole = |arm: usize| -> Vec<f64> {
         let flops = 2.0 * (MANY * race.arms[arm].totals.madds) as f64;
