@@ -18,7 +18,7 @@ use super::{
 };
 
 const SEEDS: u64 = 3;
-const STEPS: usize = 300;
+const STEPS: usize = 200;
 const RATE: f64 = 0.03;
 const SIZES: [usize; 4] = [100, 200, 400, 800];
 const LEVEL: f64 = 0.95;
