@@ -223,7 +223,7 @@ fn states(report: &mut Report) {
                 &format!("each_{}", arm.id),
                 &format!("{}: for each weight", arm.name),
                 each,
-                "bytes",
+                "bytes/weight",
             )
             .exact(1e-9, "counted"),
         ]);

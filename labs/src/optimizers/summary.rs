@@ -51,16 +51,16 @@ pub(super) fn counted(report: &mut Report, params: &Params) {
     let each = |arm: &Arm| bytes(arm.rule, &parts) / weights as f64;
     let of = |id: &str| arms::arm(id, params.task).map_or(0.0, |arm| each(&arm));
     report.metrics.extend([
-        metric(Family::Memory, "adamw_state", "AdamW remembers of each weight", of("adamw"), "bytes")
+        metric(Family::Memory, "adamw_state", "AdamW remembers of each weight", of("adamw"), "bytes/weight")
             .lower()
             .exact(0.0, COUNTED)
             .help("Both moments in FP32. The weight itself takes 4 bytes."),
-        metric(Family::Memory, "adafactor_state", "Adafactor remembers of each weight", of("adafactor"), "bytes")
+        metric(Family::Memory, "adafactor_state", "Adafactor remembers of each weight", of("adafactor"), "bytes/weight")
             .lower()
             .baseline(of("adamw"))
             .exact(0.0, COUNTED)
             .help("A number for each row and each column of a matrix. The baseline is AdamW."),
-        metric(Family::Memory, "eight_state", "8-bit Adam remembers of each weight", of("eight"), "bytes")
+        metric(Family::Memory, "eight_state", "8-bit Adam remembers of each weight", of("eight"), "bytes/weight")
             .lower()
             .baseline(of("adamw"))
             .exact(0.0, COUNTED)
