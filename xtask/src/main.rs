@@ -109,7 +109,8 @@ const COMMANDS: &[Command] = &[
         usage: "[--json]",
         about: "What strategy and tactics say in the same words, by topic; fails at 1 %",
         run: |workspace, args| {
-            let status = pipeline::textbook(workspace, &mut Steps::new(workspace), "overlap", &args.rest())?.status()?;
+            let status =
+                pipeline::textbook(workspace, &mut Steps::new(workspace), "overlap", &args.rest())?.status()?;
             Ok(pipeline::exit_code(status))
         },
     },

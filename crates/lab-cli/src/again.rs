@@ -67,8 +67,12 @@ impl<'a> Repeater<'a> {
         }) {
             return Err(format!("{}: a run of a file (“{}”) cannot be repeated without it", said.lab, file.name));
         }
-        let pairs: Vec<(String, String)> =
-            said.params.iter().map(|(name, value)| (name.clone(), value_text(value))).filter(|(_, text)| !text.is_empty()).collect();
+        let pairs: Vec<(String, String)> = said
+            .params
+            .iter()
+            .map(|(name, value)| (name.clone(), value_text(value)))
+            .filter(|(_, text)| !text.is_empty())
+            .collect();
         let checked = validate(&specs, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         if !checked.problems.is_empty() {
             let words: Vec<String> = checked.problems.iter().map(ToString::to_string).collect();
@@ -118,7 +122,8 @@ pub(crate) fn run_from(root: &Path, path: &Path, device: DeviceChoice) -> Result
     let mut failed = Vec::new();
     for run in &file.runs {
         let said = &run.record;
-        let values: Vec<String> = said.params.iter().map(|(name, value)| format!("{name}={}", value_text(value))).collect();
+        let values: Vec<String> =
+            said.params.iter().map(|(name, value)| format!("{name}={}", value_text(value))).collect();
         println!("\n{}: {} seed={}", said.lab, values.join(" "), said.seed);
         match repeater.repeat(said) {
             Ok(numbers) => {

@@ -157,8 +157,20 @@ fn csv(lines: &[Line]) -> String {
         if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
     };
     let heads = [
-        "file", "student", "labs", "own_seed", "runs_repeated", "numbers_compared", "numbers_agree", "altered", "trained_apart",
-        "copied_from", "guesses", "questions_answered", "questions_right", "note",
+        "file",
+        "student",
+        "labs",
+        "own_seed",
+        "runs_repeated",
+        "numbers_compared",
+        "numbers_agree",
+        "altered",
+        "trained_apart",
+        "copied_from",
+        "guesses",
+        "questions_answered",
+        "questions_right",
+        "note",
     ];
     let mut out = heads.join(",") + "\r\n";
     for line in lines {

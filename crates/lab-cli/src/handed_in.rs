@@ -82,7 +82,8 @@ pub(crate) fn read(path: &Path) -> Result<HandedIn, Problem> {
 }
 
 fn parse(text: &str) -> Result<HandedIn, String> {
-    let value: Value = serde_json::from_str(text).map_err(|error| format!("it is not JSON, or was cut off ({error})"))?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| format!("it is not JSON, or was cut off ({error})"))?;
     let runs = |list: &Value| -> Result<Vec<Run>, String> {
         let list = list.as_array().ok_or("it holds no list of runs")?;
         let read = |(i, run): (usize, &Value)| {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lab_api::DeviceChoice;
 use lab_cli::{
-    BenchOptions, GradeOptions, Problem, RunOptions, Task, TrainOptions, bench, grade, list, new_lab, reference, registry, root, run,
-    time_hot_paths, train,
+    BenchOptions, GradeOptions, Problem, RunOptions, Task, TrainOptions, bench, grade, list, new_lab, reference,
+    registry, root, run, time_hot_paths, train,
 };
 
 /// The labs of the book, run natively.

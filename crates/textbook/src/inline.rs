@@ -33,8 +33,20 @@ static DOLLARS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$\$|\$\\[A-Za-z
 static STRAY: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{#[A-Za-z][^{}\n]*\}").expect("a constant pattern"));
 
 /// Directives that make a paragraph of their own.
-pub(crate) const BLOCK_DIRECTIVES: [&str; 12] =
-    ["lab", "miniature", "code", "diff", "bibliography", "glossary", "methods", "map", "path", "paths", "guide", "overlap"];
+pub(crate) const BLOCK_DIRECTIVES: [&str; 12] = [
+    "lab",
+    "miniature",
+    "code",
+    "diff",
+    "bibliography",
+    "glossary",
+    "methods",
+    "map",
+    "path",
+    "paths",
+    "guide",
+    "overlap",
+];
 
 /// Ranges that blocks have taken over, and ranges in which no link may stand.
 pub(crate) struct Zones {

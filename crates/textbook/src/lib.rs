@@ -57,8 +57,8 @@ use serde::Deserialize;
 pub use diagram::{Inventory as DiagramInventory, inventory as diagram_inventory};
 pub use overlap::{LIMIT as OVERLAP_LIMIT, Overlap, Passage, SHINGLE, TopicOverlap, overlap};
 pub use problem::{Problem, Problems};
-pub use retold::{RETOLD, RETOLD_LIMIT, Retold};
 pub use prose::{PageProse, prose, prose_json, prose_table};
+pub use retold::{RETOLD, RETOLD_LIMIT, Retold};
 
 use book::{Book, Caches, Places};
 use diagram::Diagrams;

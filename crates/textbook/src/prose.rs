@@ -46,7 +46,9 @@ impl PageProse {
         if self.words >= SHORT {
             let talk = self.per_thousand(self.talk);
             if let Some((_, least)) = TALK.iter().find(|(part, least)| self.file.starts_with(part) && talk < *least) {
-                all.push(format!("you and we stand {talk:.0} times in 1,000 words; {least:.0} or more talk to a reader"));
+                all.push(format!(
+                    "you and we stand {talk:.0} times in 1,000 words; {least:.0} or more talk to a reader"
+                ));
             }
             let semicolons = self.per_thousand(self.semicolons);
             if semicolons > SEMICOLONS {
@@ -57,7 +59,9 @@ impl PageProse {
             all.push(format!("line {line}: {numbers} numbers in one sentence (“{start} …”)"));
         }
         for (line, lines) in &self.listings {
-            all.push(format!("line {line}: {lines} lines of code in running text; fold it, or show the lines that matter"));
+            all.push(format!(
+                "line {line}: {lines} lines of code in running text; fold it, or show the lines that matter"
+            ));
         }
         if let Some(lines) = self.code_before_lab.filter(|lines| *lines > LISTING) {
             all.push(format!("{lines} lines of code stand before the first lab"));
@@ -130,8 +134,9 @@ static NOT_PROSE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\{\{#[^}]*\}\}|\{[#.][^}]*\}|\[[^\[\]]*@[^\[\]]*\]|@[A-Za-z][\w:-]*|\[![A-Z]+\]")
         .expect("a constant pattern")
 });
-static TALKING: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?i)^(you|your|yours|yourself|we|our|ours|us|let's|let’s)$").expect("a constant pattern"));
+static TALKING: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)^(you|your|yours|yourself|we|our|ours|us|let's|let’s)$").expect("a constant pattern")
+});
 
 fn count(file: &str, text: &str) -> PageProse {
     let source = Source::new("", 1, text);
@@ -202,8 +207,7 @@ fn paragraph(text: &str, line: usize, page: &mut PageProse) {
 }
 
 /// What stands around a word.
-const MARKS: [char; 18] =
-    ['.', ',', ';', ':', '!', '?', '(', ')', '[', ']', '"', '“', '”', '‘', '’', '*', '_', '%'];
+const MARKS: [char; 18] = ['.', ',', ';', ':', '!', '?', '(', ')', '[', ']', '"', '“', '”', '‘', '’', '*', '_', '%'];
 
 /// A number as a reader meets it; names such as INT8 and 4-bit are words.
 fn is_number(word: &str) -> bool {

@@ -155,15 +155,18 @@ impl Quiz {
     ) -> String {
         let id = escape(&self.id);
         let kind = self.kind();
-        let run = self.metric.as_deref().and_then(|metric| metric.split_once('.')).map_or_else(String::new, |(lab, metric)| {
-            let percent = self.percent.unwrap_or_default();
-            let setting = escape(&self.setting);
-            format!(
-                " data-lab=\"{}\" data-of=\"{}\" data-setting=\"{setting}\" data-percent=\"{percent}\"",
-                escape(lab),
-                escape(metric)
-            )
-        });
+        let run = self.metric.as_deref().and_then(|metric| metric.split_once('.')).map_or_else(
+            String::new,
+            |(lab, metric)| {
+                let percent = self.percent.unwrap_or_default();
+                let setting = escape(&self.setting);
+                format!(
+                    " data-lab=\"{}\" data-of=\"{}\" data-setting=\"{setting}\" data-percent=\"{percent}\"",
+                    escape(lab),
+                    escape(metric)
+                )
+            },
+        );
         let mut out = format!(
             "<form class=\"quiz\" id=\"quiz-{id}\" data-quiz=\"{id}\" data-kind=\"{kind}\"{run} novalidate><fieldset><legend class=\"quiz-question\"><span class=\"quiz-kicker\">Question {number}</span> {}</legend>",
             inline(&self.question)
@@ -266,8 +269,11 @@ mod tests {
         let same = |text: &str| text.to_owned();
         let quiz = Quiz::parse(text).unwrap_or_else(|mistake| panic!("{}", mistake.message));
         let html = quiz.html(1, (Some("bytes"), Some("<a>S</a>")), &same, &same);
-        let wanted =
-            ["data-kind=\"run\" data-lab=\"levels\" data-of=\"clipped\" data-setting=\"bits=3\" data-percent=\"2\"", ">bytes<", "Read again: <a>S</a>"];
+        let wanted = [
+            "data-kind=\"run\" data-lab=\"levels\" data-of=\"clipped\" data-setting=\"bits=3\" data-percent=\"2\"",
+            ">bytes<",
+            "Read again: <a>S</a>",
+        ];
         for words in wanted {
             assert!(html.contains(words), "{words}: {html}");
         }

@@ -94,7 +94,8 @@ fn read(files: &[(String, String)]) -> Vec<Sentence<'_>> {
 fn stems(sentence: &str) -> BTreeSet<String> {
     let lower = sentence.to_lowercase();
     let words = lower.split(|c: char| !(c.is_alphanumeric() || ['\'', '’', '.', ','].contains(&c)));
-    let words = words.map(|word| word.trim_matches(['\'', '’', '.', ',']).split(['\'', '’']).next().unwrap_or_default());
+    let words =
+        words.map(|word| word.trim_matches(['\'', '’', '.', ',']).split(['\'', '’']).next().unwrap_or_default());
     words.filter(|word| word.len() > 1 && !EMPTY.contains(word)).map(stem).collect()
 }
 
@@ -107,13 +108,13 @@ fn stem(word: &str) -> String {
 
 /// Words that stand in any sentence.
 const EMPTY: &[&str] = &[
-    "the", "an", "and", "or", "but", "of", "to", "in", "on", "at", "by", "for", "with", "from", "as", "is", "are", "was", "were",
-    "be", "been", "it", "its", "this", "that", "these", "those", "you", "your", "we", "our", "they", "their", "he", "she", "not",
-    "no", "so", "than", "then", "there", "here", "what", "which", "who", "how", "when", "where", "why", "if", "each", "every",
-    "one", "two", "all", "more", "most", "less", "least", "can", "may", "must", "will", "would", "do", "does", "did", "has",
-    "have", "had", "only", "also", "just", "very", "much", "many", "few", "some", "any", "both", "either", "into", "over",
-    "under", "out", "up", "down", "about", "between", "after", "before", "such", "same", "other", "another", "own", "while",
-    "because", "since", "until", "whether",
+    "the", "an", "and", "or", "but", "of", "to", "in", "on", "at", "by", "for", "with", "from", "as", "is", "are",
+    "was", "were", "be", "been", "it", "its", "this", "that", "these", "those", "you", "your", "we", "our", "they",
+    "their", "he", "she", "not", "no", "so", "than", "then", "there", "here", "what", "which", "who", "how", "when",
+    "where", "why", "if", "each", "every", "one", "two", "all", "more", "most", "less", "least", "can", "may", "must",
+    "will", "would", "do", "does", "did", "has", "have", "had", "only", "also", "just", "very", "much", "many", "few",
+    "some", "any", "both", "either", "into", "over", "under", "out", "up", "down", "about", "between", "after",
+    "before", "such", "same", "other", "another", "own", "while", "because", "since", "until", "whether",
 ];
 
 #[cfg(test)]

@@ -83,7 +83,11 @@ impl Page<'_> {
              <script type=\"application/json\" data-lab-data>{data}</script></section>",
             // No answer before the guess.
             open = if predictions.is_empty() { " open" } else { "" },
-            hint = if predictions.is_empty() { "" } else { " <small>of a recorded run; it answers the questions above</small>" },
+            hint = if predictions.is_empty() {
+                ""
+            } else {
+                " <small>of a recorded run; it answers the questions above</small>"
+            },
             live = if meta.live { " data-live" } else { "" },
             title = escape(&meta.title),
             level = level_word(meta.level),

@@ -101,7 +101,12 @@ fn report(arms: &[Arm], cx: &Context) -> Report {
     ];
     for (id, first, second, words) in shares {
         if let (Some(first), Some(second)) = (find(first), find(second)) {
-            report.metrics.push(quality(id.into(), format!("Draws, of {DRAWS}, in which {words}"), ahead(first, second), ""));
+            report.metrics.push(quality(
+                id.into(),
+                format!("Draws, of {DRAWS}, in which {words}"),
+                ahead(first, second),
+                "",
+            ));
         }
     }
     let columns =

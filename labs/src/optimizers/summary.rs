@@ -55,11 +55,17 @@ pub(super) fn counted(report: &mut Report, params: &Params) {
             .lower()
             .exact(0.0, COUNTED)
             .help("Both moments in FP32. The weight itself takes 4 bytes."),
-        metric(Family::Memory, "adafactor_state", "Adafactor remembers of each weight", of("adafactor"), "bytes/weight")
-            .lower()
-            .baseline(of("adamw"))
-            .exact(0.0, COUNTED)
-            .help("A number for each row and each column of a matrix. The baseline is AdamW."),
+        metric(
+            Family::Memory,
+            "adafactor_state",
+            "Adafactor remembers of each weight",
+            of("adafactor"),
+            "bytes/weight",
+        )
+        .lower()
+        .baseline(of("adamw"))
+        .exact(0.0, COUNTED)
+        .help("A number for each row and each column of a matrix. The baseline is AdamW."),
         metric(Family::Memory, "eight_state", "8-bit Adam remembers of each weight", of("eight"), "bytes/weight")
             .lower()
             .baseline(of("adamw"))
