@@ -154,18 +154,19 @@ fn count(file: &str, text: &str) -> PageProse {
                 });
             }
             Event::End(TagEnd::CodeBlock) => code = None,
-            Event::Text(words) if code.is_some() => {
-                // Questions and diagrams are no code.
-                if code.as_deref().is_some_and(|language| !["quiz", "mermaid", ""].contains(&language)) {
-                    let lines = words.lines().count();
-                    if folded == 0 && lines > LISTING {
-                        page.listings.push((source.line(range.start), lines));
-                    }
-                    if lab.is_some_and(|lab| range.start < lab) {
-                        code_before_lab += lines;
-                    }
+            // Questions and diagrams are no code.
+            Event::Text(words)
+                if code.as_deref().is_some_and(|language| !["quiz", "mermaid", ""].contains(&language)) =>
+            {
+                let lines = words.lines().count();
+                if folded == 0 && lines > LISTING {
+                    page.listings.push((source.line(range.start), lines));
+                }
+                if lab.is_some_and(|lab| range.start < lab) {
+                    code_before_lab += lines;
                 }
             }
+            Event::Text(_) if code.is_some() => {}
             Event::Html(tag) | Event::InlineHtml(tag) => {
                 folded += tag.matches("<details").count();
                 folded = folded.saturating_sub(tag.matches("</details").count());
@@ -220,8 +221,7 @@ fn is_number(word: &str) -> bool {
 pub(crate) fn sentences(text: &str) -> Vec<&str> {
     let mut all = Vec::new();
     let mut start = 0;
-    let mut letters = text.char_indices().peekable();
-    while let Some((at, c)) = letters.next() {
+    for (at, c) in text.char_indices() {
         if !['.', '!', '?'].contains(&c) {
             continue;
         }
