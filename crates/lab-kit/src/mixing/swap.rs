@@ -43,7 +43,7 @@ impl Way {
     /// The model's own.
     pub const FULL: Self = Self::Softmax { window: usize::MAX };
 
-    fn map<'a>(maps: &'a [Map], at: usize) -> &'a Map {
+    fn map(maps: &[Map], at: usize) -> &Map {
         &maps[at % maps.len().max(1)]
     }
 
