@@ -73,7 +73,7 @@ fn folded(sums: &[f32], channels: usize) -> Vec<f32> {
 #[cfg(test)]
 pub(super) mod samples {
     /// Numbers between -1 and 1 without a pattern, from a seed.
-    pub fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    pub(crate) fn numbers(count: usize, seed: u32) -> Vec<f32> {
         let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
         let mut next = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

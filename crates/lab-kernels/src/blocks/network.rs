@@ -364,7 +364,7 @@ mod tests {
     fn groups_stay_apart_until_channels_are_shuffled() {
         let grouped = Op::Conv(Conv { groups: 3, ..Conv::plain(9, 9, 3, 1) });
         let reached = |middle: &[Op]| {
-            let ops = [&[grouped.clone()], middle, &[grouped.clone()]].concat();
+            let ops = [std::slice::from_ref(&grouped), middle, std::slice::from_ref(&grouped)].concat();
             let network = Network::new(ops, numbers(2 * 9 * 3 * 9, 3));
             let x = maps(9, 1);
             let mut other = x.clone();
