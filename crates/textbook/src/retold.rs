@@ -1,7 +1,7 @@
 //! Sentences of strategy that tactics tells too, in other words: what runs of equal words ([`overlap`](crate::overlap())) do not see.
 //!
 //! Two sentences are compared by the words that carry them, without endings: the share of both that they have in common, each word weighed
-//! by how rare it is in the book (the Dice coefficient of two bags of words, with weights ln(N/n)). Numbers are words, and rare ones.
+//! by how rare it is in the book (the Dice coefficient of two bags of words, with weights ln(1 + N/n)). Numbers are words, and rare ones.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -41,7 +41,8 @@ pub(crate) fn retold(strategy: &[(String, String)], tactics: &[(String, String)]
     }
     #[expect(clippy::cast_precision_loss, reason = "a book has fewer sentences than a float has digits")]
     let all = (strategy.len() + tactics.len()) as f64;
-    let weight = |stem: &String| (all / (known.get(stem.as_str()).copied().unwrap_or_default() + 1.0)).ln().max(0.0);
+    // Never nothing, however often a word stands in the book.
+    let weight = |stem: &String| (1.0 + all / (known.get(stem.as_str()).copied().unwrap_or_default() + 1.0)).ln();
     let weigh = |sentence: &Sentence| sentence.stems.iter().map(weight).sum::<f64>();
     let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
     for (at, sentence) in tactics.iter().enumerate() {
