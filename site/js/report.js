@@ -57,6 +57,16 @@ export function reportForm(section, state, { node, button }) {
 
 /** Shows the report in place of the page, until it is closed. */
 async function open(section, report, { save, svgOf }, opener) {
+  // The charts of the last run, as they stand: a page that is hidden draws nothing.
+  const charts = [];
+  for (const figure of section.querySelectorAll('[data-source=run] .lab-figure')) {
+    try {
+      const image = document.createElement('img');
+      image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(await svgOf(figure))}`;
+      image.alt = figure.querySelector('figcaption')?.textContent.trim() ?? '';
+      charts.push(make('figure', image, make('figcaption', image.alt)));
+    } catch { /* a chart that is not drawn is not in the report; its numbers are */ }
+  }
   const sheet = document.createElement('article');
   sheet.className = 'report';
   sheet.dataset.report = report.lab;
@@ -79,23 +89,12 @@ async function open(section, report, { save, svgOf }, opener) {
   const back = press('close-report', 'Back to the page', close);
   const actions = make('p', print, ' ', file, ' ', back);
   actions.className = 'report-actions';
-  sheet.append(actions, ...words(section, report));
+  sheet.append(actions, ...words(section, report), ...(charts.length ? [make('h2', 'Charts of the last run'), ...charts] : []));
   document.body.append(sheet);
   document.documentElement.dataset.reporting = '';
   addEventListener('keydown', onKey, true);
   scrollTo(0, 0);
   sheet.focus();
-  // The charts of the last run, in the colours of the page.
-  const figures = [...section.querySelectorAll('[data-source=run] .lab-figure')];
-  if (figures.length) sheet.append(make('h2', 'Charts of the last run'));
-  for (const figure of figures) {
-    try {
-      const image = document.createElement('img');
-      image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(await svgOf(figure))}`;
-      image.alt = figure.querySelector('figcaption')?.textContent.trim() ?? '';
-      sheet.append(make('figure', image, make('figcaption', image.alt)));
-    } catch { /* a chart that is not drawn is not in the report; its numbers are */ }
-  }
 }
 
 function words(section, report) {
