@@ -292,7 +292,8 @@ pub(crate) fn texts(text: &str) -> Vec<String> {
     all
 }
 
-fn plain(text: &str) -> String {
+/// Text without directives, labels, citations and marks of callouts.
+pub(crate) fn plain(text: &str) -> String {
     NOT_PROSE.replace_all(text, " ").into_owned()
 }
 

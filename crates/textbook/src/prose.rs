@@ -6,7 +6,10 @@ use pulldown_cmark::{CodeBlockKind, Event, Tag, TagEnd};
 use regex::Regex;
 use serde_json::json;
 
-use crate::{overlap::chapters, source::Source};
+use crate::{
+    overlap::{chapters, plain},
+    source::Source,
+};
 
 /// *You* and *we* in 1,000 words, at least: of a strategy page and of a tactics page.
 const TALK: [(&str, f64); 2] = [("strategy/", 20.0), ("tactics/", 15.0)];
@@ -130,10 +133,6 @@ pub fn prose_json(pages: &[PageProse]) -> String {
 }
 
 static VALUE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{\{#value[^}]*\}\}").expect("a constant pattern"));
-static NOT_PROSE: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\{\{#[^}]*\}\}|\{[#.][^}]*\}|\[[^\[\]]*@[^\[\]]*\]|@[A-Za-z][\w:-]*|\[![A-Z]+\]")
-        .expect("a constant pattern")
-});
 static TALKING: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)^(you|your|yours|yourself|we|our|ours|us|let's|let’s)$").expect("a constant pattern")
 });
@@ -193,7 +192,7 @@ fn count(file: &str, text: &str) -> PageProse {
 
 fn paragraph(text: &str, line: usize, page: &mut PageProse) {
     let text = VALUE.replace_all(text, " 0 ");
-    let text = NOT_PROSE.replace_all(&text, " ");
+    let text = plain(&text);
     page.semicolons += text.matches(';').count();
     for sentence in sentences(&text) {
         let words: Vec<&str> = sentence.split_whitespace().map(|word| word.trim_matches(MARKS)).collect();

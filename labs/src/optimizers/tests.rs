@@ -43,8 +43,9 @@ fn every_rule_of_every_comparison_learns_letters_at_its_middle_rate() {
                 continue;
             }
             let found = train(&task, &params, arm.id, arm.middle);
-            // Bare signs are slow to begin with: what counts is that a rule learns at all.
-            assert!(found.score() < task.chance() - 0.03, "{}: {}", arm.id, found.score());
+            // Bare signs move every weight by the same, which is slow to begin with.
+            let least = if arm.id == "sign" { 0.03 } else { 0.2 };
+            assert!(found.score() < task.chance() - least, "{}: {}", arm.id, found.score());
         }
     }
 }
