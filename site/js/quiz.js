@@ -148,7 +148,8 @@ function readAgain(form) {
   link.textContent = best[1].textContent.trim();
   const place = document.createElement('p');
   place.className = 'quiz-see';
-  place.append('Read again: ', link);
+  // Found by words, not by an author: a guess, and called one.
+  place.append('Perhaps it helps to read again: ', link);
   return place;
 }
 
