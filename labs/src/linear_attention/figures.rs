@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Tokens of a picture of weights.
-const SIDE: usize = 40;
+const SIDE: usize = 28;
 
 /// Loss added, by layer and method.
 pub(super) fn grid(swaps: &Swaps) -> Chart {
