@@ -133,6 +133,10 @@ const COMMANDS: &[Command] = &[
 ];
 
 fn main() -> ExitCode {
+    let asked: Vec<_> = std::env::args_os().skip(1).collect();
+    if let Some(code) = check::lints::instead_of_rustc(&asked) {
+        return code;
+    }
     let mut words = std::env::args().skip(1);
     let Some(name) = words.next() else {
         help();

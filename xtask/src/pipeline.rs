@@ -50,29 +50,46 @@ impl Bundle {
         }
     }
 
-    /// Arguments of `cargo build`, and the artifact it makes.
-    fn build(self, workspace: &Workspace, grade: Grade) -> (Vec<String>, PathBuf) {
-        let (package, file) = match self {
-            Self::Ui => ("site-ui", "site_ui.wasm"),
-            Self::Cpu | Self::Gpu => ("lab-engine", "lab_engine.wasm"),
-        };
-        let profile = match (self, grade) {
+    fn package(self) -> &'static str {
+        if self == Self::Ui { "site-ui" } else { "lab-engine" }
+    }
+
+    fn profile(self, grade: Grade) -> &'static str {
+        match (self, grade) {
             (Self::Ui, _) => "ui",
             (Self::Gpu, Grade::Reader) => "engine-gpu",
             (_, Grade::Reader) => "engine",
             (_, Grade::Author) => "engine-dev",
-        };
+        }
+    }
+
+    /// The folder in which it is compiled. Both engines are the file lab_engine.wasm: in one folder each would overwrite the
+    /// other behind cargo's back.
+    pub(crate) fn target(self, workspace: &Workspace) -> PathBuf {
+        if self == Self::Gpu { workspace.target.join("gpu") } else { workspace.target.clone() }
+    }
+
+    /// Arguments of `cargo build`, but for the folder.
+    pub(crate) fn words(self, grade: Grade) -> Vec<String> {
+        let (package, profile) = (self.package(), self.profile(grade));
         let mut words: Vec<String> =
             ["build", "--quiet", "--package", package, "--target", WASM, "--profile", profile].map(String::from).into();
         words.extend(["--config".to_owned(), nameless(&cargo_home())]);
-        // Both engines are the file lab_engine.wasm: in one folder each would overwrite the other behind cargo's back.
-        let mut target = workspace.target.clone();
         if self == Self::Gpu {
-            target.push("gpu");
-            let folder = target.display().to_string();
-            words.extend(["--features", "webgpu", "--target-dir", &folder].map(String::from));
+            words.extend(["--features", "webgpu"].map(String::from));
         }
-        (words, target.join(WASM).join(profile).join(file))
+        words
+    }
+
+    /// Arguments of `cargo build`, and the artifact it makes.
+    fn build(self, workspace: &Workspace, grade: Grade) -> (Vec<String>, PathBuf) {
+        let target = self.target(workspace);
+        let mut words = self.words(grade);
+        if self == Self::Gpu {
+            words.extend(["--target-dir".to_owned(), target.display().to_string()]);
+        }
+        let file = format!("{}.wasm", self.package().replace('-', "_"));
+        (words, target.join(WASM).join(self.profile(grade)).join(file))
     }
 }
 

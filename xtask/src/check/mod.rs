@@ -1,7 +1,7 @@
 //! `cargo xtask check`: everything that can be wrong without running a lab. All checks run; all failures are told at the end.
 
 mod code;
-mod lints;
+pub(crate) mod lints;
 pub(crate) mod names;
 mod trees;
 
@@ -24,11 +24,13 @@ const CHECKS: &[Check] = &[
     Check { name: "names", run: names::check },
     Check { name: "code", run: code::check },
     Check { name: "dependencies", run: trees::check },
-    Check { name: "lints", run: lints::check },
+    Check { name: "lints", run: lints::natively },
     Check { name: "generated", run: generated },
     Check { name: "overlap", run: overlap },
     Check { name: "book", run: book },
     Check { name: "site", run: site },
+    // Needs the engines compiled, so last.
+    Check { name: "browser-lints", run: lints::in_a_browser },
 ];
 
 pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitCode> {
