@@ -52,6 +52,12 @@ const COMMANDS: &[Command] = &[
         run: test::run,
     },
     Command {
+        name: "ci",
+        usage: "",
+        about: "All of `check`, then all of `test`: what .ci/run asks for",
+        run: test::checks_and_tests,
+    },
+    Command {
         name: "doctor",
         usage: "",
         about: "Say what is installed, what is missing, and what mends it",

@@ -135,7 +135,7 @@ pub(crate) fn begin_bundles(workspace: &Workspace, steps: &mut Steps, gpu: bool)
     Ok(())
 }
 
-/// Everything a reader gets, in `out`.
+/// Everything a reader gets, in `out`; nothing to do where these steps have done it.
 pub(crate) fn build_site(
     workspace: &Workspace,
     steps: &mut Steps,
@@ -143,6 +143,9 @@ pub(crate) fn build_site(
     gpu: bool,
     base_url: Option<&str>,
 ) -> anyhow::Result<()> {
+    if steps.built.as_deref() == Some(out) {
+        return Ok(());
+    }
     wasm_target(workspace, steps)?;
     // Tools first: they are compiled while what was begun beside goes on.
     tool(workspace, steps, "wasm-bundle")?;
@@ -163,6 +166,7 @@ pub(crate) fn build_site(
         command.args(["--base-url", url]);
     }
     steps.run("pages", &mut command)?;
+    steps.built = Some(out.to_owned());
     Ok(())
 }
 

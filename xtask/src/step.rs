@@ -29,6 +29,8 @@ pub(crate) struct Steps {
     only_if_long: bool,
     /// What is being done beside the steps, until [`Steps::join`].
     beside: Option<JoinHandle<()>>,
+    /// The site that these steps have built. Nobody changes a source between the steps of one command.
+    pub(crate) built: Option<PathBuf>,
 }
 
 impl Steps {
@@ -37,7 +39,15 @@ impl Steps {
         let times = std::fs::read(&times_file).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let logs = workspace.target.join("xtask-logs");
         let live = std::io::stderr().is_terminal();
-        Self { times: times.unwrap_or_default(), times_file, logs, live, only_if_long: false, beside: None }
+        Self {
+            times: times.unwrap_or_default(),
+            times_file,
+            logs,
+            live,
+            only_if_long: false,
+            beside: None,
+            built: None,
+        }
     }
 
     /// Begins commands beside the steps, one after the other, unless some are under way. Whoever needs what they make runs them

@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Context as _;
 
 use crate::args::Args;
+use crate::check;
 use crate::doctor;
 use crate::pipeline;
 use crate::step::{Steps, words};
@@ -29,25 +30,46 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
     let gpu = !args.flag("--no-gpu");
     let filter = args.word();
     args.finish()?;
-    let start = std::time::Instant::now();
     let mut steps = Steps::new(workspace);
     if !no_browser {
         // Without what it needs it fails below, where the browser's tests are prepared, and in words.
         let _ = pipeline::begin_bundles(workspace, &mut steps, gpu);
     }
+    all(workspace, &mut steps, no_browser, gpu, filter)
+}
+
+/// `cargo xtask ci`: every check, then every test, on one build of the site.
+pub(crate) fn checks_and_tests(workspace: &Workspace, args: Args) -> anyhow::Result<ExitCode> {
+    args.finish()?;
+    let mut steps = Steps::new(workspace);
+    let checked = check::all(workspace, &mut steps, None)?;
+    if checked != ExitCode::SUCCESS {
+        return Ok(checked);
+    }
+    all(workspace, &mut steps, false, true, None)
+}
+
+fn all(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    no_browser: bool,
+    gpu: bool,
+    filter: Option<String>,
+) -> anyhow::Result<ExitCode> {
+    let start = std::time::Instant::now();
     let mut total = Tally::default();
     let mut natively = pipeline::native(&["test", "--quiet", "--no-fail-fast"]);
     natively.extend(filter.clone());
     let mut native_tests = workspace.cargo(&natively);
     // Cargo builds it for the tests of its own package, before any test runs.
     native_tests.env("MDBOOK_TEXTBOOK", pipeline::binary(workspace, "mdbook-textbook"));
-    total.add(&mut steps, "native tests", &mut native_tests)?;
+    total.add(steps, "native tests", &mut native_tests)?;
     if !no_browser {
-        match prepare_browser(workspace, &mut steps, gpu) {
+        match prepare_browser(workspace, steps, gpu) {
             Ok(()) => {
                 for (name, suite) in [("tests of the built site", "built_site"), ("tests in Chromium", "browser")] {
                     let mut command = browser_tests(workspace, suite, filter.as_deref());
-                    total.add(&mut steps, name, &mut command)?;
+                    total.add(steps, name, &mut command)?;
                 }
             }
             Err(error) => {

@@ -40,14 +40,18 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
         let all: Vec<&str> = CHECKS.iter().map(|check| check.name).collect();
         return Err(Usage(format!("there is no check “{name}”; they are {}", all.join(", "))).into());
     }
-    let mut steps = Steps::new(workspace);
+    all(workspace, &mut Steps::new(workspace), only.as_deref())
+}
+
+/// All checks, or the one of this name.
+pub(crate) fn all(workspace: &Workspace, steps: &mut Steps, only: Option<&str>) -> anyhow::Result<ExitCode> {
     if only.is_none() {
-        pipeline::begin_bundles(workspace, &mut steps, true)?;
+        pipeline::begin_bundles(workspace, steps, true)?;
     }
     let mut failures = Vec::new();
-    for check in CHECKS.iter().filter(|check| only.as_deref().is_none_or(|name| name == check.name)) {
+    for check in CHECKS.iter().filter(|check| only.is_none_or(|name| name == check.name)) {
         eprintln!("{}", check.name);
-        let found = (check.run)(workspace, &mut steps).unwrap_or_else(|error| vec![format!("{error:#}")]);
+        let found = (check.run)(workspace, steps).unwrap_or_else(|error| vec![format!("{error:#}")]);
         failures.extend(found.into_iter().map(|failure| format!("[{}] {failure}", check.name)));
     }
     if failures.is_empty() {
