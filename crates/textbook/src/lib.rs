@@ -12,6 +12,7 @@ mod bibtex;
 mod book;
 mod callout;
 mod catalogue;
+mod chart;
 mod charts;
 mod diagram;
 mod glossary;
