@@ -135,6 +135,32 @@ async fn what_cannot_be_read_or_kept_is_told_and_not_lost() -> anyhow::Result<()
 }
 
 #[tokio::test]
+async fn what_another_tab_keeps_is_shown_and_not_overwritten() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = lab(tab)?;
+        run(tab, &lab, &lab.page).await?;
+        tab.wait("a row", 10.0, "document.querySelectorAll('[data-run-id]').length === 1").await?;
+        // As the other tab writes it; browsers tell every other page of the site.
+        let other = "const key = document.documentElement.dataset.shelf + arguments[0], kept = JSON.parse(localStorage.getItem(key));
+            kept.rows.push({ ...kept.rows[0], id: arguments[1], at: '2026-01-01T00:00:00Z', query: 'lab=footprint&grid=1' });
+            localStorage.setItem(key, JSON.stringify(kept));
+            if (arguments[2]) dispatchEvent(new StorageEvent('storage', { key, newValue: JSON.stringify(kept) }))";
+        let key = format!("runs:{LAB}");
+        tab.script(other, &[json!(key), json!("theirs"), json!(true)]).await?;
+        tab.wait("the other's row", 5.0, "document.querySelector('[data-run-id=theirs]')").await?;
+        // And once more, in the moment before this page's own run ends.
+        tab.script(other, &[json!(key), json!("later"), json!(false)]).await?;
+        lab.press(tab, "run").await?;
+        tab.wait("all four", 75.0, "document.querySelectorAll('[data-run-id]').length === 4").await?;
+        let ids = "return ['theirs', 'later'].map((id) => JSON.parse(localStorage.getItem(document.documentElement.dataset.shelf + arguments[0])).rows.filter((row) => row.id === id).length)";
+        let kept = tab.script(ids, &[json!(key)]).await?;
+        anyhow::ensure!(kept == json!([1, 1]), "{kept}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_table_of_runs_is_whole_and_a_verdict_knows_chance() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         tab.open("index.html").await?;
