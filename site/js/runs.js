@@ -9,7 +9,7 @@ export function collect(section, { storage, module }) {
   const key = `runs:${lab}`;
   const { rows, trouble } = load(storage, key);
   const asked = [...section.querySelectorAll('form[data-predict]')].map((form) => form.dataset.predict);
-  const state = { lab, key, rows, storage, module, asked, words: trouble, picked: new Set(), own: null };
+  const state = { section, lab, key, rows, storage, module, asked, words: trouble, picked: new Set(), own: null, charts: new Map() };
   let began = 0;
   // The state is told at every step of a run, not only when it changes.
   new MutationObserver(([change]) => { if (section.dataset.state === 'running' && change.oldValue !== 'running') began = performance.now(); })
@@ -18,7 +18,11 @@ export function collect(section, { storage, module }) {
     let record;
     try { ({ record } = JSON.parse(event.detail)); } catch { return; }
     if (record?.lab !== lab) return;
-    add(state, rowOf(record, section.dataset.ran, (performance.now() - began) / 1000), 'live' in section.dataset);
+    const row = rowOf(record, section.dataset.ran, (performance.now() - began) / 1000);
+    add(state, row, 'live' in section.dataset);
+    // Charts last as long as the page.
+    state.charts.set(row.id, record.charts ?? []);
+    if (state.charts.size > 20) state.charts.delete([...state.charts.keys()][0]);
     show(section, state);
   });
   // Another tab with the same lab.
@@ -82,7 +86,7 @@ function show(section, state) {
     box.className = 'lab-runs';
     box.dataset.runs = '';
     section.querySelector('[data-lab-widget]').after(box);
-    box.addEventListener('click', (event) => press(section, state, event.target.closest('[data-action]')?.dataset.action));
+    box.addEventListener('click', (event) => press(section, state, event.target.closest('[data-action]')));
     box.addEventListener('change', (event) => {
       const { value, checked } = event.target;
       if (checked) state.picked.add(value); else state.picked.delete(value);
@@ -112,6 +116,25 @@ function show(section, state) {
   const hand = box.querySelector('[data-reporter-form]') ?? handForm(section, state);
   box.replaceChildren(summary, ...(count ? [table, actions] : []), says, pair, ...(vary ? [vary] : []), hand);
   choose(box, state);
+  markTried(section, state);
+}
+
+/** Links of the page that set this lab say which settings were run. */
+async function markTried(section, { lab, rows, module }) {
+  const links = [...document.querySelectorAll(`main a[href*="lab=${lab}"]`)].filter((link) => !link.closest('[data-runs], [data-source=run]') && new URL(link.href).searchParams.get('lab') === lab);
+  if (!links.length) return;
+  const { same } = await module('predictions');
+  for (const link of links) {
+    const tried = rows.some((row) => same(new URL(link.href).search, `?${row.query}`));
+    if (tried === ('tried' in link.dataset)) continue;
+    if (!tried) { delete link.dataset.tried; link.querySelector('.lab-tried')?.remove(); continue; }
+    link.dataset.tried = '';
+    const mark = node('span', node('span', ' ✓'), node('span', ' (tried)'));
+    mark.className = 'lab-tried';
+    mark.firstChild.setAttribute('aria-hidden', 'true');
+    mark.lastChild.className = 'hidden';
+    link.append(mark);
+  }
 }
 
 /** The three numbers that answer the lab's questions: those asked for before a run, then the first ones that it does not fold away. */
@@ -133,9 +156,19 @@ function line(row, state) {
   link.textContent = words(row);
   const columns = main(state).map(({ id }) => row.record.metrics.find((metric) => metric.id === id));
   const numbers = [...columns.map((metric) => (metric ? short(metric.value) : '')), `${short(row.seconds)} s`].map((text) => { const td = cell('td', text); td.className = 'num'; return td; });
-  const tr = node('tr', node('td', pick), cell('td', `${number(row, state)}: ${when(row.at)}`), node('td', link), cell('td', row.record.environment?.device?.kind === 'webgpu' ? 'WebGPU' : 'CPU'), ...numbers);
+  const tr = node('tr', node('td', pick), cell('td', `${number(row, state)}: ${when(row.at)}`), node('td', link, ...repeat(row, state)), cell('td', row.record.environment?.device?.kind === 'webgpu' ? 'WebGPU' : 'CPU'), ...numbers);
   tr.dataset.runId = row.id;
   return tr;
+}
+
+/** A button that runs a row once more. What was drawn or chosen as a file is not kept, so such a run cannot be repeated from here. */
+function repeat(row, state) {
+  const given = (field) => row.record.params?.[field.name || field.dataset.drawing];
+  if ([...state.section.querySelectorAll('.control :is(input[type=file], [data-drawing])')].some(given)) return [];
+  const element = button('again', 'Again');
+  element.dataset.row = row.id;
+  element.setAttribute('aria-label', `Run ${number(row, state)} again, with the same seed`);
+  return [element];
 }
 
 /** A setting in words: what is not at its default. */
@@ -154,12 +187,12 @@ function choose(box, state) {
   if (compare) compare.disabled = state.picked.size !== 2;
 }
 
-function press(section, state, action) {
+function press(section, state, pressed) {
   const box = section.querySelector('[data-runs]');
-  if (action === 'compare-runs') {
-    const [first, second] = state.rows.filter((row) => state.picked.has(row.id));
-    box.querySelector('[data-pair]').replaceChildren(pairTable(first, second, state));
-  } else if (action === 'export-csv') save(state, `${state.lab}-runs.csv`, 'text/csv', csv(state.rows));
+  const action = pressed?.dataset.action;
+  if (action === 'compare-runs') compareTwo(box, state);
+  else if (action === 'again') runAgain(section, state, pressed);
+  else if (action === 'export-csv') save(state, `${state.lab}-runs.csv`, 'text/csv', csv(state.rows));
   else if (action === 'export-json') save(state, `${state.lab}-runs.json`, 'application/json', JSON.stringify({ format: 'efficient-ai-runs', version: 1, lab: state.lab, runs: state.rows }, null, 1));
   else if (action === 'forget-runs') {
     // Pressed twice: what is gone does not come back.
@@ -170,6 +203,47 @@ function press(section, state, action) {
     state.words = state.storage.write(state.key, JSON.stringify({ version: 1, rows: [] })) ? 'Forgotten.' : '';
     show(section, state);
   }
+}
+
+function compareTwo(box, state) {
+  const [first, second] = state.rows.filter((row) => state.picked.has(row.id));
+  const place = box.querySelector('[data-pair]');
+  place.replaceChildren(pairTable(first, second, state));
+  const [one, two] = [first, second].map(({ id }) => state.charts.get(id));
+  if (!one || !two) {
+    const word = node('p', 'Charts are kept as long as the page is open: run a setting again to see both runs in one chart.');
+    word.className = 'lab-note';
+    place.append(word);
+    return;
+  }
+  state.module('sweep').then(({ alike, overlay }) => {
+    const figures = node('div');
+    figures.className = 'lab-sweep-figures lab-overlays';
+    for (const chart of one) {
+      const other = two.find(({ id }) => id === chart.id);
+      if (!alike(chart, other)) continue;
+      const figure = node('figure');
+      figure.dataset.overlay = chart.id;
+      figure.innerHTML = overlay(chart, other);
+      figure.prepend(node('figcaption', node('strong', chart.title), ` ${chart.y.label}. Hollow and dashed: run ${number(first, state)}. Filled and solid: run ${number(second, state)}.`));
+      figures.append(figure);
+    }
+    place.append(figures);
+  }, () => { /* the table stands without its pictures */ });
+}
+
+/** Runs a row once more, and puts both beside each other. */
+async function runAgain(section, state, pressed) {
+  const row = state.rows.find(({ id }) => id === pressed.dataset.row);
+  const known = new Set(state.rows.map(({ id }) => id));
+  const { again } = await state.module('sweep');
+  const done = row && await again(section, row);
+  const found = state.rows.find(({ id }) => !known.has(id));
+  if (!done || !found) { section.querySelector('[data-runs-say]').textContent = 'It was not run again.'; return; }
+  state.picked = new Set([row.id, found.id]);
+  show(section, state);
+  compareTwo(section.querySelector('[data-runs]'), state);
+  section.querySelector(`[data-action=again][data-row="${row.id}"]`)?.focus();
 }
 
 const save = async ({ module }, name, type, text) => (await module('pictures')).save(name, new Blob([text], { type }));
@@ -237,7 +311,7 @@ function pairTable(first, second, state) {
   const lines = first.record.metrics.filter((metric) => !metric.detail).flatMap((a) => {
     const b = second.record.metrics.find((metric) => metric.id === a.id);
     if (!b) return [];
-    const tr = node('tr', cell('th', a.unit ? `${a.label} (${a.unit})` : a.label), ...[short(a.value), short(b.value), ratio(a, b), verdict(a, b)].map((text, i) => { const td = cell('td', text); if (i < 3) td.className = 'num'; return td; }));
+    const tr = node('tr', cell('th', a.unit ? `${a.label} (${a.unit})` : a.label), ...[[short(a.value), interval(a)], [short(b.value), interval(b)], [ratio(a, b), span(a, b)], [verdict(a, b)]].map(([text, small], i) => { const td = cell('td', text); if (i < 3) td.className = 'num'; if (small) td.append(node('small', small)); return td; }));
     tr.dataset.metricPair = a.id;
     return [tr];
   });
@@ -255,6 +329,16 @@ export function ratio(a, b) {
     return `${by > 0 ? '+' : ''}${short(by)}`;
   }
   return `${short(b.value / a.value)}×`;
+}
+
+/** The interval of a number, in brackets. */
+const interval = ({ interval: found }) => (found ? `[${short(found.low)}, ${short(found.high)}]` : '');
+
+/** Between what the ratio or the difference lies if each number lies in its own interval: the wide side. */
+export function span(a, b) {
+  if (!a.interval || !b.interval || (a.interval.low === a.interval.high && b.interval.low === b.interval.high)) return '';
+  if (ratio(a, b).endsWith('×')) return a.interval.low > 0 && b.interval.low > 0 ? `[${short(b.interval.low / a.interval.high)}, ${short(b.interval.high / a.interval.low)}]` : '';
+  return `[${short(b.interval.low - a.interval.high)}, ${short(b.interval.high - a.interval.low)}]`;
 }
 
 /** Whether chance alone may have made the difference. Two intervals of 95 % that do not meet leave it less than one chance in a hundred. */

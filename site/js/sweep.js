@@ -1,4 +1,4 @@
-// One control taken through several values, a run for each, and what came out as a line.
+// One control taken through several values, a run for each, and what came out as a line; a run repeated; two runs over each other.
 
 /** Controls that can be varied: their names and words. A seed is one of them. */
 export function axes(section) {
@@ -77,6 +77,16 @@ export async function sweep(section, name, say) {
   return [done, all.length];
 }
 
+/** Sets the controls as they were in a run, seed and device included, and runs. @returns whether it was done */
+export function again(section, { record }) {
+  const setting = { ...record.params, seed: record.seed, device: record.environment?.device?.kind };
+  for (const [name, value] of Object.entries(setting)) {
+    const field = section.querySelector(`.control [name="${CSS.escape(name)}"]`);
+    if (field && field.type !== 'file' && value !== undefined && value !== null) set(section, name, String(value));
+  }
+  return run(section);
+}
+
 /** Points `{x, y, low, high}` as a picture: a line where all `x` are numbers, else a dot for each word. */
 export function picture(title, points) {
   const [w, h, left, top, bottom] = [320, 190, 58, 12, 34];
@@ -98,6 +108,41 @@ export function picture(title, points) {
   const labels = points.map(({ x }, i) => text(px(xs[i]), h - bottom + 18, x.length > 9 ? `${x.slice(0, 8)}…` : x, 'middle'));
   const words = `${title}: ${points.map(({ x, y }) => `${x}, ${figure(y)}`).join('; ')}`;
   return `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="${escape(words)}"><path class="axis" d="M${left} ${top}V${h - bottom}H${w - 6}"/>${text(left - 6, top + 8, figure(most), 'end')}${text(left - 6, h - bottom, figure(least), 'end')}${labels.join('')}${line}${marks.join('')}</svg>`;
+}
+
+/** Whether two charts can lie over each other: lines, points or bars with the same words at both axes. */
+export const alike = (a, b) => ['line', 'scatter', 'bar'].includes(a.chart) && a.chart === b?.chart && a.x.label === b.x.label && a.y.label === b.y.label
+  && String(a.categories ?? '') === String(b.categories ?? '');
+
+/** Two charts of one kind over each other, the first hollow and dashed, the second filled and solid; a name stands at the end of each line. */
+export function overlay(first, second) {
+  const [w, h, left, right, top, bottom] = [480, 250, 58, 92, 12, 40];
+  const series = ({ chart, series: all }) => (chart === 'bar' ? all.map(({ name, values: ys }) => ({ name, points: ys.map((y, x) => [x, y]) })) : all);
+  const size = ({ scale }) => (scale === 'log' ? Math.log10 : Number);
+  const fit = (axis, place, from, to) => {
+    const shown = [first, second].flatMap(series).flatMap(({ points }) => points.map((point) => size(axis)(point[place]))).filter(Number.isFinite);
+    let [least, most] = [Math.min(...shown), Math.max(...shown)];
+    if (least === most) { least -= Math.abs(least) / 10 || 1; most += Math.abs(most) / 10 || 1; }
+    const back = (value) => Number((axis.scale === 'log' ? 10 ** value : value).toPrecision(3)).toString();
+    return { at: (value) => from + ((size(axis)(value) - least) / (most - least)) * (to - from), ends: [back(least), back(most)] };
+  };
+  const x = fit(first.x, 0, left + 8, w - right);
+  const y = fit(first.y, 1, h - bottom, top + 4);
+  const names = [...new Set([first, second].flatMap(series).map(({ name }) => name))];
+  const text = (px, py, words, anchor) => `<text x="${px}" y="${py}" text-anchor="${anchor}">${escape(words)}</text>`;
+  const draw = (chart, kind) => series(chart).map(({ name, points }) => {
+    const seen = points.map((point) => [x.at(point[0]), y.at(point[1])]).filter((point) => point.every(Number.isFinite)).map((point) => point.map((value) => value.toFixed(1)));
+    const line = chart.chart === 'line' && seen.length > 1 ? `<polyline points="${seen.map((point) => point.join()).join(' ')}"/>` : '';
+    const dots = seen.length > 40 && line ? '' : seen.map(([px, py]) => `<circle cx="${px}" cy="${py}" r="3.5"/>`).join('');
+    return `<g class="${kind}" style="--series:var(--series-${(names.indexOf(name) % 6) + 1})">${line}${dots}</g>`;
+  }).join('');
+  // Names keep clear of each other.
+  let free = -Infinity;
+  const ends = series(second).filter(({ points }) => points.length).map(({ name, points }) => [name, y.at(points.at(-1)[1])]).filter(([, at]) => Number.isFinite(at)).sort((a, b) => a[1] - b[1])
+    .map(([name, at]) => { free = Math.max(at + 4, free + 13); return text(w - right + 8, free.toFixed(1), name.length > 15 ? `${name.slice(0, 14)}…` : name, 'start'); });
+  const across = first.categories ? first.categories.map((word, i) => text(x.at(i), h - bottom + 16, word.length > 8 ? `${word.slice(0, 7)}…` : word, 'middle')) : [text(left, h - bottom + 16, x.ends[0], 'start'), text(w - right, h - bottom + 16, x.ends[1], 'end')];
+  const words = `${first.title} The first run is hollow and dashed, the second filled and solid. ${names.join(', ')}.`;
+  return `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="${escape(words)}"><path class="axis" d="M${left} ${top}V${h - bottom}H${w - right}"/>${text(left - 6, top + 8, y.ends[1], 'end')}${text(left - 6, h - bottom, y.ends[0], 'end')}${across.join('')}${text((left + w - right) / 2, h - 6, first.x.label, 'middle')}${draw(first, 'one')}${draw(second, 'two')}${ends.join('')}</svg>`;
 }
 
 const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);

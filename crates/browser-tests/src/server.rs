@@ -25,7 +25,12 @@ pub enum Fault {
     Missing,
     /// This text stands before the file's own.
     Prepended(String),
+    /// Another page is answered instead, as a login or a hotel's network does.
+    Portal,
 }
+
+/// What a login answers, whatever was asked for.
+const PORTAL: &str = "<!doctype html><html lang=\"en\"><title>Sign in</title><p>Sign in to go on.</p></html>";
 
 /// A running server; it ends with the test's runtime.
 #[derive(Debug, Clone)]
@@ -108,6 +113,13 @@ impl Server {
         let fault = self.faults.lock().ok().and_then(|faults| {
             faults.iter().find(|(part, _)| file.contains(part.as_str())).map(|(_, fault)| fault.clone())
         });
+        if fault == Some(Fault::Portal) {
+            let mut response = Response::new(Body::from(PORTAL));
+            let value = header::HeaderValue::from_static;
+            response.headers_mut().insert(header::CONTENT_TYPE, value("text/html; charset=utf-8"));
+            response.headers_mut().insert(header::CACHE_CONTROL, value("no-store"));
+            return response;
+        }
         let bytes = match (std::fs::read(dist.join(&file)), fault) {
             (Err(_), _) | (_, Some(Fault::Missing)) => return plain(StatusCode::NOT_FOUND),
             (Ok(bytes), None) => bytes,
@@ -143,7 +155,7 @@ fn damaged(mut bytes: Vec<u8>, fault: &Fault) -> Vec<u8> {
             bytes
         }
         Fault::Prepended(text) => [text.as_bytes(), b"\n", &bytes].concat(),
-        Fault::Missing => Vec::new(),
+        Fault::Missing | Fault::Portal => Vec::new(),
     }
 }
 

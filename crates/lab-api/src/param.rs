@@ -26,7 +26,7 @@ pub struct ParamSpec {
     /// What values it takes.
     #[serde(flatten)]
     pub kind: ParamKind,
-    /// The control matters only where this holds; elsewhere it is shown disabled.
+    /// The control matters only where this holds; elsewhere it is disabled, and the page does not show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled_when: Option<Condition>,
 }

@@ -49,7 +49,7 @@ fn widget(lab: Lab) -> impl IntoView {
             lab.controls(|setting, problems, adapter| controls::show(specs, &area, setting, problems, adapter));
         }
         if seen.unwrap_or_default() == 0 {
-            watch(lab);
+            watch(lab, &area);
             drawing::watch(lab, &area);
         }
         let stale = lab.is_stale();
@@ -105,8 +105,8 @@ fn copy(lab: Lab, button: Element) {
 }
 
 /// Draws the charts again when the theme or the width changes, and tells the engines when the page goes out of view.
-fn watch(lab: Lab) {
-    let Some(area) = lab.results() else { return };
+/// `area` is the whole widget.
+fn watch(lab: Lab, area: &HtmlElement) {
     let repaint = Closure::<dyn FnMut()>::new(move || lab.repaint());
     let document = page::window().and_then(|w| w.document());
     if let Some(document) = &document {
@@ -124,17 +124,20 @@ fn watch(lab: Lab) {
     }
     // Lives as long as the page.
     repaint.forget();
-    let mut width = 0;
-    let observed = area.clone();
+    let mut width: i32 = 0;
+    // In a live lab the place of results is no box of its own, and in a miniature the widget is none.
+    let boxes: Vec<HtmlElement> = [Some(area.clone()), lab.results()].into_iter().flatten().collect();
+    let observed = boxes.clone();
     let resized = Closure::<dyn FnMut()>::new(move || {
         // Its height changes with every result; only another width needs other pictures.
-        if observed.client_width() != width {
-            width = observed.client_width();
+        let now: i32 = observed.iter().map(|place| place.client_width()).sum();
+        if now != width {
+            width = now;
             lab.repaint();
         }
     });
     if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {
-        observer.observe(&area);
+        boxes.iter().for_each(|place| observer.observe(place));
     }
     resized.forget();
 }

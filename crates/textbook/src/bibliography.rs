@@ -305,7 +305,9 @@ mod tests {
             "@misc{two, author = {OpenAI and {Gemini Team, Google} and others}, title = {Report}, year = {2024}}
              @misc{one, author = {Doe, Jane and others}, title = {R}, year = {2024}}
              @misc{many, author = {A, B and C, D and E, F and G, H and others}, title = {R}, year = {2024}}
-             @techreport{corp, author = {{NVIDIA Corporation}}, title = {A {GPU} \\& Its Memory}, year = {2024}, institution = {NVIDIA}}",
+             @techreport{corp, author = {{NVIDIA Corporation}}, title = {A {GPU} \\& Its Memory}, year = {2024}, institution = {NVIDIA}}
+             @phdthesis{thesis, author = {Doe, Jane}, title = {On Rounding}, year = {2018}, school = {ETH}}
+             @manual{manual, author = {Doe, Jane}, title = {How To}, year = {2018}, organization = {FSF}}",
         );
         assert_eq!(all["two"].in_prose(), "OpenAI, Gemini Team, Google et al. (2024)");
         assert!(all["two"].full.starts_with("OpenAI, Gemini Team, Google et al. (2024)"), "{}", all["two"].full);
@@ -315,6 +317,8 @@ mod tests {
         let corp = &all["corp"].full;
         assert!(corp.starts_with("NVIDIA Corporation (2024)") && corp.contains("GPU & Its Memory"), "{corp}");
         assert!(corp.trim_end_matches('.').ends_with("NVIDIA"), "{corp}");
+        assert!(all["thesis"].full.contains("ETH"), "{}", all["thesis"].full);
+        assert!(all["manual"].full.contains("FSF"), "{}", all["manual"].full);
     }
 
     #[test]

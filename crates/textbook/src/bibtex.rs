@@ -315,7 +315,8 @@ fn finish(mut item: Entry) -> Entry {
         last.name = OTHERS.to_string();
         item.set_authors(authors);
     }
-    if *item.entry_type() == EntryType::Report
+    // Of a report, a thesis or a manual the style shows the publisher alone: there that is who stands behind it.
+    if matches!(item.entry_type(), EntryType::Report | EntryType::Thesis | EntryType::Reference)
         && item.publisher().is_none()
         && let Some(institution) = item.organization().cloned()
     {

@@ -21,3 +21,8 @@ pub(crate) fn svg(chart: &Chart, id: &str) -> Result<String, String> {
     let height = natural_height(chart, f64::from(WIDTH)).round() as u32;
     lab_charts::svg_with_id(chart, id, WIDTH, height).map_err(|error| format!("its chart “{}”: {error}", chart.id))
 }
+
+/// The numbers of a chart as a table.
+pub(crate) fn data_html(chart: &Chart) -> String {
+    lab_charts::table_html(&chart.table())
+}

@@ -33,8 +33,9 @@ static DOLLARS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$\$|\$\\[A-Za-z
 static STRAY: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{#[A-Za-z][^{}\n]*\}").expect("a constant pattern"));
 
 /// Directives that make a paragraph of their own.
-pub(crate) const BLOCK_DIRECTIVES: [&str; 12] = [
+pub(crate) const BLOCK_DIRECTIVES: [&str; 13] = [
     "lab",
+    "chart",
     "miniature",
     "code",
     "diff",

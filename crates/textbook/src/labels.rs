@@ -208,6 +208,7 @@ fn expected(block: &Block) -> Option<Kind> {
         BlockKind::Fence { language, .. } if language == "quiz" => None,
         BlockKind::Fence { .. } => Some(Kind::Listing),
         BlockKind::Directive { name, .. } if name == "lab" => Some(Kind::Lab),
+        BlockKind::Directive { name, .. } if name == "chart" => Some(Kind::Figure),
         BlockKind::Directive { name, .. } if name == "code" || name == "diff" => Some(Kind::Listing),
         _ => None,
     }

@@ -12,7 +12,9 @@ mod bibtex;
 mod book;
 mod callout;
 mod catalogue;
+mod chart;
 mod charts;
+mod crosslinks;
 mod diagram;
 mod glossary;
 mod guide;
@@ -54,6 +56,7 @@ use mdbook_preprocessor::{
 };
 use serde::Deserialize;
 
+pub use crosslinks::crosslinks;
 pub use diagram::{Inventory as DiagramInventory, inventory as diagram_inventory};
 pub use overlap::{LIMIT as OVERLAP_LIMIT, Overlap, Passage, SHINGLE, TopicOverlap, overlap};
 pub use problem::{Problem, Problems};

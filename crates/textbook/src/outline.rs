@@ -236,7 +236,7 @@ fn paragraph(source: &Source, i: usize, last_table: &mut Option<Range<usize>>, b
         let name = found[1].to_owned();
         let mut tail = Attrs::default();
         let mut args = found[2].to_owned();
-        if matches!(name.as_str(), "code" | "diff" | "miniature")
+        if matches!(name.as_str(), "code" | "diff" | "miniature" | "chart")
             && let Some(parts) = TAIL.captures(&found[2])
         {
             tail.id = parts.get(2).map(|m| m.as_str().to_owned());

@@ -223,7 +223,7 @@ fn read(folder: &Path, name: &str, files: &mut Vec<(String, String)>) -> std::io
 }
 
 /// What a method is called in running text: the words of its id, and the parts of its name.
-fn terms(id: &str, name: &str) -> Vec<Vec<String>> {
+pub(crate) fn terms(id: &str, name: &str) -> Vec<Vec<String>> {
     // Short parts, such as “cost” and “ZeRO”, are words of everyday as well.
     const LONG: usize = 6;
     let parts = name.split(['(', ')', ',', ':']).flat_map(|part| part.split(" and "));
@@ -316,6 +316,11 @@ fn question(value: &toml::Value, all: &mut Vec<String>) {
 
 fn names(paragraph: &[String], terms: &[Vec<String>]) -> bool {
     terms.iter().any(|term| paragraph.windows(term.len()).any(|window| window == term.as_slice()))
+}
+
+/// Whether a paragraph of a chapter names what has these terms.
+pub(crate) fn named_in(text: &str, terms: &[Vec<String>]) -> bool {
+    paragraphs(text).iter().any(|paragraph| names(paragraph, terms))
 }
 
 /// Compares files `(name, text)`; a topic is a name and what it is called.

@@ -335,6 +335,7 @@ impl<'a> Page<'a> {
         let to = |label: &str, words: &str| self.link_to(label, words);
         let html = match name {
             "lab" => self.lab_section(args, number)?,
+            "chart" => self.chart(source, block, args, caption, number)?,
             "code" => self.code(source, block, args, caption, number)?,
             "diff" => self.diff(source, block, args, caption, number)?,
             "bibliography" => BIBLIOGRAPHY_MARK.to_owned(),

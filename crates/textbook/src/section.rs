@@ -1,6 +1,6 @@
 //! A lab's place in the page, and single numbers of it in the prose.
 
-use lab_api::{Kind, ParamKind, RunRecord};
+use lab_api::{Kind, ParamKind, ParamSpec, RunRecord, validate};
 use pulldown_cmark::{Event, Tag};
 use serde_json::json;
 
@@ -66,9 +66,11 @@ impl Page<'_> {
         let data = self.lab_data(id, &lab)?;
         let number = number.map_or_else(String::new, |number| format!(" {number}"));
         let minutes = if meta.minutes == 1 { "1 minute".to_owned() } else { format!("{} minutes", meta.minutes) };
-        // One place for each control, device and seed included: nothing moves when the real ones come.
+        // One place for each control that means something at first, device and seed included: nothing moves when the real ones come.
         let mut skeleton = String::new();
-        for spec in &lab.reference.params {
+        let defaults = validate(&lab.reference.params, []).values;
+        let shown = |spec: &&ParamSpec| spec.enabled_when.as_ref().is_none_or(|condition| condition.holds(&defaults));
+        for spec in lab.reference.params.iter().filter(shown) {
             let paper = if matches!(spec.kind, ParamKind::Drawing { .. }) { " paper" } else { "" };
             skeleton += &format!("<div class=\"control-skeleton{paper}\"></div>");
         }

@@ -40,6 +40,7 @@ const DIRECTIVES: &[&str] = &[
     "[!STRATEGY]",
     "[!PREDICT]",
     "{{#lab ",
+    "{{#chart ",
     "{{#code ",
     "{{#diff ",
     "{{#value ",

@@ -186,3 +186,72 @@ async fn samples_of_a_hidden_page_are_told_in_the_result() -> anyhow::Result<()>
     })
     .await
 }
+
+/// Whatever is asked for, a login page answers: the search and a lab say so, and nothing of it is kept for later.
+#[tokio::test]
+async fn a_login_that_answers_for_every_address_is_told_and_not_kept() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = specimen(&tab.site)?;
+        tab.open(&lab.page).await?;
+        tab.script("return navigator.serviceWorker?.ready.then(() => true)", &[]).await?;
+        tab.server.break_files("", Fault::Portal);
+        tab.script("document.querySelector('[data-search]').click()", &[]).await?;
+        let told = "document.querySelector('[data-page-message]')?.textContent";
+        tab.wait("words of the search", 10.0, &format!("/sign in/i.test({told})")).await?;
+        let scroll = "document.querySelector(arguments[0]).querySelector('.lab-widget').scrollIntoView({ block: 'center', behavior: 'instant' })";
+        tab.script(scroll, &[json!(lab.selector())]).await?;
+        let failed = format!("document.querySelector(\"{} .lab-loading-failed\")?.textContent", lab.selector());
+        tab.wait("words of the lab", 10.0, &format!("/sign in|login/i.test({failed})")).await?;
+        let kept = "return caches.keys().then(async (names) => { const found = [];
+            for (const name of names) for (const request of await (await caches.open(name)).keys()) {
+                const response = await caches.match(request); if (/Sign in to go on/.test(await response.text())) found.push(request.url); }
+            return found; })";
+        let kept = tab.script(kept, &[]).await?;
+        anyhow::ensure!(kept == json!([]), "kept for offline reading: {kept}");
+        tab.server.heal();
+        // Signed in, the lab starts.
+        tab.script("document.querySelector('[data-action=retry]').click()", &[]).await?;
+        lab.reach(tab, &["ready"], 20.0).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_run_that_the_browser_ended_is_told_when_the_page_is_back() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = specimen(&tab.site)?;
+        // As a run leaves it that nobody ended: another page of the book sets the mark.
+        tab.open("index.html").await?;
+        let mark = "sessionStorage.setItem(document.documentElement.dataset.shelf + 'running', `${new URL(arguments[1], location).pathname}#${arguments[0]}`)";
+        tab.script(mark, &[json!(lab.id), json!(lab.page)]).await?;
+        tab.open(&lab.page).await?;
+        let told = format!("document.querySelector(\"{} .lab-message.lab-note\")?.textContent", lab.selector());
+        tab.wait("a word", 10.0, &format!("/closed this page while the lab was running/.test({told})")).await?;
+        // Once: the next visit is a new one.
+        tab.open(&lab.page).await?;
+        tab.wait("the page", 10.0, "'ready' in document.documentElement.dataset").await?;
+        let again = tab.script(&format!("return {told} ?? ''"), &[]).await?;
+        anyhow::ensure!(again == json!(""), "it is told twice: {again}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_page_opened_from_the_disk_says_so_and_shows_no_dead_button() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let page = tab.site.root.canonicalize()?.join(specimen(&tab.site)?.page);
+        tab.driver.goto(format!("file://{}", page.display())).await?;
+        tab.wait(
+            "words",
+            8.0,
+            "/opened from the disk/.test(document.querySelector('[data-lab-widget] .stalled')?.textContent)",
+        )
+        .await?;
+        let dead =
+            "return [...document.querySelectorAll('.needs-js')].filter((button) => button.checkVisibility()).length";
+        anyhow::ensure!(tab.script(dead, &[]).await? == json!(0), "a dead button is shown");
+        Ok(())
+    })
+    .await
+}

@@ -7,6 +7,7 @@ use browser_tests::browser::{Gpu, Tab, with_browser};
 use browser_tests::env;
 use browser_tests::lab::{LabOnPage, labs_of};
 use serde_json::{Value, json};
+use thirtyfour::prelude::*;
 
 /// A lab that takes a blink and draws.
 const LAB: &str = "footprint";
@@ -119,6 +120,86 @@ async fn a_report_is_shown_printed_handed_in_and_repeated() -> anyhow::Result<()
         let output = Command::new(env::lab_cli()?).current_dir(env::workspace()).arg("grade").arg(folder.path()).output()?;
         let table = String::from_utf8_lossy(&output.stdout);
         anyhow::ensure!(table.contains("report.json,S1234,footprint,yes,"), "{table}");
+        Ok(())
+    })
+    .await
+}
+
+/// Tab, until the focus is on what the selector matches, and seen there.
+async fn tab_to(tab: &Tab, selector: &str) -> anyhow::Result<()> {
+    let look = "const e = document.activeElement, style = getComputedStyle(e);
+        return [e.matches(arguments[0]), style.outlineStyle !== 'none' || style.boxShadow !== 'none', e.outerHTML.slice(0, 80)]";
+    let mut last = String::new();
+    for _ in 0..150 {
+        tab.driver.action_chain().send_keys(Key::Tab).perform().await?;
+        let (there, seen, html): (bool, bool, String) =
+            serde_json::from_value(tab.script(look, &[json!(selector)]).await?)?;
+        if there {
+            anyhow::ensure!(seen, "the keyboard's focus cannot be seen on {html}");
+            return Ok(());
+        }
+        last = html;
+    }
+    anyhow::bail!("Tab never reaches {selector}; it is at {last}")
+}
+
+async fn press(tab: &Tab, key: Key) -> anyhow::Result<()> {
+    Ok(tab.driver.action_chain().send_keys(key).perform().await?)
+}
+
+/// Guess, run, compare, export, hand in: by keys alone, on a desktop and on a phone's width.
+#[tokio::test]
+async fn a_reader_guesses_runs_compares_and_hands_in_by_keyboard_alone() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        for (width, height) in [(1440, 900), (390, 844)] {
+            tab.resize(width, height).await?;
+            // Nothing is kept of the reader before.
+            tab.open("index.html").await?;
+            tab.script("localStorage.clear()", &[]).await?;
+            let lab = run(tab).await?;
+            let of = |part: &str| format!("{} {part}", lab.selector());
+            let begin = "const lab = document.querySelector(arguments[0]); lab.tabIndex = -1; lab.focus()";
+            tab.script(begin, &[json!(lab.selector())]).await?;
+            tab_to(tab, &of("form[data-predict] input")).await?;
+            tab.driver.action_chain().send_keys("20").perform().await?;
+            press(tab, Key::Enter).await?;
+            let says = format!("document.querySelector(\"{}\").textContent", of("[data-predict-says]"));
+            tab.wait("a kept guess", 5.0, &format!("/Kept/.test({says})")).await?;
+            let rows = |count: usize| format!("document.querySelectorAll('[data-run-id]').length === {count}");
+            tab_to(tab, &of("[data-action=run]")).await?;
+            press(tab, Key::Enter).await?;
+            tab.wait("a run", 75.0, &rows(1)).await?;
+            tab.wait("an answer to the guess", 5.0, "document.querySelector('[data-predicted]')").await?;
+            // In a live lab a run that lasted a moment gives way to the next.
+            tokio::time::sleep(std::time::Duration::from_millis(3500)).await;
+            press(tab, Key::Enter).await?;
+            tab.wait("another run", 75.0, &rows(2)).await?;
+            tab_to(tab, &of("[data-runs] > summary")).await?;
+            press(tab, Key::Enter).await?;
+            for _ in 0..2 {
+                tab_to(tab, &of("[data-runs] [type=checkbox]")).await?;
+                press(tab, Key::Space).await?;
+            }
+            tab_to(tab, &of("[data-action=compare-runs]")).await?;
+            press(tab, Key::Enter).await?;
+            tab.wait("both beside each other", 5.0, "document.querySelector('[data-metric-pair]')").await?;
+            tab_to(tab, &of("[data-action=export-csv]")).await?;
+            press(tab, Key::Enter).await?;
+            tab.wait("a table", 5.0, "files.length === 1 && files[0].called").await?;
+            tab_to(tab, &of("[name=student]")).await?;
+            tab.driver.action_chain().send_keys("S1").perform().await?;
+            tab_to(tab, &of("[data-action=report]")).await?;
+            press(tab, Key::Enter).await?;
+            tab.wait("a report", 10.0, "document.querySelector('[data-report]')").await?;
+            tab_to(tab, "[data-action=hand-in]").await?;
+            press(tab, Key::Enter).await?;
+            tab.wait("a file", 5.0, "files.length === 2 && files[1].called").await?;
+            press(tab, Key::Escape).await?;
+            let end = "return [files.map((file) => file.called), document.activeElement.dataset.action, document.querySelectorAll('.report').length]";
+            let found = tab.script(end, &[]).await?;
+            let wanted = json!([["footprint-runs.csv", "footprint-report.json"], "report", 0]);
+            anyhow::ensure!(found == wanted, "at {width} pixels: {found}");
+        }
         Ok(())
     })
     .await

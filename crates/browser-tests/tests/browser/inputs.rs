@@ -153,7 +153,7 @@ async fn a_live_lab_follows_its_controls_in_silence_and_in_place() -> anyhow::Re
         let before = metric(tab, &lab, "scale").await?;
         // Notes every word of the live region, and every moment in which the result is gone or lower than it was.
         let watch = "const section = document.querySelector(arguments[0]);
-            const body = section.querySelector('.lab-results-body'), message = section.querySelector('[data-lab-message]');
+            const body = section.querySelector('.lab-widget'), message = section.querySelector('[data-lab-message]');
             window.seen = { words: 0, lowest: Infinity };
             new MutationObserver(() => window.seen.words++).observe(message, {childList: true, characterData: true, subtree: true});
             const look = () => { window.seen.lowest = Math.min(window.seen.lowest, body.offsetHeight); requestAnimationFrame(look); };
@@ -179,6 +179,35 @@ async fn a_live_lab_follows_its_controls_in_silence_and_in_place() -> anyhow::Re
         let record = native::run(&lab.id, &[("outlier".to_owned(), "12".to_owned())], 0)?;
         let different = native::disagreements(&record, &lab.metrics(tab, "run").await?);
         anyhow::ensure!(different.is_empty(), "{}", different.join("; "));
+        Ok(())
+    })
+    .await
+}
+
+/// The picture that a slider changes is in view with it: beside it, or above it on a phone.
+#[tokio::test]
+async fn the_picture_of_a_live_lab_stays_in_view_while_a_control_moves() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        for (width, height) in [(1366, 768), (390, 844)] {
+            tab.resize(width, height).await?;
+            for (id, control) in [("levels", "outlier"), ("draw", "font")] {
+                let lab = opened(tab, id).await?;
+                lab.run(tab).await?;
+                let look = "const section = document.querySelector(arguments[0]), control = section.querySelector(`[data-control=${arguments[1]}]`);
+                    control.scrollIntoView({ block: 'end', behavior: 'instant' });
+                    const box = (element) => { const { top, bottom } = element.getBoundingClientRect(); return [top, bottom]; };
+                    const picture = box(section.querySelector('[data-source=run] .lab-figure canvas'));
+                    return [...picture, ...box(control), innerHeight, document.querySelector('.bar').getBoundingClientRect().bottom]";
+                let found = tab.script(look, &[json!(lab.selector()), json!(control)]).await?;
+                let [top, bottom, above, below, window, bar]: [f64; 6] = serde_json::from_value(found)?;
+                let words = format!("{id} at {width} x {height}: the picture {top} to {bottom}, {control} {above} to {below}, the view {bar} to {window}");
+                // Pixels are rounded.
+                anyhow::ensure!(top >= bar - 1.0 && bottom <= window + 1.0, "out of view: {words}");
+                anyhow::ensure!(above >= bar - 1.0 && below <= window + 1.0, "out of view: {words}");
+                // On a phone nothing lies over the control.
+                anyhow::ensure!(width > 1000 || above >= bottom, "covered: {words}");
+            }
+        }
         Ok(())
     })
     .await

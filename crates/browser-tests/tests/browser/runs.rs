@@ -53,6 +53,54 @@ async fn runs_are_kept_and_two_are_compared() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_run_is_repeated_beside_the_first_and_links_say_what_was_tried() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == "inspect");
+        let lab = lab.ok_or_else(|| anyhow::anyhow!("no page holds inspect"))?;
+        let setting = [("granularity".to_owned(), "tensor".to_owned())];
+        run(tab, &lab, &lab.link(&setting, 7, "cpu")).await?;
+        tab.open(&lab.page).await?;
+        lab.wake(tab).await?;
+        let tried = "[...document.querySelectorAll('main a[data-tried]')]";
+        tab.wait("a mark", 10.0, &format!("{tried}.some((a) => a.search === '?lab=inspect&granularity=tensor' && a.textContent.includes('tried'))")).await?;
+        let other = format!("{tried}.every((a) => new URL(a.href).searchParams.get('granularity') === 'tensor')");
+        anyhow::ensure!(tab.script(&format!("return {other}"), &[]).await? == json!(true), "another setting bears the mark");
+        tab.script("document.querySelector('[data-runs]').open = true; document.querySelector('[data-action=again]').click()", &[]).await?;
+        tab.wait("both beside each other", 75.0, "document.querySelectorAll('[data-run-id]').length === 2 && document.querySelector('[data-metric-pair]')").await?;
+        let script = "const { rows } = JSON.parse(localStorage.getItem(document.documentElement.dataset.shelf + 'runs:inspect'));
+            return [rows.map(({ record }) => [record.params.granularity, record.seed]), document.querySelectorAll('[data-runs] [type=checkbox]:checked').length,
+              [...document.querySelectorAll('[data-metric-pair] td:last-child')].every((td) => td.textContent === 'the same'), document.activeElement.dataset.action]";
+        let found = tab.script(script, &[]).await?;
+        anyhow::ensure!(found == json!([[["tensor", 7], ["tensor", 7]], 2, true, "again"]), "{found}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn two_runs_are_drawn_over_each_other() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.open("index.html").await?;
+        let script = "const part = document.querySelector('script[data-sweep]').dataset, at = (place) => import(new URL(place, document.baseURI));
+            return Promise.all([at(part.sweep), at(part.recorder)]).then(([it, runs]) => {
+              const chart = (points, more = {}) => ({ id: 'c', title: 'What <comes> out?', chart: 'line', x: { label: 'Steps' }, y: { label: 'Loss', scale: 'log' }, series: [{ name: 'a', points }, { name: 'b', points: points.map(([x, y]) => [x, 2 * y]) }], ...more });
+              const [one, two] = [chart([[0, 1], [1, 0.5], [2, 0]]), chart([[0, 1], [1, 0.25]])];
+              const svg = new DOMParser().parseFromString(it.overlay(one, two), 'image/svg+xml');
+              const bars = (values) => ({ ...one, chart: 'bar', y: { label: 'Loss' }, categories: ['p', 'q'], series: [{ name: 'a', values }] });
+              const metric = (value, low, high, unit) => ({ value, unit, kind: 'trained', interval: { low, high } });
+              return [svg.querySelector('parsererror') === null, svg.querySelectorAll('g.one circle').length, svg.querySelectorAll('g.two circle').length, /NaN|Infinity|<comes/.test(it.overlay(one, two)),
+                it.alike(one, two), it.alike(one, bars([1, 2])), it.alike(one, { ...two, y: { label: 'Accuracy' } }), it.alike(one, undefined), /NaN/.test(it.overlay(bars([1, 2]), bars([1, 1]))),
+                runs.span(metric(2, 1, 4, 'ms'), metric(4, 2, 8, 'ms')), runs.span(metric(2, 1, 4, '%'), metric(4, 2, 8, '%')), runs.span(metric(2, 2, 2, 'ms'), metric(4, 4, 4, 'ms'))];
+            })";
+        let found = tab.script(script, &[]).await?;
+        let wanted = json!([true, 4, 4, false, true, false, false, false, false, "[0.5, 8]", "[-2, 7]", ""]);
+        anyhow::ensure!(found == wanted, "{found}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_or_kept_is_told_and_not_lost() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         let lab = lab(tab)?;
@@ -81,6 +129,32 @@ async fn what_cannot_be_read_or_kept_is_told_and_not_lost() -> anyhow::Result<()
         .await?;
         run(tab, &lab, &lab.page).await?;
         tab.wait("a word", 10.0, &format!("{says}?.includes('keeps nothing')")).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_another_tab_keeps_is_shown_and_not_overwritten() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = lab(tab)?;
+        run(tab, &lab, &lab.page).await?;
+        tab.wait("a row", 10.0, "document.querySelectorAll('[data-run-id]').length === 1").await?;
+        // As the other tab writes it; browsers tell every other page of the site.
+        let other = "const key = document.documentElement.dataset.shelf + arguments[0], kept = JSON.parse(localStorage.getItem(key));
+            kept.rows.push({ ...kept.rows[0], id: arguments[1], at: '2026-01-01T00:00:00Z', query: 'lab=footprint&grid=1' });
+            localStorage.setItem(key, JSON.stringify(kept));
+            if (arguments[2]) dispatchEvent(new StorageEvent('storage', { key, newValue: JSON.stringify(kept) }))";
+        let key = format!("runs:{LAB}");
+        tab.script(other, &[json!(key), json!("theirs"), json!(true)]).await?;
+        tab.wait("the other's row", 5.0, "document.querySelector('[data-run-id=theirs]')").await?;
+        // And once more, in the moment before this page's own run ends.
+        tab.script(other, &[json!(key), json!("later"), json!(false)]).await?;
+        lab.press(tab, "run").await?;
+        tab.wait("all four", 75.0, "document.querySelectorAll('[data-run-id]').length === 4").await?;
+        let ids = "return ['theirs', 'later'].map((id) => JSON.parse(localStorage.getItem(document.documentElement.dataset.shelf + arguments[0])).rows.filter((row) => row.id === id).length)";
+        let kept = tab.script(ids, &[json!(key)]).await?;
+        anyhow::ensure!(kept == json!([1, 1]), "{kept}");
         Ok(())
     })
     .await

@@ -5,7 +5,9 @@
 use std::{io, path::Path, process::ExitCode};
 
 use mdbook_preprocessor::{Preprocessor as _, errors::Result, parse_input};
-use textbook::{OVERLAP_LIMIT, RETOLD_LIMIT, Textbook, diagram_inventory, overlap, prose, prose_json, prose_table};
+use textbook::{
+    OVERLAP_LIMIT, RETOLD_LIMIT, Textbook, crosslinks, diagram_inventory, overlap, prose, prose_json, prose_table,
+};
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -69,6 +71,10 @@ fn repeated(root: &Path, as_json: bool) -> Result<()> {
             found.all.percent(),
             found.retold.len()
         );
+    }
+    let missing = crosslinks(root)?;
+    if !missing.is_empty() {
+        anyhow::bail!("the parts do not lead to each other:\n{}", missing.join("\n"));
     }
     Ok(())
 }
