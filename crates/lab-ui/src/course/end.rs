@@ -70,7 +70,7 @@ impl Course {
     }
 
     pub(super) fn fail_with(&mut self, error: &LabError, offer_cpu: bool) {
-        self.fail(&format!("{}. {}", sentence(&error.to_string()), error.remedy()), offer_cpu);
+        self.fail(&format!("{} {}", sentence(&error.to_string()), error.remedy()), offer_cpu);
     }
 
     pub(super) fn fail(&mut self, words: &str, offer_cpu: bool) {
@@ -79,11 +79,14 @@ impl Course {
     }
 }
 
-/// With a capital first letter and without a mark at its end.
+/// With a capital first letter and one mark at its end: a question stays one.
 fn sentence(words: &str) -> String {
-    let words = words.trim().trim_end_matches(['.', '?']);
+    let words = words.trim().trim_end_matches('.');
+    let stop = if words.ends_with('?') { "" } else { "." };
     let mut characters = words.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    characters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(characters).chain(stop.chars()).collect())
 }
 
 #[cfg(test)]
@@ -92,6 +95,14 @@ mod tests {
     use super::*;
     use crate::Input;
     use lab_api::Event;
+
+    #[test]
+    fn a_message_ends_with_one_mark() {
+        assert_eq!(sentence("no such file"), "No such file.");
+        assert_eq!(sentence("it is full. "), "It is full.");
+        assert_eq!(sentence("did the download not finish?"), "Did the download not finish?");
+        assert_eq!(sentence(""), "");
+    }
 
     #[test]
     fn a_run_ends_with_its_result() {
