@@ -119,6 +119,21 @@ pub enum Bits {
     /// 8 bits
     #[serde(rename = "8")]
     Eight,
+    /// 8.5 bits: 8 and a scale
+    ///
+    /// As files and caches store them, 16 bits of scale for each 32 numbers (Q8_0 in llama.cpp).
+    #[serde(rename = "8.5")]
+    EightAndScale,
+    /// 4.89 bits: Q4_K_M
+    ///
+    /// What a file of that name takes for each weight of Llama 3.1 8B.
+    #[serde(rename = "4.89")]
+    FourMixed,
+    /// 4.5 bits: 4 and a scale
+    ///
+    /// 16 bits of scale for each 32 numbers (Q4_0 in llama.cpp).
+    #[serde(rename = "4.5")]
+    FourAndScale,
     /// 4 bits
     #[serde(rename = "4")]
     Four,
@@ -129,6 +144,9 @@ impl Bits {
         match self {
             Self::Sixteen => 16.0,
             Self::Eight => 8.0,
+            Self::EightAndScale => 8.5,
+            Self::FourMixed => 4.89,
+            Self::FourAndScale => 4.5,
             Self::Four => 4.0,
         }
     }
