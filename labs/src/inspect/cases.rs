@@ -188,3 +188,19 @@ fn thousands_of_tensors_are_listed_by_what_they_lose() {
     assert!(report.tables[0].title.contains("500 matrices that lose most"), "{}", report.tables[0].title);
     assert!(report.notes[0].contains("1,200 matrices with 9,600 weights"), "{:?}", report.notes);
 }
+
+#[test]
+fn zeros_and_ranks_say_what_they_would_save() {
+    // Half zero, and of rank 1.
+    let values: Vec<f32> = (0..64).map(|i| if i % 16 < 8 { 0.0 } else { (i / 16 + 1) as f32 }).collect();
+    let report = Made::default().floats("half", &[4, 16], &values).report();
+    assert_eq!(metric(&report, "zeros").0, 50.0);
+    // 32 weights of 4 bytes and 64 bits; a column of 4 and a row of 16.
+    assert_eq!(metric(&report, "bytes_bitmap"), (136.0, Some(256.0)));
+    assert_eq!(metric(&report, "bytes_factored"), (80.0, Some(256.0)));
+    // Without zeros and of full rank nothing is saved, and nothing grows.
+    let identity: Vec<f32> = (0..64).map(|i| if i % 9 == 0 { 2.0 } else { 0.5 }).collect();
+    let report = Made::default().floats("full", &[8, 8], &identity).report();
+    assert_eq!(metric(&report, "zeros").0, 0.0);
+    assert_eq!(metric(&report, "bytes_bitmap"), (256.0, Some(256.0)));
+}

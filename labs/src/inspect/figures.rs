@@ -82,12 +82,17 @@ fn short_names(names: &[&str]) -> Vec<String> {
 pub(super) fn sizes(survey: &Survey) -> Chart {
     let mut categories = vec!["stored".to_owned()];
     categories.extend(WIDTHS.map(|bits| format!("{bits} bits")));
+    categories.extend(["no zeros", "factors"].map(str::to_owned));
     let mut values = vec![survey.stored_bytes() as f64];
     values.extend((0..WIDTHS.len()).map(|width| survey.bytes(width) as f64));
+    values.push(survey.bytes_with(|tensor| tensor.bitmap_bytes) as f64);
+    values.push(survey.bytes_with(|tensor| tensor.factored_bytes) as f64);
     Chart {
         id: "bytes".into(),
         title: "What would it save?".into(),
-        caption: "All tensors as stored, and with their matrices packed at each width, scales included.".into(),
+        caption: "All tensors as stored; with their matrices packed at each width, scales included; with zeros left out; in two factors of \
+                  the rank that holds 99 % of the squared weights."
+            .into(),
         x: Axis::linear("Width"),
         y: Axis::linear("Bytes"),
         body: ChartBody::Bar {
@@ -111,12 +116,17 @@ pub(super) fn table(survey: &Survey, draft: bool) -> Table {
     let mut columns = ["Tensor", "Shape", "Type", "Max (σ)", "Kurtosis"].map(str::to_owned).to_vec();
     columns.extend(WIDTHS.map(|bits| format!("{bits} bits (dB)")));
     columns.extend(WIDTHS.map(|bits| format!("{bits} bits (bytes)")));
+    columns.extend(["Zeros (%)", "No zeros (bytes)", "Rank for 99 %", "Two factors (bytes)"].map(str::to_owned));
     let row = |tensor: &Measured| {
         let shape = tensor.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("\u{202f}×\u{202f}");
         let mut cells = vec![Cell::from(tensor.name.as_str()), shape.into(), tensor.dtype.as_str().into()];
         cells.extend([tensor.max_over_sigma, tensor.kurtosis].map(Cell::from));
         cells.extend(tensor.sqnr_db.map(|db| if db >= NO_ERROR_DB { Cell::from("no error") } else { Cell::from(db) }));
         cells.extend(tensor.bytes.map(|bytes| Cell::from(bytes as f64)));
+        cells.push(Cell::from(100.0 * tensor.zeros as f64 / tensor.weights.max(1) as f64));
+        cells.push(Cell::from(tensor.bitmap_bytes as f64));
+        cells.push(tensor.rank.map_or_else(|| Cell::from("too large"), |rank| Cell::from(rank as f64)));
+        cells.push(Cell::from(tensor.factored_bytes as f64));
         cells
     };
     Table { id: "tensors".into(), title, columns, rows: shown.into_iter().map(row).collect() }

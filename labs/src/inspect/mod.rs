@@ -134,6 +134,27 @@ fn metrics(survey: &Survey) -> Vec<Metric> {
         }
         metrics.push(size);
     }
+    let others = [
+        ("bytes_bitmap", "All tensors, zeros left out", survey.bytes_with(|tensor| tensor.bitmap_bytes)),
+        ("bytes_factored", "All tensors in two factors", survey.bytes_with(|tensor| tensor.factored_bytes)),
+    ];
+    for (id, label, bytes) in others {
+        let help = if id == "bytes_bitmap" {
+            "A bit for each weight says whether it is zero; matrices that would grow stay as they are."
+        } else {
+            "Of the least rank that holds 99 % of a matrix's squared weights; matrices that would grow or are too large to decompose here stay as they are."
+        };
+        metrics.push(
+            metric(Family::Memory, id, label, bytes as f64, "bytes")
+                .baseline(stored)
+                .lower()
+                .exact(0.0, "a count")
+                .help(help),
+        );
+    }
+    metrics.push(
+        metric(Family::Quality, "zeros", "Weights that are zero", survey.zeros_percent(), "%").exact(0.0, "a count"),
+    );
     for (i, bits) in WIDTHS.iter().enumerate() {
         let label = format!("Least SQNR at {bits} bits");
         let mut least =

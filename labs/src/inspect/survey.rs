@@ -3,6 +3,7 @@
 use lab_api::LabError;
 use lab_kit::{
     Context,
+    linalg::{Matrix, eigen},
     quant::{Calibration, Granularity, Grid, Scheme, Settings, fit_grids, packed_len, sqnr_db, squared_error},
     report::thousands,
     tensor_file::{TensorEntry, TensorFile, Unread},
@@ -10,6 +11,12 @@ use lab_kit::{
 
 /// Widths that are tried, widest first.
 pub(super) const WIDTHS: [u32; 4] = [8, 4, 3, 2];
+
+/// Share of a matrix's energy (its squared weights) that a rank must hold, to count as enough.
+pub(super) const ENERGY: f64 = 0.99;
+/// A matrix with more weights than this is not decomposed, nor one whose smaller side is longer: it would take minutes.
+const LARGEST_DECOMPOSED: usize = 1 << 19;
+const LONGEST_SIDE: usize = 192;
 
 /// What is known of one matrix.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +34,14 @@ pub(super) struct Measured {
     pub(super) sqnr_db: [f64; 4],
     /// At each of [`WIDTHS`]: codes, scales, zero points.
     pub(super) bytes: [u64; 4],
+    /// Weights that are zero, of either sign.
+    pub(super) zeros: usize,
+    /// As stored, but zeros left out: a bit for each weight says whether it is one.
+    pub(super) bitmap_bytes: u64,
+    /// The least rank that holds [`ENERGY`]; none where the matrix is too large to be decomposed here.
+    pub(super) rank: Option<usize>,
+    /// Two factors of that rank in the file's own type; as stored where there is no rank, or where that is fewer.
+    pub(super) factored_bytes: u64,
 }
 
 /// A file on its way through the lab.
@@ -60,6 +75,7 @@ struct Moments {
     sums: [f64; 4],
     min: f32,
     max: f32,
+    zeros: usize,
 }
 
 impl Moments {
@@ -72,6 +88,7 @@ impl Moments {
                 *sum += power;
             }
             (self.min, self.max) = (self.min.min(*value), self.max.max(*value));
+            self.zeros += usize::from(*value == 0.0);
         }
     }
 
@@ -198,7 +215,13 @@ impl Survey {
         let settings = WIDTHS.map(|bits| Settings::weight_only(bits, self.scheme, self.granularity));
         let whole = WIDTHS.map(|bits| Grid::fit(self.scheme, bits, moments.min, moments.max));
         let (mut noise, mut grids) = ([0.0; 4], 0);
+        let rows = tensor.len() / columns.max(1);
+        let small = tensor.len() <= LARGEST_DECOMPOSED && rows.min(columns) <= LONGEST_SIDE;
+        let mut whole_matrix = Vec::new();
         file.rows(&tensor, cx, |block| {
+            if small {
+                whole_matrix.extend_from_slice(block);
+            }
             for i in 0..WIDTHS.len() {
                 let (error, fitted) = match self.granularity {
                     Granularity::Tensor => (squared_error(&whole[i], block), 0),
@@ -214,8 +237,16 @@ impl Survey {
         .await?;
         let grids = grids.max(1);
         let (max_over_sigma, kurtosis) = moments.outliers();
-        let rows = tensor.len() / columns.max(1);
+        cx.checkpoint().await?;
+        let rank = if small { rank_of(&whole_matrix, rows, columns) } else { None };
+        let each = tensor.bytes / tensor.len().max(1) as u64;
+        let kept = (tensor.len() - moments.zeros) as u64;
         self.tensors.push(Measured {
+            zeros: moments.zeros,
+            bitmap_bytes: (kept * each + tensor.len().div_ceil(8) as u64).min(tensor.bytes),
+            rank,
+            factored_bytes: rank
+                .map_or(tensor.bytes, |rank| ((rank * (rows + columns)) as u64 * each).min(tensor.bytes)),
             weights: tensor.len(),
             stored_bytes: tensor.bytes,
             max_over_sigma,
@@ -236,8 +267,19 @@ impl Survey {
 
     /// Bytes of the whole file's tensors with the measured ones packed at a width; what is left out stays as it is.
     pub(super) fn bytes(&self, width: usize) -> u64 {
+        self.bytes_with(|tensor| tensor.bytes[width])
+    }
+
+    /// Bytes of the whole file's tensors with another size for each measured one.
+    pub(super) fn bytes_with(&self, size: impl Fn(&Measured) -> u64) -> u64 {
         let measured: u64 = self.tensors.iter().map(|tensor| tensor.stored_bytes).sum();
-        self.file_bytes - measured + self.tensors.iter().map(|tensor| tensor.bytes[width]).sum::<u64>()
+        self.file_bytes - measured + self.tensors.iter().map(size).sum::<u64>()
+    }
+
+    /// Weights that are zero, in per cent of those measured.
+    pub(super) fn zeros_percent(&self) -> f64 {
+        let zeros: usize = self.tensors.iter().map(|tensor| tensor.zeros).sum();
+        100.0 * zeros as f64 / self.weights().max(1) as f64
     }
 
     /// Bytes of the whole file's tensors as stored.
@@ -249,6 +291,37 @@ impl Survey {
     pub(super) fn weights(&self) -> usize {
         self.tensors.iter().map(|tensor| tensor.weights).sum()
     }
+}
+
+/// The least rank whose singular values hold [`ENERGY`] of the matrix: by the eigenvalues of the smaller of its two Gram
+/// matrices, which are the squared singular values. None where they are not found.
+fn rank_of(values: &[f32], rows: usize, columns: usize) -> Option<usize> {
+    let side = rows.min(columns);
+    let mut gram = Matrix::zeros(side, side);
+    if columns <= rows {
+        for row in values.chunks_exact(columns) {
+            for (i, a) in row.iter().enumerate() {
+                for (sum, b) in gram.row_mut(i)[..=i].iter_mut().zip(row) {
+                    *sum += f64::from(*a) * f64::from(*b);
+                }
+            }
+        }
+    } else {
+        let all: Vec<&[f32]> = values.chunks_exact(columns).collect();
+        for (i, a) in all.iter().enumerate() {
+            for (sum, b) in gram.row_mut(i)[..=i].iter_mut().zip(&all) {
+                *sum = a.iter().zip(*b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+            }
+        }
+    }
+    let energies = eigen(&gram)?.values;
+    let total: f64 = energies.iter().map(|energy| energy.max(0.0)).sum();
+    let mut held = 0.0;
+    let enough = |energy: &f64| {
+        held += energy.max(0.0);
+        held >= ENERGY * total
+    };
+    energies.iter().position(enough).map(|at| at + 1)
 }
 
 /// Squared error of whole rows, each scale fitted to its own weights, and how many scales that takes.
@@ -300,6 +373,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_rank_is_that_of_the_singular_values() {
+        // One direction; three equal ones, of which 99 % take all; and one that holds 99.5 %.
+        let one: Vec<f32> = (0..6).flat_map(|i| (0..4).map(move |j| (i + 1) as f32 * (j as f32 - 1.5))).collect();
+        assert_eq!((rank_of(&one, 6, 4), rank_of(&one, 4, 6).map(|rank| rank <= 4)), (Some(1), Some(true)));
+        let three: Vec<f32> = (0..5).flat_map(|i| (0..3).map(move |j| f32::from(u8::from(i == j)))).collect();
+        assert_eq!(rank_of(&three, 5, 3), Some(3));
+        let across: Vec<f32> = (0..3).flat_map(|i| (0..5).map(move |j| f32::from(u8::from(i == j)))).collect();
+        assert_eq!(rank_of(&across, 3, 5), Some(3));
+        let most = [10.0, 0.0, 0.0, 0.7];
+        assert_eq!(rank_of(&most, 2, 2), Some(1));
+        assert_eq!(rank_of(&[0.0; 6], 3, 2), Some(1));
+        assert_eq!(rank_of(&[f32::NAN; 4], 2, 2), None);
     }
 
     #[test]
