@@ -75,6 +75,16 @@ pub struct Params {
     ///
     /// What the control from scratch has in common with the pruned network.
     pub equal: Equal,
+    /// Size wall
+    ///
+    /// So many thousand bytes your pruned network may take. It changes nothing but the verdict.
+    #[cfg_attr(feature = "schema", schemars(range(min = 5, max = 500), extend("x-unit" = "KB", "x-step" = 5)))]
+    pub size_wall: u32,
+    /// Quality wall
+    ///
+    /// So many of 100 letters it must name right after training. It changes nothing but the verdict.
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 100), extend("x-unit" = "%", "x-step" = 1)))]
+    pub quality_wall: u32,
 }
 
 impl Default for Params {
@@ -92,6 +102,8 @@ impl Default for Params {
             learning_rate: 0.01,
             rate_schedule: RateSchedule::Restart,
             equal: Equal::Weights,
+            size_wall: 30,
+            quality_wall: 85,
         }
     }
 }
@@ -351,6 +363,10 @@ impl Lab for Pruning {
         report.tables.insert(0, figures::arms(&material, &dense, &cut_answers, &arms));
         report.tables.push(figures::classes(&material, &arms));
         report.notes = summary::notes(&material, &arms);
+        if let Some(walls) = summary::Walls::of(&material, &arms, [params.size_wall, params.quality_wall]) {
+            report.metrics.push(walls.metric());
+            report.notes.insert(0, walls.words());
+        }
         cx.publish(&report)?;
 
         cx.progress("Timing dense, pruned and narrow", 0.85);

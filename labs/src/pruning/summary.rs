@@ -205,6 +205,51 @@ fn worst_class(material: &Material, dense: &Arm, pruned: &Arm) -> (char, f64) {
     by_class(material, dense, pruned).into_iter().map(change).reduce(worst).unwrap_or(('?', 0.0))
 }
 
+/// A size and a quality that the reader's network must keep, and what it has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Walls {
+    bytes: usize,
+    percent: f64,
+    /// Bytes at most, and per cent at least.
+    walls: [f64; 2],
+}
+
+impl Walls {
+    /// Of the pruned and trained network; `walls` in thousand bytes and in per cent.
+    pub(super) fn of(material: &Material, arms: &[Arm], [size, quality]: [u32; 2]) -> Option<Self> {
+        let pruned = arms.first()?;
+        let percent = material.subject.accuracy_on(&all(&pruned.answers), &pruned.answers, LEVEL).0;
+        let bytes = bytes(&pruned.network, &material.network.architecture);
+        Some(Self { bytes, percent, walls: [1000.0 * f64::from(size), f64::from(quality)] })
+    }
+
+    fn met(&self) -> [bool; 2] {
+        [self.bytes as f64 <= self.walls[0], self.percent >= self.walls[1]]
+    }
+
+    pub(super) fn metric(&self) -> Metric {
+        let met = self.met().into_iter().filter(|met| *met).count();
+        trained(metric(Family::Quality, "walls", "Walls that hold, of two", met as f64, "").higher(), 1.0)
+            .help("The size and the quality that you set.")
+    }
+
+    pub(super) fn words(&self) -> String {
+        let verdict = match self.met() {
+            [true, true] => "Both walls hold",
+            [true, false] => "The size holds and the quality does not",
+            [false, true] => "The quality holds and the size does not",
+            [false, false] => "Neither wall holds",
+        };
+        format!(
+            "{verdict}: {} bytes of at most {}, and {:.1} % right where you ask for {:.0}.",
+            thousands(self.bytes),
+            thousands(self.walls[0] as usize),
+            self.percent,
+            self.walls[1]
+        )
+    }
+}
+
 /// Sentences for this very run.
 pub(super) fn notes(material: &Material, arms: &[Arm]) -> Vec<String> {
     let [pruned, dense, random, small] = arms else { return Vec::new() };
@@ -243,4 +288,20 @@ pub(super) fn notes(material: &Material, arms: &[Arm]) -> Vec<String> {
         );
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_walls_must_hold() {
+        let walls = |bytes, percent| Walls { bytes, percent, walls: [30_000.0, 85.0] };
+        assert_eq!(walls(30_000, 85.0).met(), [true, true]);
+        assert!(walls(30_000, 85.0).words().starts_with("Both walls hold: 30,000 bytes of at most 30,000"));
+        assert!(walls(30_001, 85.0).words().starts_with("The quality holds and the size does not"));
+        assert!(walls(10, 84.9).words().starts_with("The size holds and the quality does not"));
+        assert!(walls(40_000, 3.0).words().starts_with("Neither"));
+        assert_eq!((walls(10, 99.0).metric().value, walls(40_000, 3.0).metric().value), (2.0, 0.0));
+    }
 }
