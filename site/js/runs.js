@@ -25,6 +25,11 @@ export function collect(section, { storage, module }) {
     if (state.charts.size > 20) state.charts.delete([...state.charts.keys()][0]);
     show(section, state);
   });
+  if (!('live' in section.dataset)) {
+    const results = (changes) => { for (const { target } of changes) if (target.matches?.('.lab-results-body')) answerFirst(target, asked); };
+    new MutationObserver(results).observe(section.querySelector('.lab-widget') ?? section, { childList: true, subtree: true });
+    section.addEventListener('click', (event) => { if (event.isTrusted && event.target.closest('[data-action="run"]')) makeRoom(section); });
+  }
   // Another tab with the same lab.
   addEventListener('storage', (event) => {
     if (!event.key?.endsWith(key)) return;
@@ -143,6 +148,39 @@ function main({ asked, rows }) {
   const first = metrics.filter((metric) => asked.includes(metric.id));
   return [...first, ...metrics.filter((metric) => !first.includes(metric))].slice(0, 3);
 }
+
+/** What answers the lab's question stands before the whole table: three numbers, and the first chart. */
+function answerFirst(body, asked) {
+  const report = body.querySelector('.lab-report');
+  const whole = report?.querySelector(':scope > .lab-more, :scope > .lab-scroll');
+  const figures = report?.querySelector(':scope > .lab-figures');
+  if (!whole) return;
+  const lines = [...report.querySelectorAll('.lab-metrics tr.metric:not(.detail)')].filter((tr) => tr.querySelector('td.value'));
+  const first = lines.filter((tr) => asked.includes(tr.querySelector('td.value [data-metric]')?.dataset.metric));
+  const three = [...first, ...lines.filter((tr) => !first.includes(tr))].slice(0, 3);
+  const list = node('dl', ...three.map((tr) => {
+    const value = tr.querySelector('td.value');
+    const beside = [tr.querySelector('td[data-label="Baseline"]:not(.empty)'), value.querySelector('.interval')].filter(Boolean);
+    const small = node('small', beside.map((part) => (part.matches('td') ? `baseline ${part.textContent.trim()}` : part.textContent.trim())).join('; '));
+    return node('div', node('dt', tr.querySelector('th').textContent.trim()), node('dd', node('strong', (value.querySelector('[data-metric]') ?? value).textContent.trim()), ...(beside.length ? [' ', small] : [])));
+  }));
+  list.className = 'lab-first';
+  const front = node('div', ...(three.length ? [list] : []));
+  front.className = 'lab-front';
+  if (figures?.firstElementChild) {
+    const picture = node('div', figures.firstElementChild);
+    picture.className = 'lab-figures';
+    front.append(picture);
+  }
+  if (front.firstChild) whole.before(front);
+}
+
+/** Under the button, the screen is free for the result. */
+function makeRoom(section) {
+  const actions = section.querySelector('.lab-actions');
+  if (actions && actions.getBoundingClientRect().top > 0.2 * innerHeight) actions.scrollIntoView({ block: 'start', behavior: 'instant' });
+}
+
 const heads = (state) => main(state).map((metric) => (metric.unit ? `${metric.label} (${metric.unit})` : metric.label));
 
 function line(row, state) {

@@ -285,8 +285,10 @@ mod tests {
              @misc{{old, author = {{Gauss, C. F.}}, title = {{T}}, year = {{1809}}}}
              @misc{{n1, author = {{Nagel, M. and Fournarakis, M. and Amjad, R. and Bondarenko, Y.}}, title = {{A}}, year = {{2021}}}}
              @misc{{n2, author = {{Nagel, M. and Fournarakis, M. and Bondarenko, Y. and Blankevoort, T.}}, title = {{B}}, year = {{2022}}}}
-             @book{{dated, author = {{Knuth, Donald}}, title = {{T}}, date = {{1997-05-01}}, publisher = {{P}}}}"
+             @book{{dated, author = {{Knuth, Donald}}, title = {{T}}, date = {{1997-05-01}}, publisher = {{P}}}}
+             @misc{{maaten, author = {{van der Maaten, Laurens and Hinton, Geoffrey}}, title = {{T}}, year = {{2008}}}}"
         ));
+        assert!(all["maaten"].in_prose().starts_with("van der Maaten"), "{}", all["maaten"].in_prose());
         assert_eq!(all["ggml"].in_prose(), "ggml authors (no date)");
         assert_eq!(all["jacob2018"].in_prose(), "Jacob et al. (2018)");
         assert_eq!(all["a2020"].in_prose(), "Doe (2020a)");

@@ -315,6 +315,18 @@ fn finish(mut item: Entry) -> Entry {
         last.name = OTHERS.to_string();
         item.set_authors(authors);
     }
+    // A particle belongs to the family name where that stands alone: “van der Maaten (2008)”, not “Maaten (2008)”.
+    if let Some(mut authors) = item.authors().map(<[Person]>::to_vec)
+        && authors.iter().any(|author| author.prefix.is_some())
+    {
+        for author in &mut authors {
+            if let Some(particle) = author.prefix.take() {
+                let gap = if particle.ends_with(['\'', '’']) { "" } else { " " };
+                author.name = format!("{}{gap}{}", particle.trim(), author.name);
+            }
+        }
+        item.set_authors(authors);
+    }
     // Of a report, a thesis or a manual the style shows the publisher alone: there that is who stands behind it.
     if matches!(item.entry_type(), EntryType::Report | EntryType::Thesis | EntryType::Reference)
         && item.publisher().is_none()

@@ -148,9 +148,10 @@ pub(crate) struct Edit {
     pub(crate) text: String,
 }
 
-/// Applies edits; one that lies inside another is dropped, since the outer one has dealt with it.
+/// Applies edits; one that lies inside another is dropped, since the outer one has dealt with it. What is only put in at the
+/// place where another begins comes before that: the number of a heading that begins with a formula.
 pub(crate) fn apply(text: &str, mut edits: Vec<Edit>) -> String {
-    edits.sort_by_key(|edit| (edit.range.start, std::cmp::Reverse(edit.range.end)));
+    edits.sort_by_key(|edit| (edit.range.start, !edit.range.is_empty(), std::cmp::Reverse(edit.range.end)));
     let mut out = String::with_capacity(text.len() * 2);
     let mut at = 0;
     for edit in edits {
@@ -196,5 +197,6 @@ mod tests {
     fn outer_edits_win() {
         let edit = |range, text: &str| Edit { range, text: text.into() };
         assert_eq!(apply("abcdef", vec![edit(2..3, "X"), edit(1..4, "-"), edit(5..5, "+")]), "a-e+f");
+        assert_eq!(apply("abc", vec![edit(0..2, "X"), edit(0..0, "1 ")]), "1 Xc");
     }
 }

@@ -3,6 +3,7 @@
 use browser_tests::browser::{Gpu, Tab, with_browser};
 use browser_tests::lab::{LabOnPage, labs_of};
 use serde_json::{Value, json};
+use thirtyfour::prelude::*;
 
 /// A lab that takes a blink.
 const LAB: &str = "footprint";
@@ -72,6 +73,36 @@ async fn a_run_is_repeated_beside_the_first_and_links_say_what_was_tried() -> an
               [...document.querySelectorAll('[data-metric-pair] td:last-child')].every((td) => td.textContent === 'the same'), document.activeElement.dataset.action]";
         let found = tab.script(script, &[]).await?;
         anyhow::ensure!(found == json!([[["tensor", 7], ["tensor", 7]], 2, true, "again"]), "{found}");
+        Ok(())
+    })
+    .await
+}
+
+/// After Run, without scrolling: state, sentences, three numbers, and the first chart or, on a phone, its beginning.
+#[tokio::test]
+async fn what_answers_the_question_is_on_the_first_screen_after_a_run() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let lab = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == "inspect");
+        let lab = lab.ok_or_else(|| anyhow::anyhow!("no page holds inspect"))?;
+        for (width, height, chart) in [(1440, 900, 200), (390, 844, 0)] {
+            tab.resize(width, height).await?;
+            tab.open(&lab.page).await?;
+            lab.wake(tab).await?;
+            let button = format!("document.querySelector(\"{} [data-action=run]\")", lab.selector());
+            tab.script(&format!("{button}.scrollIntoView({{ block: 'center', behavior: 'instant' }}); {button}.focus()"), &[]).await?;
+            // A script's press is a sweep's or a repetition's, and moves nothing.
+            tab.driver.action_chain().send_keys(Key::Enter).perform().await?;
+            lab.reach(tab, &["done"], 75.0).await?;
+            let script = "const lab = document.querySelector(arguments[0]), report = lab.querySelector('[data-source=run] .lab-report');
+                const inside = (part, more) => { const box = part?.getBoundingClientRect();
+                  return Boolean(box) && box.top >= 0 && (more === undefined ? box.bottom : box.top + more) <= innerHeight; };
+                return [inside(lab.querySelector('.lab-status')), inside(report.querySelector('.lab-notes')),
+                  [...report.querySelectorAll('.lab-first dd')].filter((number) => inside(number)).length,
+                  inside(report.querySelector('.lab-figure'), arguments[1]),
+                  report.querySelectorAll('[data-metric=bytes_4]').length]";
+            let found = tab.script(script, &[json!(lab.selector()), json!(chart)]).await?;
+            anyhow::ensure!(found == json!([true, true, 3, true, 1]), "at {width} pixels: {found}");
+        }
         Ok(())
     })
     .await
