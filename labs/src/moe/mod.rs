@@ -176,7 +176,7 @@ impl Default for Params {
             gate: Times::Probability,
             balance: Balance::Auxiliary,
             aux_weight: 0.1,
-            bias_rate: 0.003,
+            bias_rate: 0.01,
             z_weight: 0.0,
             noise: 0.0,
             capacity: 0.0,

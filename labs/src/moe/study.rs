@@ -23,8 +23,9 @@ use super::{
     training::{Trained, train},
 };
 
-/// Rates that every layer tries on a seed of its own.
-const RATES: [f64; 3] = [0.01, 0.02, 0.04];
+/// Rates that every layer tries on a seed of its own, in short trainings and in long ones.
+const RATES: [f64; 3] = [0.02, 0.04, 0.08];
+const LONG_RATES: [f64; 3] = [0.01, 0.02, 0.04];
 const TUNING: u64 = 100;
 const SEEDS: u64 = 3;
 /// Layers on facts, on long trainings and on text; the first is what others are compared with.
@@ -32,8 +33,10 @@ const FACTS: [&str; 15] = [
     "small", "wide", "none", "aux", "straight", "bias", "random", "hash", "fine", "shared", "two", "half", "choice",
     "noisy", "zloss",
 ];
-const LONG: [&str; 8] = ["small", "wide", "none", "aux", "bias", "random", "hash", "fine"];
-const TEXT: [&str; 8] = ["small", "wide", "none", "aux", "straight", "bias", "hash", "two"];
+const EVEN: [&str; 11] =
+    ["small", "wide", "none", "aux", "straight", "bias", "random", "hash", "fine", "half", "choice"];
+const LONG: [&str; 5] = ["small", "wide", "none", "aux", "hash"];
+const TEXT: [&str; 7] = ["small", "wide", "none", "aux", "bias", "hash", "fine"];
 const WIDE_MOST: u32 = 16;
 
 fn base() -> Params {
@@ -113,10 +116,10 @@ fn over_seeds(family: Family, id: &str, label: &str, unit: &str, values: &[f64],
 pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     let mut report = Report::default();
     exact(&mut report, cx);
-    let text = Params { task: Learned::Text, steps: 200, hidden: 32, ..base() };
+    let text = Params { task: Learned::Text, steps: 160, hidden: 32, ..base() };
     let fields = [
         ("common", "facts, names with much in common", base(), &FACTS[..]),
-        ("even", "facts, names with nothing in common", Params { common: 0.0, ..base() }, &FACTS[..]),
+        ("even", "facts, names with nothing in common", Params { common: 0.0, ..base() }, &EVEN[..]),
         ("long", "facts, names with much in common, 900 steps", Params { steps: 900, ..base() }, &LONG[..]),
         ("text", "text", text, &TEXT[..]),
     ];
@@ -144,15 +147,16 @@ fn field(
     cx: &Context,
 ) -> Result<(), LabError> {
     let arms: Vec<Arm> = ids.iter().map(|id| arm(id, params)).collect();
+    let rates = if params.steps > base().steps { LONG_RATES } else { RATES };
     let at = |arm: &Arm, rate: f64| Arm { params: Params { rate, ..arm.params.clone() }, ..arm.clone() };
-    let tries: Vec<(Arm, u64)> = arms.iter().flat_map(|arm| RATES.map(|rate| (at(arm, rate), TUNING))).collect();
+    let tries: Vec<(Arm, u64)> = arms.iter().flat_map(|arm| rates.map(|rate| (at(arm, rate), TUNING))).collect();
     let tried = run_all(&tries, text)?;
     let late = |one: &Trained| one.late(|s| s.loss);
     let best: Vec<f64> = tried
-        .chunks_exact(RATES.len())
+        .chunks_exact(rates.len())
         .map(|tries| {
-            let best = (0..RATES.len()).min_by(|a, b| late(&tries[*a]).total_cmp(&late(&tries[*b])));
-            RATES[best.unwrap_or(0)]
+            let best = (0..rates.len()).min_by(|a, b| late(&tries[*a]).total_cmp(&late(&tries[*b])));
+            rates[best.unwrap_or(0)]
         })
         .collect();
     let jobs: Vec<(Arm, u64)> =
@@ -397,17 +401,16 @@ fn exact(report: &mut Report, cx: &Context) {
         (Axis::log("Tokens at once"), Axis::linear("Weights read (%)")),
         ChartBody::Line { series },
     ));
-    // How many earlier tokens go elsewhere when only the last one changes.
+    // How many tokens of the first half go elsewhere when only the second half changes.
     let (n, e) = (128, 8);
     let mut rng = cx.rng("leak");
     let logits: Vec<f32> = (0..n * e).map(|_| rng.random_range(-2.0..2.0)).collect();
     let mut other = logits.clone();
-    other[(n - 1) * e..].fill(0.0);
-    other[(n - 1) * e..].iter_mut().step_by(2).for_each(|z| *z = 9.0);
+    other[n / 2 * e..].fill_with(|| rng.random_range(-2.0..2.0));
     let [a, b] = [&logits, &other].map(|z| softmax(z, e));
     let changed = |of: &dyn Fn(&[f32]) -> Vec<Vec<u32>>| {
         let (a, b) = (of(&a), of(&b));
-        (0..n - 1).filter(|token| a[*token] != b[*token]).count() as f64
+        (0..n / 2).filter(|token| a[*token] != b[*token]).count() as f64
     };
     let by_token = |all: &lab_kit::experts::Assignments| {
         let mut sets = vec![Vec::new(); n];
@@ -417,12 +420,12 @@ fn exact(report: &mut Report, cx: &Context) {
     for (id, label, count) in [
         (
             "leak_choice",
-            "Experts choose: earlier tokens that a changed last one moves",
+            "Experts choose: of 64 tokens, moved by 64 others that come later",
             changed(&|p| by_token(&expert_choice(p, e, n / e))),
         ),
         (
             "leak_tokens",
-            "Tokens choose: earlier tokens that a changed last one moves",
+            "Tokens choose: of 64 tokens, moved by 64 others that come later",
             changed(&|p| by_token(&token_choice(p, e, 1, &[], Gate::Probability))),
         ),
     ] {
@@ -436,7 +439,7 @@ fn exact(report: &mut Report, cx: &Context) {
 async fn times(report: &mut Report, cx: &Context) -> Result<(), LabError> {
     const BATCHES: [usize; 5] = [1, 4, 16, 64, 256];
     for experts in [8, 32] {
-        let found = timing::measure(&Params { experts, ..base() }, &BATCHES, 9, cx).await?;
+        let found = timing::measure(&Params { experts, ..base() }, &BATCHES, 7, cx).await?;
         for n in BATCHES {
             for (id, label, slow, fast) in [
                 ("saves", "Dense of as many weights takes, of sorted experts", WIDE, SORTED),
