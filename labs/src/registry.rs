@@ -67,6 +67,9 @@ pub mod low_rank;
 #[path = "mixed_precision/mod.rs"]
 pub mod mixed_precision;
 
+#[path = "moe/mod.rs"]
+pub mod moe;
+
 #[path = "optimizers/mod.rs"]
 pub mod optimizers;
 
@@ -123,6 +126,7 @@ lab_kit::registry! {
     lottery::Lottery = "lottery",
     low_rank::LowRank = "low_rank",
     mixed_precision::MixedPrecision = "mixed_precision",
+    moe::Moe = "moe",
     optimizers::Optimizers = "optimizers",
     profiling::Profiling = "profiling",
     pruned_lm::PrunedLm = "pruned_lm",

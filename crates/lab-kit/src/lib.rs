@@ -16,6 +16,7 @@ pub mod data;
 mod device;
 pub mod distill;
 pub mod exits;
+pub mod experts;
 pub mod fit;
 pub mod five_gram;
 pub mod formats;

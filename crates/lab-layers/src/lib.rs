@@ -5,4 +5,5 @@
 
 pub mod blocks;
 pub mod mixers;
+pub mod moe;
 pub mod optim;
