@@ -181,6 +181,7 @@ pub(crate) const NATIVE: &[&str] = &[
     "asset-manifest",
     "asset-maker",
     "lab-kernels",
+    "lab-layers",
     "lab-kit",
     "labs",
     "lab-cli",

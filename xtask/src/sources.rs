@@ -10,9 +10,15 @@ use crate::workspace::{Workspace, files_under};
 pub(crate) fn folders_of(bundle: Bundle) -> &'static [&'static str] {
     match bundle {
         Bundle::Ui => &["site/ui", "crates/lab-ui", "crates/lab-charts", "crates/lab-api"],
-        Bundle::Cpu | Bundle::Gpu => {
-            &["labs", "crates/lab-engine", "crates/lab-kit", "crates/lab-kernels", "crates/lab-data", "crates/lab-api"]
-        }
+        Bundle::Cpu | Bundle::Gpu => &[
+            "labs",
+            "crates/lab-engine",
+            "crates/lab-kit",
+            "crates/lab-layers",
+            "crates/lab-kernels",
+            "crates/lab-data",
+            "crates/lab-api",
+        ],
     }
 }
 

@@ -10,8 +10,12 @@ use anyhow::Context as _;
 use source_paths::{TokenStream, Written, written};
 
 /// The crates that are followed, with the names under which Rust knows them.
-const CRATES: [(&str, &str); 3] =
-    [("lab_kit", "crates/lab-kit/src"), ("lab_kernels", "crates/lab-kernels/src"), ("lab_data", "crates/lab-data/src")];
+const CRATES: [(&str, &str); 4] = [
+    ("lab_kit", "crates/lab-kit/src"),
+    ("lab_layers", "crates/lab-layers/src"),
+    ("lab_kernels", "crates/lab-kernels/src"),
+    ("lab_data", "crates/lab-data/src"),
+];
 /// Kernels of the other device: references are made on the CPU.
 const OTHER_DEVICE: &str = "gpu";
 

@@ -1,14 +1,11 @@
 //! The loops that labs spend their time in, on plain slices: packed integers and their products, sparse formats, attention in
-//! tiles, update rules, and what is made to reach a roof.
+//! tiles, and what is made to reach a roof.
 //!
 //! A crate of its own because it is compiled for speed wherever it runs; what calls it, [`lab-kit`](../lab_kit/index.html), is
 //! compiled for size in a browser. It knows no tensor and no device, so that a kernel is a function one can read and test.
 
 pub mod attention;
-pub mod blocks;
 mod layer;
-pub mod mixers;
-pub mod optim;
 mod percentile;
 pub mod product;
 pub mod quant;

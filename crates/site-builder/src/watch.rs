@@ -124,6 +124,7 @@ mod tests {
             "assets",
             "labs/src",
             "crates/lab-kit/src",
+            "crates/lab-layers/src",
             "crates/lab-kernels/src",
             "pkg",
         ] {

@@ -100,7 +100,9 @@ fn an_edit_is_shown_soon_and_a_mistake_loses_nothing() {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the workspace");
     let place = tempfile::tempdir().expect("temporary folder");
     let root = place.path();
-    for folder in ["book", "site", "assets", "labs/src", "crates/lab-kit/src", "crates/lab-kernels/src"] {
+    for folder in
+        ["book", "site", "assets", "labs/src", "crates/lab-kit/src", "crates/lab-layers/src", "crates/lab-kernels/src"]
+    {
         copy(&workspace.join(folder), &root.join(folder));
     }
     let served = Served::start(root);

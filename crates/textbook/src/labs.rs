@@ -20,8 +20,11 @@ pub(crate) struct Lab {
 pub(crate) const FOLDER: &str = "labs/src";
 
 /// Where the code that labs share lies, and what a quoted path of it begins with.
-pub(crate) const SHARED: [(&str, &str); 2] =
-    [("lab-kit/", "crates/lab-kit/src"), ("lab-kernels/", "crates/lab-kernels/src")];
+pub(crate) const SHARED: [(&str, &str); 3] = [
+    ("lab-kit/", "crates/lab-kit/src"),
+    ("lab-layers/", "crates/lab-layers/src"),
+    ("lab-kernels/", "crates/lab-kernels/src"),
+];
 
 /// All labs of a project.
 #[derive(Debug, Clone)]

@@ -223,11 +223,8 @@ impl Page<'_> {
         let (file, anchor) = address.split_once(':').map_or((address, None), |(file, anchor)| (file, Some(anchor)));
         let labs = &self.book.places.labs;
         let Some(path) = Labs::quoted(file) else {
-            let [(kit, kit_folder), (kernels, kernels_folder)] = SHARED;
-            let why = format!(
-                "the address leaves {FOLDER} ({address}): name a file below it, or {kit}... for one of {kit_folder}, \
-                 {kernels}... for one of {kernels_folder}"
-            );
+            let shared = SHARED.map(|(begins, folder)| format!("{begins}... for one of {folder}")).join(", ");
+            let why = format!("the address leaves {FOLDER} ({address}): name a file below it, or {shared}");
             return Err((why, None));
         };
         let Ok(text) = std::fs::read_to_string(labs.root.join(path)) else {

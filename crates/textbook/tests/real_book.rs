@@ -86,7 +86,9 @@ fn the_small_chapter_of_the_directives_page_builds() {
     let start = guide.find("````markdown\n# Rounding").expect("the example") + "````markdown\n".len();
     let end = start + guide[start..].find("\n````\n").expect("its end") + 1;
     let project = tempfile::tempdir().expect("a folder");
-    for folder in ["book/src", "book/data", "labs/src", "crates/lab-kit/src", "crates/lab-kernels/src"] {
+    for folder in
+        ["book/src", "book/data", "labs/src", "crates/lab-kit/src", "crates/lab-layers/src", "crates/lab-kernels/src"]
+    {
         common::copy(&root().join(folder), &project.path().join(folder));
     }
     for file in ["book/book.toml", "assets/manifest.toml"] {

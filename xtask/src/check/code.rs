@@ -20,6 +20,7 @@ pub(super) fn check(workspace: &Workspace, _: &mut Steps) -> anyhow::Result<Vec<
     for folder in [
         labs.clone(),
         workspace.root.join("crates/lab-kit/src"),
+        workspace.root.join("crates/lab-layers/src"),
         workspace.root.join("crates/lab-kernels/src"),
         workspace.root.join("crates/lab-data/src"),
     ] {

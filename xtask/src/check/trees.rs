@@ -55,6 +55,12 @@ const RULES: &[Rule] = &[
         why: "kernels work on plain slices and stay fast while the kit is compiled for size: put what needs a tensor into lab-kit",
     },
     Rule {
+        package: "lab-layers",
+        target: None,
+        forbidden: FRAMEWORKS,
+        why: "layers by hand work on plain slices: put what needs a tensor into lab-kit",
+    },
+    Rule {
         package: "asset-maker",
         target: None,
         forbidden: NUMERICS,

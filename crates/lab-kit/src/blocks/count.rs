@@ -1,6 +1,6 @@
 //! What a network costs on paper, layer by layer: exact, and the same on every device.
 
-use lab_kernels::blocks::{Conv, Op};
+use lab_layers::blocks::{Conv, Op};
 
 /// What a layer's arithmetic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The kinds of block, and the network that is built of one of them.
 
-use lab_kernels::blocks::{Conv, Excite, Norm, Op};
+use lab_layers::blocks::{Conv, Excite, Norm, Op};
 
 /// Channels after the first layer.
 const STEM: usize = 8;

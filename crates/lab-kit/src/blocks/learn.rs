@@ -1,6 +1,6 @@
 //! Learning: first weights, a step, and what a finished network answers.
 
-use lab_kernels::blocks::{Maps, Network, Op, Trace, fold};
+use lab_layers::blocks::{Maps, Network, Op, Trace, fold};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 

@@ -1,6 +1,6 @@
 //! A memory without a training: pairs are written into a state of fixed size, and asked for.
 
-use lab_kernels::mixers::delta_step;
+use lab_layers::mixers::delta_step;
 use rand::{Rng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
@@ -89,7 +89,7 @@ fn found(rule: Rule, n: usize, keys: &[Vec<f32>], written: &[(usize, usize)]) ->
 
 /// A direction, each as likely.
 fn unit(n: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
-    let row = lab_kernels::mixers::random_rows(1, n, false, rng);
+    let row = lab_layers::mixers::random_rows(1, n, false, rng);
     let length = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
     row.iter().map(|x| x / length).collect()
 }

@@ -1,7 +1,7 @@
 //! Feature maps that learn to weigh as the trained softmax does (Hedgehog, Zhang et al., 2024, arXiv:2402.04347), head by head.
 
 use lab_api::LabError;
-use lab_kernels::mixers::{Map, imitation, softmax_weights};
+use lab_layers::mixers::{Map, imitation, softmax_weights};
 use rand::Rng;
 
 use super::Reading;

@@ -1,7 +1,7 @@
 //! A task that asks for recall, and a small layer that is trained on it.
 
 use lab_api::LabError;
-use lab_kernels::mixers::block::{Batch, Shape};
+use lab_layers::mixers::block::{Batch, Shape};
 use rand::{Rng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::log_softmax};
 use lab_api::LabError;
-use lab_kernels::mixers::{
+use lab_layers::mixers::{
     Gates, Map, Memory, State, apply, attend_chunked, delta_chunked, kernel_weights, linformer, recur, softmax_weights,
     top,
 };

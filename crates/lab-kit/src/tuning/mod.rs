@@ -5,7 +5,7 @@ pub mod schedule;
 mod sharpness;
 mod task;
 
-pub use lab_kernels::optim;
+pub use lab_layers::optim;
 pub use sharpness::sharpness;
 pub use task::{Judged, Learned, Task};
 

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn one_pass_is_the_textbook_in_doubles_on_random_gradients() {
-        let mut rng = crate::rng(0, "optim");
+        let mut rng = lab_kernels::rng(0, "optim");
         let n = 257;
         let mut draw = |scale: f32| -> Vec<f32> { (0..n).map(|_| scale * rng.random_range(-1.0_f32..1.0)).collect() };
         let start = draw(1.0);

@@ -1,7 +1,7 @@
 //! Attention whose weights are products of features: one function in three forms.
 
 use super::{add, dot};
-use crate::attention::products::{PANEL, add_product, add_transposed, pack, scores};
+use lab_kernels::attention::products::{PANEL, add_product, add_transposed, pack, scores};
 
 /// Below this a sum of weights counts as none, and the output is zero.
 const NOTHING: f32 = 1e-30;

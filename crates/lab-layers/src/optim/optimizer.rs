@@ -271,7 +271,7 @@ mod tests {
     ];
 
     fn descended(rule: Rule, times: f32, steps: usize) -> (f64, f64, Vec<f32>) {
-        let mut rng = crate::rng(0, "descent");
+        let mut rng = lab_kernels::rng(0, "descent");
         let n = PARTS.iter().map(Part::len).sum();
         let mut w: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
         let before = bowl(&w).0;
@@ -304,7 +304,7 @@ mod tests {
     fn the_order_of_tensors_does_not_matter_and_a_copy_goes_on_bit_by_bit() {
         for rule in RULES {
             let (a, b) = (part(64, 80, Role::Hidden), part(9, 1, Role::Vector));
-            let mut rng = crate::rng(1, "order");
+            let mut rng = lab_kernels::rng(1, "order");
             let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.random_range(-1.0..1.0)).collect() };
             let (wa, wb) = (draw(a.len()), draw(b.len()));
             let gs: Vec<(Vec<f32>, Vec<f32>)> = (0..6).map(|_| (draw(a.len()), draw(b.len()))).collect();

@@ -1,7 +1,7 @@
 //! A feature map that learns to weigh as a given softmax attention does.
 
 use super::{dot, exponentials};
-use crate::product::{View, product};
+use lab_kernels::product::{View, product};
 
 // ANCHOR: imitation
 /// How far weights of the map `e^(w · x)` are from `target` `[T, T]` (causal, rows sum to 1): mean cross-entropy of a row in nats

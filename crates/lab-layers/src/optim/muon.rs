@@ -1,6 +1,6 @@
 //! Muon (Jordan et al., 2024): momentum whose matrix is brought near to an orthogonal one.
 
-use crate::product::{View, product};
+use lab_kernels::product::{View, product};
 
 /// Newton and Schulz's polynomial, tuned to be steep at 0 rather than to end at 1.
 const STEEP: [f32; 3] = [3.4445, -4.7750, 2.0315];
@@ -73,7 +73,7 @@ mod tests {
             let x = orthogonalize(&[0.01, 0.0, 0.0, (1.0_f32 - 1e-4).sqrt()], 2, 2, steps);
             assert!((f64::from(x[0]) - right).abs() < 1e-4, "{steps}: {}", x[0]);
         }
-        let mut rng = crate::rng(0, "muon");
+        let mut rng = lab_kernels::rng(0, "muon");
         let g: Vec<f32> = (0..12 * 20).map(|_| rng.random_range(-1.0..1.0)).collect();
         near(&orthogonalize(&g, 12, 20, 5), &naive::orthogonalize(&g, 12, 20, 5), 1e-4);
     }

@@ -5,7 +5,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Part, Role};
-use crate::product::{View, product};
+use lab_kernels::product::{View, product};
 
 /// Its widths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_gradient_agrees_with_differences() {
-        let mut rng = crate::rng(0, "pairs");
+        let mut rng = lab_kernels::rng(0, "pairs");
         let weights: Vec<f32> = SMALL.init(&mut rng).iter().map(|w| w + rng.random_range(-0.2..0.2)).collect();
         assert_eq!(weights.len(), 13 * 3 + 5 * 6 + 5 + 13 * 5 + 13);
         let before: Vec<[u32; 2]> = (0..9).map(|_| [rng.random_range(0..13), rng.random_range(0..13)]).collect();
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn draws_follow_the_logits() {
-        let mut rng = crate::rng(1, "draws");
+        let mut rng = lab_kernels::rng(1, "draws");
         let logits = [0.0, 3.0_f32.ln(), f32::NEG_INFINITY];
         let mut counts = [0; 3];
         (0..4000).for_each(|_| counts[draw(&logits, &mut rng)] += 1);

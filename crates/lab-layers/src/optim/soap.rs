@@ -2,7 +2,7 @@
 //! arXiv:1802.09568).
 
 use super::Adam;
-use crate::product::{View, product};
+use lab_kernels::product::{View, product};
 
 /// What SOAP remembers of a matrix `[rows, columns]`.
 #[derive(Debug, Clone)]
@@ -147,7 +147,7 @@ mod tests {
     use crate::optim::{adamw, naive};
 
     fn drawn(n: usize, seed: u64) -> Vec<f32> {
-        let mut rng = crate::rng(seed, "soap");
+        let mut rng = lab_kernels::rng(seed, "soap");
         (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
     }
 

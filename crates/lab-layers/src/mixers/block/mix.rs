@@ -1,13 +1,12 @@
 //! The mixers of a layer, forward and backward.
 
+use lab_kernels::product::{View, product};
+
 use super::{
     Mixer, Shape,
     layers::{norm, norm_backward, softmax, softmax_backward},
 };
-use crate::{
-    mixers::{Gates, Memory, add, dot, recur, recur_backward},
-    product::{View, product},
-};
+use crate::mixers::{Gates, Memory, add, dot, recur, recur_backward};
 
 /// What a mixer made of one example, and what its way back needs.
 pub(super) struct Mixed {

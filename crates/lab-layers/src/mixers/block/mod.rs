@@ -8,7 +8,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{add, dot, exponentials};
-use crate::product::{View, product};
+use lab_kernels::product::{View, product};
 use layers::{convolve, convolve_backward, mean, norm, norm_backward};
 use mix::Mixed;
 

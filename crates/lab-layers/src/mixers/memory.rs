@@ -1,7 +1,7 @@
 //! Sums that forget and sums that overwrite: a state `[n, p]` that is written by a key `[n]` and a value `[p]` and read by a query.
 
 use super::{add, dot};
-use crate::attention::products::{PANEL, add_product, add_transposed, pack, scores};
+use lab_kernels::attention::products::{PANEL, add_product, add_transposed, pack, scores};
 
 /// What is done to the state by each token.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,8 @@
 //! Norm, convolution and softmax with their gradients.
 
-use crate::{
-    mixers::{add, dot, exponentials},
-    product::{View, product},
-};
+use lab_kernels::product::{View, product};
+
+use crate::mixers::{add, dot, exponentials};
 
 /// Brings each row to a mean square of 1; gives the factors.
 pub(super) fn norm(x: &mut [f32], c: usize) -> Vec<f32> {

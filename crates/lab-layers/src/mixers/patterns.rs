@@ -1,7 +1,7 @@
 //! Weights as a table `[T, T]`, to look at and to compare; keys projected to a fixed number.
 
 use super::{dot, exponentials};
-use crate::attention::products::add_product;
+use lab_kernels::attention::products::add_product;
 
 /// Softmax weights of one head, causal, within a window of so many keys: row by row, zeros where a query does not look.
 #[must_use]

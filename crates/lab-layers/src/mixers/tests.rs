@@ -4,10 +4,10 @@ use super::{
     block::{Batch, Mixer, Shape},
     *,
 };
-use crate::attention::{Head, Inputs, Sight, exact};
+use lab_kernels::attention::{Head, Inputs, Sight, exact};
 
 fn draw(count: usize, size: f32, seed: u64) -> Vec<f32> {
-    let mut rng = crate::rng(seed, "mixers");
+    let mut rng = lab_kernels::rng(seed, "mixers");
     (0..count).map(|_| size * rng.random_range(-1.0_f32..1.0)).collect()
 }
 
@@ -20,7 +20,7 @@ fn apart(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn maps(d: usize) -> Vec<Map> {
-    let mut rng = crate::rng(1, "rows");
+    let mut rng = lab_kernels::rng(1, "rows");
     vec![
         Map::Uniform,
         Map::Elu,
@@ -56,7 +56,7 @@ fn the_positive_estimate_is_the_one_on_paper_and_right_on_average() {
     let estimate = 0.907_943 * k[0] + 0.334_014 * k[1];
     assert!((estimate - 1.204_214).abs() < 1e-4, "{estimate}");
 
-    let mut rng = crate::rng(5, "rows");
+    let mut rng = lab_kernels::rng(5, "rows");
     let (u, w) = ([0.4_f32, -0.3, 0.5, 0.1], [0.2_f32, 0.6, -0.1, 0.4]);
     let of = |rows: &[f32], x: &[f32]| -> Vec<f64> {
         let half = f64::from(dot(x, x)) / 2.0;
@@ -143,7 +143,7 @@ fn odd_cases_give_numbers() {
     let (fq, (fk, _)) = (Map::Relu.queries(&[-1.0, -2.0], 2), Map::Relu.keys(&[-1.0, -3.0], 2));
     assert_eq!(attend_quadratic(&fq, &fk, &[7.0], [2, 1], 1.0), [0.0]);
     // Scores of ±50 neither overflow nor vanish.
-    let map = Map::Positive(random_rows(4, 2, true, &mut crate::rng(0, "rows")));
+    let map = Map::Positive(random_rows(4, 2, true, &mut lab_kernels::rng(0, "rows")));
     let (q, k, v) = ([50.0, 50.0, -50.0, 50.0], [50.0, 50.0, -50.0, -50.0], [1.0, 2.0]);
     let (fk, largest) = map.keys(&k, 2);
     let y = attend_chunked(&map.queries(&q, 2), (&fk, largest), &v, [4, 1], (8, 1.0), &mut State::new(4, 1));
@@ -323,7 +323,7 @@ fn gradients_of_the_layer_are_differences() {
     for mixer in mixers {
         for vocabulary in [0, 7] {
             let shape = Shape { tokens: 5, channels: 4, keys: 3, taps: 2, vocabulary, inputs: 2, outputs: 3, mixer };
-            let weights = shape.init(&mut crate::rng(3, "weights"));
+            let weights = shape.init(&mut lab_kernels::rng(3, "weights"));
             let batch = if vocabulary == 0 {
                 Batch { rows: draw(20, 1.0, 1), targets: vec![(0, 1), (1, 2)], ..Batch::default() }
             } else {

@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn eight_bits_follow_thirty_two_and_take_a_quarter() {
-        let mut rng = crate::rng(0, "eight");
+        let mut rng = lab_kernels::rng(0, "eight");
         for n in [1, 255, 257, 1000] {
             let start: Vec<f32> = (0..n).map(|_| rng.random_range(-1.0..1.0)).collect();
             let codes = Codes::new(Spacing::Dynamic);

@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_hinted_search_is_the_plain_one_and_codes_come_back() {
-        let mut rng = crate::rng(0, "codes");
+        let mut rng = lab_kernels::rng(0, "codes");
         for spacing in [Spacing::Dynamic, Spacing::Linear] {
             for signed in [true, false] {
                 let code = Code::new(spacing, signed);

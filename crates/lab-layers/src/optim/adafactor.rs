@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn the_short_way_is_the_full_matrix_and_dead_columns_stay_finite() {
-        let mut rng = crate::rng(0, "adafactor");
+        let mut rng = lab_kernels::rng(0, "adafactor");
         let (rows, columns) = (7, 11);
         let (mut r, mut c) = (vec![0.0; rows], vec![0.0; columns]);
         for t in 1..6 {

@@ -4,7 +4,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{dot, exponentials};
-use crate::attention::products::{PANEL, pack, scores};
+use lab_kernels::attention::products::{PANEL, pack, scores};
 
 /// A feature map φ: a weight is `φ(q) · φ(k)`.
 #[derive(Debug, Clone, PartialEq)]
