@@ -82,9 +82,8 @@ impl Anytime {
         let warmup = params.warmup(stops[0]);
         let mut judged = [[None; 3]; 6];
         let mut curves: [Vec<[f64; 2]>; 5] = Default::default();
-        let plan = |id, steps, peak| -> Result<_, LabError> {
-            Ok(arm(id, params)?.plan(params, (steps, warmup), peak, seed))
-        };
+        let plan =
+            |id, steps, peak| -> Result<_, LabError> { Ok(arm(id, params)?.plan(params, (steps, warmup), peak, seed)) };
 
         cx.progress("A constant rate, and branches", 0.7);
         let mut trunk = Training::new(task, plan("constant", stops[2], peaks.cooled)?).watch();
@@ -120,11 +119,12 @@ impl Anytime {
             let mut cosine = Training::new(task, plan("cosine", length, peaks.cosine)?);
             for (j, stop) in stops.into_iter().enumerate().take(i + 1) {
                 cosine.until(stop, breathing(cx)).await?;
-                if length == stops[2] {
+                if length == stops[2] && j < i {
                     judged[4][j] = cosine.judge(2);
                 }
             }
             judged[3][i] = cosine.judge(2);
+            judged[4][2] = judged[3][i];
             curves[4] = cosine.curve;
         }
 

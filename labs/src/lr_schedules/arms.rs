@@ -63,22 +63,14 @@ pub(super) fn arm(id: &'static str, params: &Params) -> Option<Arm> {
         _ => Arrange::AsPlanned,
     };
     let floor = if id == "cosine_floor" { 0.1 } else { params.floor };
-    Some(Arm {
-        id,
-        name,
-        curve,
-        floor,
-        arrange,
-        free: id == "schedule_free",
-        cycles: id == "one_cycle_momentum",
-    })
+    Some(Arm { id, name, curve, floor, arrange, free: id == "schedule_free", cycles: id == "one_cycle_momentum" })
 }
 
 /// Ids of a comparison.
 pub(super) fn ids(compare: Compare) -> &'static [&'static str] {
     match compare {
-        Compare::Usual => &["constant", "linear", "cosine", "step", "wsd_sqrt", "schedule_free"],
-        Compare::Falls => &["linear", "cosine", "cosine_floor", "polynomial", "exponential", "one_cycle"],
+        Compare::Usual => &["constant", "linear", "cosine", "wsd_sqrt", "schedule_free"],
+        Compare::Falls => &["linear", "cosine", "cosine_floor", "polynomial", "exponential", "step"],
         Compare::CoolDowns => &["constant", "linear", "wsd_linear", "wsd_sqrt", "wsd_halving"],
         Compare::Older => &["linear", "inverse_sqrt", "restarts", "one_cycle", "one_cycle_momentum"],
         Compare::Order => &["constant", "linear", "shuffled", "rising"],
@@ -112,7 +104,8 @@ pub(super) fn drawn(text: &str) -> Result<Option<Vec<f64>>, LabError> {
     let side = SIDE as usize;
     let height = |column: usize| {
         let ink = (0..side).map(|row| f64::from(levels[row * side + column]));
-        let (sum, mean) = ink.enumerate().fold((0.0, 0.0), |(sum, mean), (row, ink)| (sum + ink, mean + ink * row as f64));
+        let (sum, mean) =
+            ink.enumerate().fold((0.0, 0.0), |(sum, mean), (row, ink)| (sum + ink, mean + ink * row as f64));
         (sum > 0.0).then(|| 1.0 - mean / sum / (side - 1) as f64)
     };
     let inked: Vec<(usize, f64)> = (0..side).filter_map(|column| Some((column, height(column)?))).collect();

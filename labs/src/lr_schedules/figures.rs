@@ -108,7 +108,7 @@ pub(super) fn anytime(found: &Anytime) -> Vec<Chart> {
     let every = (found.stops[2] / 40).max(1);
     let bounce = ["constant", "with its cool-down"].iter().zip(&found.dynamics).map(|(name, seen)| {
         let pieces = seen.chunks(every).enumerate();
-        let mean = |piece: &[super::training::Dynamics]| piece.iter().map(|d| d.cosine).sum::<f64>() / piece.len() as f64;
+        let mean = |piece: &[super::training::Dynamics]| piece.iter().map(|d| d.turn).sum::<f64>() / piece.len() as f64;
         line(name, pieces.map(|(i, piece)| [((i + 1) * every) as f64, mean(piece)]).collect())
     });
     vec![
@@ -133,8 +133,8 @@ pub(super) fn anytime(found: &Anytime) -> Vec<Chart> {
         chart(
             "bounce",
             [
-                "Do successive updates agree?",
-                "Cosine between one update and the next. Where the rate falls, the network stops running to and fro.",
+                "Do successive gradients agree?",
+                "Cosine between one gradient and the next. Above zero they share a direction: the network stands up a wall. At zero only noise is left.",
             ],
             (Axis::linear("Steps"), Axis::linear("Cosine")),
             bounce.collect(),

@@ -109,7 +109,7 @@ macro_rules! choice {
 choice! {
     /// What is compared.
     Compare {
-        /// Six that are in use
+        /// Five that are in use
         Usual = "usual",
         /// Six ways down
         Falls = "falls",
@@ -138,8 +138,8 @@ impl Default for Params {
             compare: Compare::Usual,
             drawing: String::new(),
             task: Learned::Glyphs,
-            steps: 200,
-            tries: 3,
+            steps: 160,
+            tries: 4,
             peak: 0.01,
             warmup: 0.05,
             floor: 0.0,
@@ -149,7 +149,7 @@ impl Default for Params {
             average: 0.15,
             stop_at: 1.0,
             optimizer: Optimizer::Adamw,
-            batch: 64,
+            batch: 32,
             width: 64,
         }
     }
@@ -196,7 +196,8 @@ impl Params {
 /// One peak, and what it led to.
 pub(crate) struct Tried {
     peak: f64,
-    /// On what chooses the peak: the last weights, and their running average. None where the training was lost.
+    /// On what chooses the peak: the last weights, and of a constant rate their running average too. None where the training was
+    /// lost.
     chosen: Option<Judged>,
     chosen_average: Option<Judged>,
     weights: Vec<f32>,
@@ -243,7 +244,7 @@ async fn attempt(arm: &Arm, peak: f64, params: &Params, task: &Task, cx: &Contex
     let tried = Tried {
         peak,
         chosen: training.judge(1),
-        chosen_average: training.judge_average(1),
+        chosen_average: if arm.id == "constant" { training.judge_average(1) } else { None },
         late: training.late(),
         step_ms,
         weights: training.state.weights,

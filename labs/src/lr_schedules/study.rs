@@ -34,7 +34,7 @@ fn trained(family: Family, id: &str, label: &str, value: f64, unit: &str) -> Met
 
 pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     let mut report = Report::default();
-    let params = Params { steps: 300, ..Params::default() };
+    let params = Params { steps: 300, batch: 64, ..Params::default() };
     let every: Vec<arms::Arm> = FIELDS[0].ids.iter().filter_map(|id| arms::arm(id, &params)).collect();
     super::summary::counted(&mut report, &params, &every);
     let letters = Task::load(Learned::Glyphs, params.width as usize, cx).await?;

@@ -129,11 +129,9 @@ pub(super) async fn complete(
         let averaged = one.best_average().map(|best| task.judge(&best.average, 2));
         cx.checkpoint().await?;
         let last = arm.schedule(steps, params.warmup(steps), 1.0).rate(steps);
-        let of_average = averaged.as_ref().map_or(0.0, right);
         let mut row: Vec<Cell> = vec![arm.name.into(), figures::rate(best.peak).into()];
         row.extend(
-            [mean_rate(arm, steps, params.warmup(steps)), best.late, judged.loss, right(&judged), of_average]
-                .map(Cell::from),
+            [mean_rate(arm, steps, params.warmup(steps)), best.late, judged.loss, right(&judged)].map(Cell::from),
         );
         rows.push(row);
         found.push(Found { id: arm.id, judged, averaged, falls: last < 0.2 && !arm.free });
@@ -147,7 +145,6 @@ pub(super) async fn complete(
         "Training loss (nats)",
         "Unseen (nats)",
         &format!("Right on unseen ({unit})"),
-        &format!("Of the averaged weights ({unit})"),
     ];
     report.tables.push(figures::table("tuned", "Each schedule at its own best peak", &columns, rows));
     gaps(report, params, task, all, &found);
@@ -187,7 +184,9 @@ fn gaps(report: &mut Report, params: &Params, task: &Task, all: &[Tuned], found:
         let common = |id: &str| {
             let one = all.iter().find(|one| one.arm.id == id)?;
             let at = one.tries.iter().find(|tried| (tried.peak / params.middle(false)).ln().abs() < 0.05)?;
-            tried_right(at, task)
+            // Where that is its best one, it has been judged.
+            let best = one.best().is_some_and(|(best, _)| best.peak == at.peak);
+            if best { find(id).map(|one| right(&one.judged)) } else { tried_right(at, task) }
         };
         let one = metric(Family::Quality, "constant_behind", "Constant rate behind linear", behind, unit).lower();
         let one = match (common("linear"), common("constant")) {
@@ -226,7 +225,9 @@ fn gaps(report: &mut Report, params: &Params, task: &Task, all: &[Tuned], found:
         let ends = all.fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], r| [low.min(r), high.max(r)]);
         let label = "Best ahead of worst, among schedules that come down";
         let apart = metric(Family::Quality, "shapes_apart", label, ends[1] - ends[0], units(&one.judged)[1]);
-        first.push(trained(apart, 8.0).help("Each at its own best peak. One seed: differences below a point are noise."));
+        first.push(
+            trained(apart, 8.0).help("Each at its own best peak. One seed: differences below a point are noise."),
+        );
     }
     first.append(&mut report.metrics);
     report.metrics = first;
@@ -315,7 +316,7 @@ pub(super) fn anytime(report: &mut Report, params: &Params, found: &Anytime) {
 
     let stretch = |seen: &[Dynamics]| {
         let mean = |of: &dyn Fn(&Dynamics) -> f64| seen.iter().map(of).sum::<f64>() / seen.len().max(1) as f64;
-        [mean(&|d| d.gradient), 100.0 * mean(&|d| d.update), mean(&|d| d.cosine)]
+        [mean(&|d| d.gradient), 100.0 * mean(&|d| d.update), mean(&|d| d.cosine), mean(&|d| d.turn)]
     };
     let [trunk, branch] = &found.dynamics;
     let cooling = branch.len().saturating_sub(found.branched);
@@ -323,7 +324,10 @@ pub(super) fn anytime(report: &mut Report, params: &Params, found: &Anytime) {
     let parts: [(&str, &[Dynamics]); 4] = [
         ("warm-up", &trunk[..params.warmup(half).min(trunk.len())]),
         ("before the cool-down", &trunk[before.min(trunk.len())..found.branched.min(trunk.len())]),
-        ("first half of the cool-down", &branch[found.branched.min(branch.len())..(found.branched + cooling / 2).min(branch.len())]),
+        (
+            "first half of the cool-down",
+            &branch[found.branched.min(branch.len())..(found.branched + cooling / 2).min(branch.len())],
+        ),
         ("second half of the cool-down", &branch[(found.branched + cooling / 2).min(branch.len())..]),
     ];
     let rows = parts.into_iter().filter(|(_, seen)| !seen.is_empty()).map(|(words, seen)| {
@@ -331,7 +335,13 @@ pub(super) fn anytime(report: &mut Report, params: &Params, found: &Anytime) {
         row.extend(stretch(seen).map(Cell::from));
         row
     });
-    let columns = ["Steps", "Length of the gradient", "Update over weights (%)", "Cosine of successive updates"];
+    let columns = [
+        "Steps",
+        "Length of the gradient",
+        "Update over weights (%)",
+        "Cosine of successive updates",
+        "Of successive gradients",
+    ];
     report.tables.push(figures::table("dynamics", "What the updates do", &columns, rows.collect()));
     let mut rows = Vec::new();
     for (way, name) in super::anytime::WAYS.iter().enumerate() {

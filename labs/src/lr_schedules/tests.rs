@@ -48,7 +48,7 @@ fn every_schedule_of_every_comparison_learns_with_both_optimizers() {
                 let mut training = started(arm.id, params.middle(arm.free), &params, &task);
                 to(&mut training, 60);
                 let found = training.judge(1).expect("survives").loss;
-                assert!(found < task.chance() - 0.4, "{}: {found}", arm.id);
+                assert!(found < task.chance() - 0.25, "{}: {found}", arm.id);
             }
         }
     }
@@ -103,7 +103,7 @@ fn the_branch_at_the_planned_length_is_the_schedule_of_that_length() {
     assert!(found.judged.iter().flatten().all(Option::is_some));
     let seen = |which: usize| found.dynamics[which].len();
     assert_eq!((seen(0), seen(1)), (120, 120));
-    assert!(found.dynamics[0].iter().all(|d| d.gradient > 0.0 && d.update > 0.0 && d.cosine.abs() <= 1.0 + 1e-9));
+    assert!(found.dynamics[0].iter().all(|d| d.gradient > 0.0 && d.update > 0.0 && d.turn.abs() <= 1.0 + 1e-9));
 }
 
 #[test]

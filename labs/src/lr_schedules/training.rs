@@ -61,14 +61,7 @@ impl State {
             Moves::Free => [0, 0],
         };
         let free = (moves == Moves::Free).then(|| ScheduleFree::new(&weights, MOMENTUM));
-        Self {
-            average: weights.clone(),
-            first: vec![0.0; first],
-            second: vec![0.0; second],
-            free,
-            weights,
-            step: 0,
-        }
+        Self { average: weights.clone(), first: vec![0.0; first], second: vec![0.0; second], free, weights, step: 0 }
     }
 
     /// Bytes beside the weights: of the rule, and of the running average.
@@ -82,13 +75,14 @@ impl State {
     }
 }
 
-/// What is seen of a step: the length of the gradient, the length of the update over that of the weights, and the cosine between
-/// this update and the one before.
+/// What is seen of a step: the length of the gradient, the length of the update over that of the weights, and the cosines between
+/// this update and the one before, and between this gradient and the one before.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Dynamics {
     pub(super) gradient: f64,
     pub(super) update: f64,
     pub(super) cosine: f64,
+    pub(super) turn: f64,
 }
 
 /// A training under way.
@@ -102,8 +96,8 @@ pub(crate) struct Training<'a> {
     pub(super) curve: Vec<[f64; 2]>,
     piece: (f64, usize),
     pub(super) lost: bool,
-    /// The last update, and what is seen of each step, if somebody looks.
-    watched: Option<Vec<f32>>,
+    /// The last update and the last gradient, if somebody looks, and what is seen of each step.
+    watched: Option<[Vec<f32>; 2]>,
     pub(super) dynamics: Vec<Dynamics>,
 }
 
@@ -117,7 +111,7 @@ impl<'a> Training<'a> {
 
     /// The same, looking at each update.
     pub(super) fn watch(mut self) -> Self {
-        self.watched = Some(Vec::new());
+        self.watched = Some(Default::default());
         self
     }
 
@@ -178,10 +172,13 @@ impl<'a> Training<'a> {
         }
         if let (Some(before), Some(last)) = (before, &mut self.watched) {
             let update: Vec<f32> = self.state.weights.iter().zip(&before).map(|(w, b)| w - b).collect();
-            let cosine = if last.is_empty() { 0.0 } else { dot(&update, last) / (length(&update) * length(last)).max(1e-30) };
-            let update_share = length(&update) / length(&before).max(1e-30);
-            self.dynamics.push(Dynamics { gradient: length(&gradient), update: update_share, cosine });
-            *last = update;
+            self.dynamics.push(Dynamics {
+                gradient: length(&gradient),
+                update: length(&update) / length(&before).max(1e-30),
+                cosine: cosine(&update, &last[0]),
+                turn: cosine(&gradient, &last[1]),
+            });
+            *last = [update, gradient];
         }
     }
 
@@ -206,11 +203,16 @@ impl<'a> Training<'a> {
     }
 }
 
+/// Cosine of two directions; 0 where there is no first one.
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    dot(a, b) / (length(a) * length(b)).max(1e-30)
+}
+
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-pub(super) fn length(a: &[f32]) -> f64 {
+fn length(a: &[f32]) -> f64 {
     dot(a, a).sqrt()
 }
 

@@ -72,6 +72,10 @@ pub enum Task {
 }
 
 impl Task {
+    /// A task with hidden layers of this width.
+    ///
+    /// # Errors
+    /// [`LabError`] where a data set cannot be read.
     pub async fn load(which: Learned, width: usize, cx: &Context) -> Result<Self, LabError> {
         if which == Learned::Tokens {
             return Self::tokens(width, cx).await;

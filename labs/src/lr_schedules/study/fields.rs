@@ -8,15 +8,15 @@ use lab_kit::{
     tuning::{self, Learned, Task, Try},
 };
 
-use super::{
-    TUNING, over_seeds, trained,
-    trainings::{Done, run_all},
-};
 use super::super::{
     Optimizer, Params, RATIO,
     arms::{self, Arm},
     figures::{self, chart, line, table},
     training::Plan,
+};
+use super::{
+    TUNING, over_seeds, trained,
+    trainings::{Done, run_all},
 };
 
 /// A set of schedules that is tuned by itself.
@@ -234,9 +234,8 @@ impl Field {
         let title = format!("Every schedule at its best peak, {}: medians over seeds", self.words);
         report.tables.push(table(&format!("{}_tuned", self.id), &title, &columns, rows));
         let shown = arms.iter().enumerate().filter(|(_, arm)| SHOWN.contains(&arm.id));
-        let lines = shown.map(|(i, arm)| {
-            (arm.name, tune.tries[i][0].iter().map(|(peak, loss)| [*peak, *loss]).collect::<Vec<_>>())
-        });
+        let lines = shown
+            .map(|(i, arm)| (arm.name, tune.tries[i][0].iter().map(|(peak, loss)| [*peak, *loss]).collect::<Vec<_>>()));
         let mut peaks = figures::peaks(lines.collect(), chance);
         peaks.id = format!("{}_peaks", self.id);
         peaks.title = format!("{} ({})", peaks.title, self.words);
@@ -253,12 +252,21 @@ impl Field {
         if self.id == "short" {
             let fit = correlation(&pairs);
             report.metrics.push(
-                trained(Family::Quality, "taught_unseen", "Correlation of taught and unseen loss over schedules", fit, "")
-                    .higher(),
+                trained(
+                    Family::Quality,
+                    "taught_unseen",
+                    "Correlation of taught and unseen loss over schedules",
+                    fit,
+                    "",
+                )
+                .higher(),
             );
             let mut cloud = chart(
                 "taught_unseen",
-                ["Does who learns more also generalize better?", "One point for each schedule, at its best peak: medians over five seeds."],
+                [
+                    "Does who learns more also generalize better?",
+                    "One point for each schedule, at its best peak: medians over five seeds.",
+                ],
                 (Axis::linear("Loss on what was taught (nats)"), Axis::linear("Loss on unseen (nats)")),
                 Vec::new(),
             );

@@ -9,7 +9,6 @@ use lab_kit::{
     tuning::{Task, schedule::Plateau, sharpness},
 };
 
-use super::{TUNING, fields::Tune, over_seeds, trained, trainings::run_all};
 use super::super::{
     Params,
     anytime::{Anytime, Peaks, WAYS},
@@ -18,11 +17,12 @@ use super::super::{
     summary::right,
     training::{Dynamics, Training, breathing},
 };
+use super::{TUNING, fields::Tune, over_seeds, trained, trainings::run_all};
 
 const SEEDS: u64 = 3;
 
 fn params() -> Params {
-    Params { steps: 300, ..Params::default() }
+    Params { steps: 300, batch: 64, ..Params::default() }
 }
 
 /// A schedule of 300 steps with some settings at a peak, over the seeds: right in per cent.
@@ -60,7 +60,10 @@ pub(super) fn warmups(report: &mut Report, task: &Task, cx: &Context) -> Result<
     }
     report.charts.push(chart(
         "warmups",
-        ["What is a warm-up for?", "Linear schedule, 300 steps, medians of three seeds. Compare the lines at the left and at the right end."],
+        [
+            "What is a warm-up for?",
+            "Linear schedule, 300 steps, medians of three seeds. Compare the lines at the left and at the right end.",
+        ],
         (Axis::log("Peak of the rate"), Axis::linear("Right on unseen (%)")),
         series,
     ));
@@ -84,7 +87,10 @@ pub(super) fn cooldowns(report: &mut Report, task: &Task, peak: f64, cx: &Contex
             let id = format!("cool_{share}_{id}");
             report.metrics.push(over_seeds(Family::Quality, &id, &label, "%", values, cx).higher());
         }
-        series.push(line(name, SHARES.iter().zip(group).map(|(share, values)| [f64::from(*share), median(values)]).collect()));
+        series.push(line(
+            name,
+            SHARES.iter().zip(group).map(|(share, values)| [f64::from(*share), median(values)]).collect(),
+        ));
     }
     if let Some(values) = found.last() {
         let label = "No cool-down at the same peak: right on unseen fonts";
@@ -112,7 +118,9 @@ pub(super) fn floors(report: &mut Report, task: &Task, tune: &Tune, cx: &Context
     for (id, group) in IDS.into_iter().zip(found.chunks_exact(FLOORS.len())) {
         for (floor, values) in FLOORS.into_iter().zip(group) {
             let label = format!("{id} to {floor} % of the peak: right on unseen fonts");
-            report.metrics.push(over_seeds(Family::Quality, &format!("floor_{floor}_{id}"), &label, "%", values, cx).higher());
+            report
+                .metrics
+                .push(over_seeds(Family::Quality, &format!("floor_{floor}_{id}"), &label, "%", values, cx).higher());
         }
     }
     if let Some(values) = found.last() {
@@ -152,8 +160,22 @@ pub(super) fn plateau(report: &mut Report, task: &Task, cx: &Context) -> Result<
     let found = (0..SEEDS).map(|seed| run(best.1, seed)).collect::<Result<Vec<_>, _>>()?;
     let of = |of: &dyn Fn(&(f64, f64, f64)) -> f64| found.iter().map(of).collect::<Vec<f64>>();
     report.metrics.extend([
-        over_seeds(Family::Quality, "plateau_right", "Halved on a plateau: right on unseen fonts", "%", &of(&|one| one.1), cx),
-        over_seeds(Family::Scale, "plateau_factor", "Halved on a plateau: last rate over the first", "", &of(&|one| one.2), cx),
+        over_seeds(
+            Family::Quality,
+            "plateau_right",
+            "Halved on a plateau: right on unseen fonts",
+            "%",
+            &of(&|one| one.1),
+            cx,
+        ),
+        over_seeds(
+            Family::Scale,
+            "plateau_factor",
+            "Halved on a plateau: last rate over the first",
+            "",
+            &of(&|one| one.2),
+            cx,
+        ),
         trained(Family::Scale, "plateau_peak", "Halved on a plateau: best peak", best.1, ""),
     ]);
     Ok(())
@@ -161,7 +183,7 @@ pub(super) fn plateau(report: &mut Report, task: &Task, cx: &Context) -> Result<
 
 /// What one has at any time, over the seeds.
 pub(super) async fn stops(report: &mut Report, task: &Task, tune: &Tune, cx: &Context) -> Result<(), LabError> {
-    let params = Params { steps: 600, ..Params::default() };
+    let params = Params { steps: 600, batch: 64, ..Params::default() };
     let peaks = Peaks {
         constant: tune.peak("constant"),
         cooled: tune.peak("wsd_sqrt"),
@@ -182,13 +204,21 @@ pub(super) async fn stops(report: &mut Report, task: &Task, tune: &Tune, cx: &Co
             let behind: Vec<f64> = all.iter().map(|one| of(one, 3) - of(one, way)).collect();
             let label = format!("Stopped at {stop}, {name}");
             report.metrics.push(
-                over_seeds(Family::Quality, &format!("stop_{stop}_{id}"), &format!("{label}: right on unseen fonts"), "%", &values, cx)
-                    .higher(),
+                over_seeds(
+                    Family::Quality,
+                    &format!("stop_{stop}_{id}"),
+                    &format!("{label}: right on unseen fonts"),
+                    "%",
+                    &values,
+                    cx,
+                )
+                .higher(),
             );
             if id != "planned" {
                 let label = format!("{label}: behind the cosine of this length");
                 report.metrics.push(
-                    over_seeds(Family::Quality, &format!("stop_{stop}_{id}_behind"), &label, "points", &behind, cx).lower(),
+                    over_seeds(Family::Quality, &format!("stop_{stop}_{id}_behind"), &label, "points", &behind, cx)
+                        .lower(),
                 );
             }
             row.push(median(&values).into());
@@ -199,7 +229,10 @@ pub(super) async fn stops(report: &mut Report, task: &Task, tune: &Tune, cx: &Co
     }
     report.charts.push(chart(
         "stops",
-        ["What have you got, if you must stop here?", "Medians of three seeds. Each point of the fourth line is a run of its own."],
+        [
+            "What have you got, if you must stop here?",
+            "Medians of three seeds. Each point of the fourth line is a run of its own.",
+        ],
         (Axis::log("Steps until the end"), Axis::linear("Right on unseen (%)")),
         series,
     ));
@@ -249,7 +282,14 @@ pub(super) async fn dynamics(report: &mut Report, task: &Task, peak: f64, cx: &C
     const IDS: [&str; 4] = ["start", "warm", "before", "end"];
     for (i, (id, name)) in IDS.into_iter().zip(names).enumerate() {
         let values: Vec<f64> = by_seed.iter().map(|steep| steep[i]).collect();
-        report.metrics.push(over_seeds(Family::Quality, &format!("sharpness_{id}"), &format!("Largest curvature, {name}"), "", &values, cx));
+        report.metrics.push(over_seeds(
+            Family::Quality,
+            &format!("sharpness_{id}"),
+            &format!("Largest curvature, {name}"),
+            "",
+            &values,
+            cx,
+        ));
     }
     // The last steps before the cool-down, and its last ones.
     let span = (steps - cool) / 2;
@@ -266,6 +306,7 @@ pub(super) async fn dynamics(report: &mut Report, task: &Task, peak: f64, cx: &C
             report.metrics.push(over_seeds(Family::Quality, &id, &label, unit, values, cx));
         };
         add("cosine", "Cosine of successive updates", "", &mean(&|d| d.cosine));
+        add("turn", "Cosine of successive gradients", "", &mean(&|d| d.turn));
         add("update", "Length of an update over that of the weights", "%", &mean(&|d| 100.0 * d.update));
         add("gradient", "Length of the gradient", "", &mean(&|d| d.gradient));
     }

@@ -8,11 +8,11 @@ use lab_kit::{
     tuning::{Judged, Task},
 };
 
-use super::TUNING;
 use super::super::{
     score,
     training::{Plan, Training},
 };
+use super::TUNING;
 
 /// What a training led to.
 pub(super) struct Done {
@@ -41,7 +41,9 @@ pub(super) fn run_all(plans: &[(Plan, usize)], task: &Task) -> Result<Vec<Done>,
     let next = AtomicUsize::new(0);
     let worker = || -> Result<Vec<(usize, Done)>, LabError> {
         let mut done = Vec::new();
-        while let Some((i, (plan, stop))) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, plans.get(i)?))) {
+        while let Some((i, (plan, stop))) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, plans.get(i)?)))
+        {
             let judges = plan.seed != TUNING;
             let mut training = Training::new(task, plan.clone());
             ready(training.until(*stop, async || Ok(())))?;
