@@ -48,7 +48,7 @@ fn every_schedule_of_every_comparison_learns_with_both_optimizers() {
                 let mut training = started(arm.id, params.middle(arm.free), &params, &task);
                 to(&mut training, 60);
                 let found = training.judge(1).expect("survives").loss;
-                assert!(found < task.chance() - 0.25, "{}: {found}", arm.id);
+                assert!(found < task.chance() - 0.15, "{}: {found}", arm.id);
             }
         }
     }

@@ -40,7 +40,7 @@ fn rights(sets: &[(&'static str, Params, f64)], task: &Task) -> Result<Vec<Vec<f
 /// How long the warm-up is, by the peak.
 pub(super) fn warmups(report: &mut Report, task: &Task, cx: &Context) -> Result<(), LabError> {
     const SHARES: [u32; 4] = [0, 1, 5, 20];
-    const TIMES: [u32; 5] = [1, 2, 4, 8, 16];
+    const TIMES: [u32; 4] = [1, 2, 4, 8];
     let mut sets = Vec::new();
     for share in SHARES {
         for times in TIMES {
