@@ -64,6 +64,9 @@ pub mod lottery;
 #[path = "low_rank/mod.rs"]
 pub mod low_rank;
 
+#[path = "lr_schedules/mod.rs"]
+pub mod lr_schedules;
+
 #[path = "mixed_precision/mod.rs"]
 pub mod mixed_precision;
 
@@ -125,6 +128,7 @@ lab_kit::registry! {
     lora::Lora = "lora",
     lottery::Lottery = "lottery",
     low_rank::LowRank = "low_rank",
+    lr_schedules::LrSchedules = "lr_schedules",
     mixed_precision::MixedPrecision = "mixed_precision",
     moe::Moe = "moe",
     optimizers::Optimizers = "optimizers",

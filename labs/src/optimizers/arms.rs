@@ -1,8 +1,11 @@
 //! The rules that are compared, with the middle of the rates that each may try.
 
-use lab_kit::tuning::optim::{Adafactor, Adam, EightBit, Rule, Sophia, codes::Spacing};
+use lab_kit::tuning::{
+    Learned,
+    optim::{Adafactor, Adam, EightBit, Rule, Sophia, codes::Spacing},
+};
 
-use super::{Compare, Learned};
+use super::Compare;
 
 /// Between neighbouring rates: two tries a decade, so that the rates of all rules lie on one lattice.
 pub(super) const RATIO: f64 = 3.162_277_660_168_379_5;

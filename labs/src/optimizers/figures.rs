@@ -1,9 +1,9 @@
 //! Charts and tables.
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Series, Table};
-use lab_kit::stats::median;
+use lab_kit::{stats::median, tuning::Task};
 
-use super::{Tuned, task::Task, training::Trained};
+use super::{Tuned, training::Trained};
 
 pub(super) fn line(name: &str, points: Vec<[f64; 2]>) -> Series {
     Series { name: name.into(), points, band: Vec::new() }

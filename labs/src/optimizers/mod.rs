@@ -6,7 +6,6 @@ mod figures;
 #[cfg(feature = "schema")]
 mod study;
 mod summary;
-mod task;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -14,12 +13,11 @@ mod training;
 use lab_api::{LabError, Report};
 use lab_kit::{
     Context, Lab,
-    tuning::{self, optim::Decay},
+    tuning::{self, Learned, Task, optim::Decay},
 };
 use serde::{Deserialize, Serialize};
 
 use arms::Arm;
-use task::Task;
 use training::{Plan, Trained};
 
 /// What a reader may change.
@@ -92,18 +90,6 @@ choice! {
         Curvature = "curvature",
         /// Lion, bare signs, three Adafactors
         Controls = "controls",
-    }
-}
-
-choice! {
-    /// What is learned.
-    Learned {
-        /// Letters and digits
-        Glyphs = "glyphs",
-        /// The next token, from two
-        ///
-        /// 1,024 tokens, few of them frequent. Takes some times as long.
-        Tokens = "tokens",
     }
 }
 

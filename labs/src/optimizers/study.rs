@@ -12,15 +12,14 @@ use lab_kit::{
     report::{MetricExt, metric},
     stats::{median, median_interval},
     testing::ready,
-    tuning::{self, Try, optim::Part},
+    tuning::{self, Judged, Learned, Task, Try, optim::Part},
 };
 
 use super::{
-    Learned, Params,
+    Params,
     arms::{self, Arm},
     figures::{self, chart, line, table},
     summary,
-    task::{Judged, Task},
     training::Plan,
 };
 

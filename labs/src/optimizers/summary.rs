@@ -6,14 +6,16 @@ use lab_kit::{
     models::LanguageModel,
     report::{MetricExt, metric},
     stats::{median, median_interval},
-    tuning::optim::{Decay, Optimizer, Part, Role, Rule},
+    tuning::{
+        Judged, Task,
+        optim::{Decay, Optimizer, Part, Role, Rule},
+    },
 };
 
 use super::{
     Params, Tuned,
     arms::{self, Arm},
     figures,
-    task::{Judged, Task},
 };
 
 /// Why what training decides may differ between devices.

@@ -4,10 +4,11 @@ use lab_api::LabError;
 use lab_kit::{
     Context,
     training::Order,
-    tuning::optim::{Decay, Optimizer, Rule},
+    tuning::{
+        Judged, Task,
+        optim::{Decay, Optimizer, Rule},
+    },
 };
-
-use super::task::{Judged, Task};
 
 /// A training.
 #[derive(Debug, Clone, Copy)]

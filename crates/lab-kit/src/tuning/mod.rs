@@ -1,7 +1,13 @@
 //! Equal tuning: every candidate gets the same number of tries of its one knob, on the same lattice of values, and a best try at
 //! the edge of what was tried is told apart from one in the middle.
 
+pub mod schedule;
+mod sharpness;
+mod task;
+
 pub use lab_layers::optim;
+pub use sharpness::sharpness;
+pub use task::{Judged, Learned, Task};
 
 /// One try: where the knob stood, and what came out; less is better, and what is not finite counts as the worst.
 pub type Try = (f64, f64);

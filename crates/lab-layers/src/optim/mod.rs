@@ -8,6 +8,7 @@ mod muon;
 pub mod naive;
 mod optimizer;
 mod pairs;
+mod schedule_free;
 mod soap;
 
 pub use adafactor::{Adafactor, adafactor, scale};
@@ -16,4 +17,5 @@ pub use elementwise::{Adam, Sophia, adamw, lion, momentum, sgd, sign, sophia, so
 pub use muon::{flops as muon_flops, muon, orthogonalize};
 pub use optimizer::{Decay, Optimizer, Part, Role, Rule};
 pub use pairs::{Pairs, draw};
+pub use schedule_free::{ScheduleFree, average};
 pub use soap::{Soap, orthonormal};

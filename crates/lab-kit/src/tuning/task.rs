@@ -1,16 +1,30 @@
 //! What is learned: letters from font families, or the next token from the two before it.
 
 use lab_api::LabError;
-use lab_kit::{
+use serde::{Deserialize, Serialize};
+
+use super::optim::{Pairs, Part, Role, draw};
+use crate::{
     Context,
     accumulate::{Norm, Shape},
     data::{Corpus, Glyphs, Images, Part as TextPart, Split},
     rng,
     tokenizer::Tokenizer,
-    tuning::optim::{Pairs, Part, Role, draw},
 };
 
-use super::Learned;
+/// What is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Learned {
+    /// Letters and digits
+    #[serde(rename = "glyphs")]
+    Glyphs,
+    /// The next token, from two
+    ///
+    /// 1,024 tokens, few of them frequent. Takes some times as long.
+    #[serde(rename = "tokens")]
+    Tokens,
+}
 
 /// One family of this many chooses rates and trains nothing.
 const CHOOSING: usize = 8;
@@ -23,17 +37,17 @@ const RANKS: [usize; 2] = [32, 256];
 
 /// How good a network is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Judged {
+pub struct Judged {
     /// Nats.
-    pub(super) loss: f64,
+    pub loss: f64,
     /// Per cent; none for tokens.
-    pub(super) accuracy: Option<f64>,
+    pub accuracy: Option<f64>,
     /// Nats where the right token is among the 32 most frequent ones, and where 256 or more are more frequent.
-    pub(super) by_rank: Option<[f64; 2]>,
+    pub by_rank: Option<[f64; 2]>,
 }
 
 /// Pairs of tokens, and the next one.
-pub(super) struct Text {
+pub struct Text {
     before: Vec<[u32; 2]>,
     next: Vec<u32>,
 }
@@ -50,7 +64,7 @@ impl Text {
 }
 
 /// A task with its network.
-pub(super) enum Task {
+pub enum Task {
     /// Images: to train on, to choose by, to judge by.
     Glyphs(Shape, Box<[Images; 3]>),
     /// Texts: the same; and the rank of each token by its number in the first.
@@ -58,7 +72,11 @@ pub(super) enum Task {
 }
 
 impl Task {
-    pub(super) async fn load(which: Learned, width: usize, cx: &Context) -> Result<Self, LabError> {
+    /// A task with hidden layers of this width.
+    ///
+    /// # Errors
+    /// [`LabError`] where a data set cannot be read.
+    pub async fn load(which: Learned, width: usize, cx: &Context) -> Result<Self, LabError> {
         if which == Learned::Tokens {
             return Self::tokens(width, cx).await;
         }
@@ -95,7 +113,7 @@ impl Task {
     }
 
     /// Examples to train on.
-    pub(super) fn examples(&self) -> usize {
+    pub fn examples(&self) -> usize {
         match self {
             Self::Glyphs(_, images) => images[0].len(),
             Self::Tokens(_, texts, _) => texts[0].next.len(),
@@ -103,7 +121,7 @@ impl Task {
     }
 
     /// Loss of a guess that knows nothing.
-    pub(super) fn chance(&self) -> f64 {
+    pub fn chance(&self) -> f64 {
         match self {
             Self::Glyphs(..) => Glyphs::CLASSES.len() as f64,
             Self::Tokens(..) => VOCABULARY as f64,
@@ -112,7 +130,7 @@ impl Task {
     }
 
     /// The tensors of the network.
-    pub(super) fn parts(&self) -> Vec<Part> {
+    pub fn parts(&self) -> Vec<Part> {
         match self {
             Self::Tokens(pairs, ..) => pairs.parts().to_vec(),
             Self::Glyphs(shape, _) => {
@@ -128,7 +146,7 @@ impl Task {
     }
 
     /// Fresh weights.
-    pub(super) fn init(&self, seed: u64) -> Vec<f32> {
+    pub fn init(&self, seed: u64) -> Vec<f32> {
         let mut rng = rng(seed, "weights");
         match self {
             Self::Glyphs(shape, _) => shape.init(&mut rng),
@@ -137,7 +155,7 @@ impl Task {
     }
 
     /// Mean loss of some examples, and its gradient.
-    pub(super) fn pass(&self, weights: &[f32], which: &[usize]) -> (f64, Vec<f32>) {
+    pub fn pass(&self, weights: &[f32], which: &[usize]) -> (f64, Vec<f32>) {
         match self {
             Self::Glyphs(shape, images) => {
                 let labels: Vec<u8> = which.iter().map(|i| images[0].labels[*i]).collect();
@@ -152,7 +170,7 @@ impl Task {
     }
 
     /// The gradient with labels that are drawn from the network's own answers.
-    pub(super) fn drawn(&self, weights: &[f32], which: &[usize], seed: u64, step: usize) -> Vec<f32> {
+    pub fn drawn(&self, weights: &[f32], which: &[usize], seed: u64, step: usize) -> Vec<f32> {
         let mut rng = rng(seed, &format!("labels of step {step}"));
         match self {
             Self::Glyphs(shape, images) => {
@@ -171,7 +189,7 @@ impl Task {
     }
 
     /// On what chooses the rate (1), or on what judges (2).
-    pub(super) fn judge(&self, weights: &[f32], on: usize) -> Judged {
+    pub fn judge(&self, weights: &[f32], on: usize) -> Judged {
         match self {
             Self::Glyphs(shape, images) => {
                 let (loss, share) = shape.judge(weights, &images[on].pixels, &images[on].labels);
