@@ -306,3 +306,31 @@ fn an_entry_comes_out_as_it_was_meant() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn an_answer_is_shown_as_its_author_wrote_it() {
+    let project = project();
+    let textbook = Textbook::new(project.path());
+    for (written, value) in [
+        ("6.02e23", 6.02e23),
+        ("1.60e-19", 1.6e-19),
+        ("1152921504606846977.0", 1_152_921_504_606_846_976.0),
+        ("0.10", 0.1),
+        ("2.50", 2.5),
+        ("-4.0", -4.0),
+        ("1E6", 1e6),
+        ("-1.5e-3", -0.0015),
+        ("0.0", 0.0),
+        ("12345678.875", 12_345_678.875),
+    ] {
+        let quiz = format!(
+            "```quiz\nid = \"shown\"\nquestion = \"?\"\nanswer = {written}\ntolerance = 2.0e-20\nunit = \"J\"\nfeedback = \"f\"\nwrong = \"w\"\n```\n"
+        );
+        let book =
+            with_chapter(&textbook, project.path(), &quiz).unwrap_or_else(|found| panic!("{written}: {found:#?}"));
+        let html = chapter(&book, "inert.md");
+        assert!(html.contains(&format!("Right: {written} J (± 2.0e-20)")), "{written}: {html}");
+        let compared = html.split("data-answer=\"").nth(1).and_then(|rest| rest.split('"').next());
+        assert_eq!(compared.and_then(|number| number.parse::<f64>().ok()), Some(value), "{written}: {html}");
+    }
+}
