@@ -122,8 +122,8 @@ export function recall(form, storage) {
   };
   const own = read(answerKey(form));
   if (own) return own;
-  const moved = storage.keys().find((key) => key.startsWith('answer:') && key.endsWith(`#${id}`));
-  if (moved) return read(moved);
+  const moved = storage.keys().filter((key) => key.startsWith('answer:') && key.endsWith(`#${id}`)).map(read).find((given) => given !== null);
+  if (moved) return moved;
   // Earlier editions: by address and place.
   const early = storage.keys().find((key) => key.startsWith('quiz:') && key.endsWith(`#quiz-${id}`));
   const places = early ? read(early) : null;
@@ -205,13 +205,20 @@ function checkNumber(form, field) {
 /** Beyond the tolerance only what arithmetic in doubles loses: a billionth of the answer itself, so that 0 is no answer to 3e-14. */
 export const isRight = (value, answer, tolerance) => Math.abs(value - answer) <= tolerance + 1e-9 * Math.abs(answer);
 
-/** A number as people write it, or what to say about it: `1,000`, `3e-14`, `3 × 10^-14`, `−2`, `1 000 J`. */
+const RAISED = '⁰¹²³⁴⁵⁶⁷⁸⁹';
+/** `10⁻⁶` as `10^-6`: to normalize it would make 10-6 of it, and 106 of `10⁶`. */
+const lowered = (text) => text.replace(/[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+/g, (raised) => `^${[...raised].map((c) => (c === '⁻' ? '-' : c === '⁺' ? '+' : RAISED.indexOf(c))).join('')}`);
+
+/** A number as people write it, or what to say about it: `1,000`, `3e-14`, `3 × 10^-14`, `10⁶`, `−2`, `1 000 J`. */
 export function readNumber(text, unit = '') {
-  let words = text.normalize('NFKC').replace(/[\u2212\u2013]/g, '-').replace(/[\s_'’]+/g, '');
+  const whole = text.trim();
+  const named = unit.trim();
+  // Before powers are read: a unit may hold one (m²).
+  let words = lowered(named && whole.endsWith(named) ? whole.slice(0, -named.length) : whole).normalize('NFKC').replace(/[\u2212\u2013]/g, '-').replace(/[\s_'’]+/g, '');
   const name = unit.normalize('NFKC').replace(/\s+/g, '');
   if (name && words.endsWith(name)) words = words.slice(0, -name.length);
   if (!words) return 'Enter a number.';
-  words = words.replace(/[×x*·]10(?:\^|\*\*)?\(?([+-]?\d+)\)?$/i, 'e$1');
+  words = words.replace(/[×x*·]10(?:\^|\*\*)?\(?([+-]?\d+)\)?$/i, 'e$1').replace(/^([+-]?)10(?:\^|\*\*)\(?([+-]?\d+)\)?$/, (all, sign, power) => `${sign}1e${power}`);
   if (words.includes(',')) {
     // Commas part thousands, as in this book.
     if (/^[+-]?\d{1,3}(,\d{3})+(\.\d*)?(e[+-]?\d+)?$/i.test(words) && !/^[+-]?0,/.test(words)) words = words.replaceAll(',', '');

@@ -21,10 +21,10 @@ const ENDINGS = [
   [/^(.+[^l])ll(ed|ing|er|ers)$/, '$1l$2'], [/^(.{2,})ogue(s)?$/, '$1og$2'], [/^(def|off|lic|pret)ence(s)?$/, '$1ense$2'],
   [/^(.+)dgement(s)?$/, '$1dgment$2'], [/^programme(s)?$/, 'program$1'],
 ];
-const WORDS = { grey: 'gray', artefact: 'artifact', artefacts: 'artifacts', maths: 'math', learnt: 'learned', ageing: 'aging', sceptical: 'skeptical', towards: 'toward', whilst: 'while', fulfil: 'fulfill' };
+const WORDS = { grey: 'gray', artefact: 'artifact', artefacts: 'artifacts', maths: 'math', learnt: 'learned', ageing: 'aging', sceptical: 'skeptical', towards: 'toward', whilst: 'while', fulfil: 'fulfill', practise: 'practice', practised: 'practiced', practising: 'practicing', skilful: 'skillful', aluminium: 'aluminum' };
 const WORD = /\p{Script=Greek}+|(?:(?!\p{Script=Greek})[\p{L}\p{N}\p{M}])+/gu;
 
-/** The words of some text as they are compared: without accents and case, in one spelling, a Greek letter by its name. */
+/** The words of some text as they are compared: without accents, case and the signs where a line may break, in one spelling, a Greek letter by its name. */
 export const tokens = (text) => text.split(/\s+/).flatMap(wordsOf);
 
 // A book repeats itself: each piece between spaces is read once.
@@ -36,7 +36,7 @@ function wordsOf(piece) {
 }
 
 function fold(piece) {
-  const plain = piece.normalize('NFKD').replace(/[\u0300-\u036f]/g, '').toLowerCase().replace(/[ßæœøđłħıþðς]/g, (c) => LETTERS[c]);
+  const plain = piece.normalize('NFKD').replace(/[\u0300-\u036f\u00ad\u200b-\u200d\u2060]/g, '').toLowerCase().replace(/[ßæœøđłħıþðς]/g, (c) => LETTERS[c]);
   return (plain.match(WORD) ?? []).map((word) => {
     if (GREEK[word]) return GREEK[word];
     if (Object.hasOwn(WORDS, word)) return WORDS[word];

@@ -35,13 +35,32 @@ const OTHERS: char = '\u{e014}';
 /// Around a number: the formula of that number.
 const FORMULA: [char; 2] = ['\u{e010}', '\u{e011}'];
 /// Begins and ends of what TeX sets in another face.
-const FACES: [(char, &str); 6] = [
+const FACES: [(char, &str); 8] = [
     ('\u{e015}', "<em>"),
     ('\u{e016}', "</em>"),
     ('\u{e017}', "<strong>"),
     ('\u{e018}', "</strong>"),
     ('\u{e019}', "<code>"),
     ('\u{e01a}', "</code>"),
+    (LESS, "&lt;"),
+    (MORE, "&gt;"),
+];
+/// The signs `<` and `>`, which the formatter hands on as markup.
+const LESS: char = '\u{e01b}';
+const MORE: char = '\u{e01c}';
+/// Fields that readers see as words.
+const WORDS: [&str; 11] = [
+    "title",
+    "subtitle",
+    "booktitle",
+    "journal",
+    "journaltitle",
+    "publisher",
+    "series",
+    "institution",
+    "organization",
+    "school",
+    "author",
 ];
 /// Fields that are addresses or notes for tools, in which a backslash is none of TeX.
 const NO_TEXT: [&str; 14] = [
@@ -101,6 +120,7 @@ impl Marks {
         if let Some(at) = year {
             out.insert(at, ',');
         }
+        let out = out.replace(LESS, "<").replace(MORE, ">");
         out.replace(|c| FACES.iter().any(|(mark, _)| *mark == c), "").trim_start().to_owned()
     }
 
@@ -109,8 +129,12 @@ impl Marks {
     }
 }
 
-/// `2305.14314` of `arXiv:2305.14314`.
+/// `2305.14314` of `arXiv:2305.14314` and of `https://arxiv.org/abs/2305.14314`.
 pub(crate) fn arxiv_id(id: &str) -> &str {
+    let address = ["https://", "http://"].iter().find_map(|scheme| id.strip_prefix(scheme));
+    if let Some(place) = address.and_then(|rest| rest.trim_start_matches("www.").strip_prefix("arxiv.org/")) {
+        return place.trim_start_matches("abs/").trim_start_matches("pdf/").trim_end_matches(".pdf");
+    }
     let is_prefix = id.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("arxiv:"));
     if is_prefix { &id[6..] } else { id }
 }
@@ -174,13 +198,12 @@ fn by_parts(text: &str, out: &mut Read) {
                 // What is never closed is told where it begins, not where the next entry does.
                 let place = if place >= end(i) { *at } else { place };
                 let shown = text[place..].lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-                mistake(
-                    place,
-                    format!(
-                        "the entry “{key}” does not parse ({why}): look for a brace, comma or quote that is missing"
-                    ),
-                    shown,
-                );
+                let remedy = if why.to_string().contains("abbreviation") {
+                    "put words between braces, as in {May}; bare words are abbreviations (jan, feb, or an @string)"
+                } else {
+                    "look for a brace, comma or quote that is missing"
+                };
+                mistake(place, format!("the entry “{key}” does not parse ({why}): {remedy}"), shown);
                 out.broken.insert(key.clone());
                 out.is_whole = false;
             }
@@ -207,10 +230,32 @@ fn take(all: biblatex::Bibliography, part: &Part, file: &str, out: &mut Read) {
                 continue;
             }
             for Spanned { v: chunk, span } in chunks {
+                if let (true, Chunk::Normal(text) | Chunk::Verbatim(text)) =
+                    (WORDS.contains(&field.as_str()), &mut *chunk)
+                {
+                    *text = as_set(text);
+                }
                 if let Err(what) = readable(chunk, &formulas, &mut out.marks) {
                     let raw = part.text.get(span.clone()).unwrap_or_default();
                     tell(span.start, format!("the field “{field}” of “{key}” {what}"), raw);
                     good = false;
+                }
+            }
+        }
+        for field in ["author", "editor", "url"] {
+            let Some(chunks) = entry.fields.get(field) else { continue };
+            let span =
+                chunks.first().map_or(0..0, |first| first.span.start..chunks.last().map_or(0, |last| last.span.end));
+            let raw = part.text.get(span.clone()).unwrap_or_default();
+            if let Some(why) = if field == "url" { no_address(raw) } else { no_names(chunks) } {
+                tell(span.start, format!("the field “{field}” of “{key}” {why}"), raw);
+                good = false;
+            }
+        }
+        if let Some(chunks) = entry.fields.get_mut("doi") {
+            for Spanned { v: chunk, .. } in chunks {
+                if let Chunk::Normal(text) | Chunk::Verbatim(text) = chunk {
+                    *text = bare_doi(text).to_owned();
                 }
             }
         }
@@ -259,6 +304,45 @@ fn take(all: biblatex::Bibliography, part: &Part, file: &str, out: &mut Read) {
     }
 }
 
+/// Quotation marks, ties and signs as readers see them.
+fn as_set(text: &str) -> String {
+    let text =
+        text.replace("``", "“").replace("''", "”").replace('<', &LESS.to_string()).replace('>', &MORE.to_string());
+    // A tilde after a backslash is an accent.
+    let ties = text.char_indices().map(|(at, c)| if c == '~' && !text[..at].ends_with('\\') { '\u{a0}' } else { c });
+    ties.collect()
+}
+
+/// `10.1000/x` of `https://doi.org/10.1000/x` and of `doi:10.1000/x`.
+fn bare_doi(doi: &str) -> &str {
+    let doi = doi.trim();
+    let prefixes = ["https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "http://dx.doi.org/", "doi:", "DOI:"];
+    prefixes.iter().find_map(|prefix| doi.strip_prefix(prefix)).map_or(doi, str::trim_start)
+}
+
+/// Why an address would be left out.
+fn no_address(url: &str) -> Option<String> {
+    let url = url.trim_matches(['{', '}', '"', ' ']);
+    let is_whole = ["https://", "http://", "ftp://"].iter().any(|scheme| url.starts_with(scheme));
+    (!is_whole).then(|| format!("is no whole address: write https:// before it, as in url = {{https://{url}}}"))
+}
+
+/// Why a list of people would come out as nobody or as another one.
+fn no_names(chunks: &Chunks) -> Option<String> {
+    // What stands within braces of its own is one name.
+    let text: String =
+        chunks.iter().map(|chunk| if let Chunk::Normal(text) = &chunk.v { text.as_str() } else { "x" }).collect();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.is_empty() {
+        return Some("is empty: leave it out where there is none".to_owned());
+    }
+    let wrong = text.split(" and ").find(|name| {
+        let parts: Vec<&str> = name.split(',').map(str::trim).collect();
+        name.contains(';') || parts.len() > 3 || (parts.len() == 3 && parts[1].contains(' '))
+    })?;
+    Some(format!("parts names by “and”, each as Last, First; “{}” would be read as one name", wrong.trim()))
+}
+
 fn verbatim(chunks: Option<&Chunks>) -> Option<String> {
     Some(chunks?.iter().map(|chunk| chunk.v.get()).collect())
 }
@@ -304,15 +388,22 @@ fn readable(chunk: &mut Chunk, formulas: &Formulas, marks: &mut Marks) -> Result
     }
 }
 
+/// Whether the last name of a list is “et al.”, which the file should call `others`.
+fn is_et_al(person: &Person) -> bool {
+    let parts = [person.prefix.as_deref(), person.given_name.as_deref(), Some(person.name.as_str())];
+    let words = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    ["et al", "et al.", "al. et", "al et"].contains(&words.as_str())
+}
+
 /// What the conversion leaves to do.
 fn finish(mut item: Entry) -> Entry {
     if let Some(mut authors) = item.authors().map(<[Person]>::to_vec)
         && authors.len() > 1
         && let Some(last) = authors.last_mut()
-        && last.name == "others"
-        && last.given_name.is_none()
+        && ((last.name == "others" && last.given_name.is_none()) || is_et_al(last))
     {
         last.name = OTHERS.to_string();
+        (last.given_name, last.prefix, last.suffix) = (None, None, None);
         item.set_authors(authors);
     }
     // A particle belongs to the family name where that stands alone: “van der Maaten (2008)”, not “Maaten (2008)”.

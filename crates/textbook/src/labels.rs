@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
+
+use regex::Regex;
 
 use crate::{
     outline::{Block, BlockKind, Given, outline},
@@ -125,7 +128,10 @@ impl Register {
         let index = self.chapters.len();
         let mut anchors = raw_ids(&source);
         for id in anchors.iter().filter(|id| RESERVED.contains(&id.as_str())) {
-            let at = source.text.find(&format!("id=\"{id}\"")).unwrap_or(0);
+            let is_it =
+                |found: &regex::Captures<'_>| (1..4).any(|i| found.get(i).is_some_and(|name| name.as_str() == id));
+            let place = ID.captures_iter(&source.text).find(is_it).and_then(|found| found.get(0));
+            let at = place.map_or(0, |place| place.start() + 1);
             source.report(to, at, "this id is one of the page itself: choose another", &format!("id=\"{id}\""), None);
         }
         let mut numbers = Vec::with_capacity(blocks.len());
@@ -239,16 +245,18 @@ fn heading_id(source: &Source, block: &Block, id: &str, given: Given, to: &Repor
     }
 }
 
+/// An id in HTML, with quotes of either kind or without.
+static ID: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"\sid\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'<>=]+))"#).expect("a constant pattern"));
+
 /// Ids in HTML that authors wrote themselves.
 fn raw_ids(source: &Source) -> BTreeSet<String> {
     let html = source.events.iter().filter_map(|(event, range)| match event {
         pulldown_cmark::Event::Html(_) | pulldown_cmark::Event::InlineHtml(_) => Some(&source.text[range.clone()]),
         _ => None,
     });
-    html.flat_map(|text| text.split("id=\"").skip(1))
-        .filter_map(|rest| rest.split('"').next())
-        .map(str::to_owned)
-        .collect()
+    let ids = html.flat_map(|text| ID.captures_iter(text));
+    ids.filter_map(|found| (1..4).find_map(|i| found.get(i))).map(|id| id.as_str().to_owned()).collect()
 }
 
 /// A path with `/` on every system.

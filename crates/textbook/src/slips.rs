@@ -25,7 +25,24 @@ static BRACKETS: LazyLock<Regex> =
 static TEX: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\[A-Za-z]|[\^=]|_\{").expect("a constant pattern"));
 static ENVIRONMENT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\\begin\s*\{[A-Za-z]+\*?\}").expect("a constant pattern"));
-static NOTE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\[\^([^\]\s\[]+)\]").expect("a constant pattern"));
+static COMMAND: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\\(textbf|textit|emph|texttt|eqref|autoref|cref|ref|citep|citet|cite|label|footnote|section|subsection|href|url)\{[^{}\n]*\}")
+        .expect("a constant pattern")
+});
+/// What stands for the commands of LaTeX that people write out of habit.
+const INSTEAD: [(&[&str], &str); 9] = [
+    (&["textbf"], "**…**"),
+    (&["textit", "emph"], "*…*"),
+    (&["texttt"], "`…`"),
+    (&["eqref", "autoref", "cref", "ref"], "@eq-…, @fig-… or @sec-…"),
+    (&["citep", "citet", "cite"], "[@key] or @key"),
+    (&["label"], "{#eq-…} after a formula, {#sec-…} after a heading"),
+    (&["footnote"], "[^name] here and “[^name]: …” as a paragraph"),
+    (&["section", "subsection"], "## before the words of a heading"),
+    (&["href", "url"], "[words](address)"),
+];
+static NOTE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\[\^([^\]\s\[](?:[^\]\n\[]*[^\]\s\[])?)\]").expect("a constant pattern"));
 static TAGS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?s)<!--.*?(-->|$)|<[^<>]*>").expect("a constant pattern"));
 static FORMULA: LazyLock<Regex> =
@@ -101,6 +118,19 @@ fn foreign_maths(source: &Source, to: &Reporter) {
             );
         }
     }
+    for found in COMMAND.captures_iter(text) {
+        let at = found.get(0).map_or(0, |m| m.start());
+        let instead = INSTEAD.iter().find(|(names, _)| names.contains(&&found[1])).map_or("", |(_, instead)| *instead);
+        if live(at) {
+            source.report(
+                to,
+                at,
+                &format!("a command of LaTeX is printed as it stands here: write {instead}"),
+                &found[0],
+                None,
+            );
+        }
+    }
     for found in ENVIRONMENT.find_iter(text) {
         if live(found.start()) {
             let message = "an environment stands within a formula: put $$ on lines before and after it";
@@ -112,22 +142,36 @@ fn foreign_maths(source: &Source, to: &Reporter) {
 /// Notes that are referred to and not there, there and not referred to, or there twice.
 fn notes(source: &Source, to: &Reporter) {
     let mut defined: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut used = BTreeSet::new();
+    // Who refers to a note: the text, or a note.
+    let mut uses: Vec<(Option<&str>, &str)> = Vec::new();
+    let mut within = None;
     let mut references: Vec<&Range<usize>> = Vec::new();
     for (event, range) in &source.events {
         match event {
             Event::Start(Tag::FootnoteDefinition(name)) => {
+                within = Some(&**name);
                 let twice = defined.insert(name, range.start).is_some();
                 if twice {
                     source.report(to, range.start, "this note stands twice on the page", &format!("[^{name}]"), None);
                 }
             }
+            Event::End(TagEnd::FootnoteDefinition) => within = None,
             Event::FootnoteReference(name) => {
-                used.insert(&**name);
+                uses.push((within, &**name));
                 references.push(range);
             }
             _ => {}
         }
+    }
+    // Notes that refer to each other, or to themselves, are not reached from the text.
+    let mut used: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        let is_seen = |by: &Option<&str>| by.is_none_or(|by| used.contains(by));
+        let reached: BTreeSet<&str> = uses.iter().filter(|(by, _)| is_seen(by)).map(|(_, name)| *name).collect();
+        if reached == used {
+            break;
+        }
+        used = reached;
     }
     for (name, at) in &defined {
         if !used.contains(name) {
@@ -298,6 +342,9 @@ mod tests {
         for text in ["`[^a]`\n", "\\[^a]\n", "```\n[^a-z]\n```\n", "$[^2]$\n", "[^up](x.md)\n"] {
             assert_eq!(told(text), Vec::<String>::new(), "{text}");
         }
+        // Notes that only each other refer to.
+        assert!(told("A.\n\n[^self]: See[^self].\n")[0].contains("nothing refers to this note"));
+        assert_eq!(told("A.\n\n[^p]: See[^q].\n\n[^q]: See[^p].\n").len(), 2);
         // A note within a note.
         assert_eq!(told("A[^1].\n\n[^1]: See[^2].\n\n[^2]: There.\n"), Vec::<String>::new());
     }

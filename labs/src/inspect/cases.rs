@@ -204,3 +204,82 @@ fn zeros_and_ranks_say_what_they_would_save() {
     assert_eq!(metric(&report, "zeros").0, 0.0);
     assert_eq!(metric(&report, "bytes_bitmap"), (256.0, Some(256.0)));
 }
+
+/// What the lab says to these bytes.
+fn said(bytes: Vec<u8>) -> Result<Report, String> {
+    let cx = context(Rc::new(FakeClock::real()));
+    ready(inspect(Input::of_asset("f", bytes), &Params::default(), &cx)).map_err(|error| error.to_string())
+}
+
+/// A header of any words before so many bytes of data.
+fn headed(head: &str, data: usize) -> Vec<u8> {
+    [&(head.len() as u64).to_le_bytes()[..], head.as_bytes(), &vec![0; data]].concat()
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_refused_by_what_is_wrong_with_it() {
+    let whole = Made::default().good().bytes();
+    let cut = whole[..whole.len() - 100].to_vec();
+    let within_header = whole[..40].to_vec();
+    let trailing = [&whole[..], &[0]].concat();
+    let mut swapped = whole.clone();
+    swapped[..8].reverse();
+    let twice = Made::default().good().good().bytes();
+    let one = |rest: &str, data: usize| headed(&format!("{{\"w\":{{{rest}}}}}"), data);
+    let cases: [(Vec<u8>, &[&str]); 16] = [
+        (cut, &["cut short", "download it again"]),
+        (within_header, &["cut short within its header", "40 bytes"]),
+        (trailing, &["1 byte follows its last tensor"]),
+        (swapped, &["big-endian"]),
+        (twice, &["“layer.weight” stands twice"]),
+        (one(r#""dtype":"F32","shape":[2,2],"data_offsets":[0,12]"#, 12), &["“w” should take 16 bytes and has 12"]),
+        (one(r#""dtype":"F32","shape":[-2,2],"data_offsets":[0,16]"#, 16), &["“w” has a negative dimension"]),
+        (one(r#""dtype":"F32","shape":[2,2],"data_offsets":[16,0]"#, 16), &["“w” ends before it begins"]),
+        (one(r#""dtype":"float32","shape":[2,2],"data_offsets":[0,16]"#, 16), &["unknown type float32", "F32, F16"]),
+        (one(r#""dtype":"F32","shape":[2,2],"data_offsets":[8,24]"#, 24), &["8 bytes lie between its header and “w”"]),
+        (one(r#""dtype":"F4","shape":[3,1],"data_offsets":[0,2]"#, 2), &["“w” has 3 numbers of 4 bits"]),
+        (headed("[1, 2, 3]", 0), &["a list and no object"]),
+        (headed(r#"{"__metadata__":{"step":3}}"#, 0), &["no text (“step”)"]),
+        (b"\x1f\x8b\x08\x00 some bytes that were packed".to_vec(), &["compressed (gzip)", "unpack it"]),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'}".to_vec(), &["NumPy", "save_file"]),
+        (b"<?xml version=\"1.0\"?><Error>AccessDenied</Error>".to_vec(), &["a web page", "signed in"]),
+    ];
+    for (i, (bytes, words)) in cases.into_iter().enumerate() {
+        let Err(error) = said(bytes) else { panic!("{i} is read: {words:?}") };
+        assert!(words.iter().all(|word| error.contains(word)), "{i}: {words:?}: {error}");
+    }
+}
+
+#[test]
+fn part_of_a_file_that_is_not_read_is_named_and_counted_and_the_rest_is_measured() {
+    let bf16 = |value: u16| value.to_le_bytes();
+    let nan16 = [bf16(0x3f80), bf16(0x3f80), bf16(0x7fc0), bf16(0x3f80)].concat();
+    // The largest F16 is finite, what follows it is none.
+    let inf16 = [[0xff_u8, 0x7b], [0x00, 0x7c]].concat();
+    let ints = vec![1_u8; 24];
+    let cases: [(&str, &str, &[usize], &[u8], &str); 10] = [
+        ("half", "BF16", &[2, 2], &nan16, "“half” holds NaN at [1, 0]"),
+        ("scores", "F16", &[1, 2], &inf16, "“scores” holds inf at [0, 1]"),
+        ("kernel", "F16", &[1, 2, 1, 2], &[0, 0, 0, 0, 0, 0, 0, 0xfc], "“kernel” holds -inf at [0, 1, 0, 1]"),
+        ("tokens", "I16", &[3, 4], &ints, "“tokens” holds I16"),
+        ("mask", "I8", &[4, 6], &ints, "“mask” holds I8"),
+        ("places", "U64", &[1, 3], &ints, "“places” holds U64"),
+        ("counts", "U16", &[2, 6], &ints, "“counts” holds U16"),
+        ("six", "F6_E2M3", &[4, 8], &ints, "“six” holds F6_E2M3"),
+        ("eight", "F8_E5M2FNUZ", &[6, 4], &ints, "“eight” holds F8_E5M2FNUZ"),
+        ("packed", "U32", &[2, 3], &ints, "“packed” holds U32"),
+    ];
+    for (name, dtype, shape, bytes, words) in cases {
+        // Before what is good, and after it: neither stops the other.
+        for made in [
+            Made::default().good().add(name, dtype, shape, bytes),
+            Made::default().add(name, dtype, shape, bytes).good(),
+        ] {
+            let report = made.report();
+            let notes = report.notes.join(" ");
+            assert!(notes.contains(words) && notes.contains("1 matrix with 128 weights"), "{words}: {notes}");
+            assert_eq!(metric(&report, "bytes_8").1, Some(512.0 + bytes.len() as f64), "{name}");
+            assert_eq!(report.tables[0].rows.len(), 1, "{name}");
+        }
+    }
+}

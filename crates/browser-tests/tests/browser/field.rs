@@ -69,6 +69,124 @@ async fn numbers_are_read_as_people_write_them() -> anyhow::Result<()> {
     .await
 }
 
+/// Of numbers that are told and not read, the words that say what to do.
+#[tokio::test]
+async fn a_number_is_read_in_the_ways_of_many_places_or_told() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.open("index.html").await?;
+        let inputs = json!([
+            ["1 024", "", 1024], ["1’000’000", "", 1_000_000], ["1_000", "", 1000], ["+7", "", 7], ["2.5E6", "", 2_500_000], ["−2.5e−3", "", -0.0025],
+            ["１２", "", 12], ["5.", "", 5], ["10⁶", "", 1_000_000], ["6 × 10⁻³", "", 0.006], ["10^6", "", 1_000_000], ["10**-2", "", 0.01],
+            ["-10^3", "", -1000], ["3x10^8", "", 3e8], ["12 %", "%", 12], ["5 µs", "μs", 5], ["4 m²", "m²", 4], ["4 m2", "m²", 4], ["1,024.5 kB", "kB", 1024.5],
+            ["10,24", "", "10.24"], ["1,5e3", "", "1.5e3"], ["1.000,5", "", "without commas"], ["12,34,567", "", "without commas"],
+            ["2⁶⁰", "", "worked out"], ["1 / 3", "", "worked out"], ["1.234.567", "", "digits"], ["0x1F", "", "digits"], ["1e999", "", "digits"],
+            ["3–4", "", "digits"], ["5 GB", "MB", "digits"], ["½", "", "digits"], ["  ", "J", "Enter a number."]
+        ]);
+        let body = format!(
+            "return {inputs}.map(([text, unit, wanted]) => [text, it.readNumber(text, unit), wanted])
+               .filter(([, found, wanted]) => typeof found !== typeof wanted || (typeof wanted === 'string' ? !found.includes(wanted) : found !== wanted))"
+        );
+        let wrong = with_module(tab, "quiz", &body).await?;
+        anyhow::ensure!(wrong == json!([]), "text, found, wanted: {wrong}");
+        let answers = json!([
+            [0, 1.6e-19, 0, false], [1.6e-19, 1.6e-19, 0, true], [-1.6e-19, 1.6e-19, 0, false], [1e-12, 0, 0, false], [0, 0, 0, true],
+            [1.152_921_505e18, 1.152_921_504_606_846_976e18, 0, true], [1.153e18, 1.152_921_504_606_846_976e18, 0, false],
+            [1.1e-6, 1e-6, 2e-7, true], [1.3e-6, 1e-6, 2e-7, false], [99.5, 100, 0.5, true], [100.6, 100, 0.5, false], [-9.6, -10, 0.5, true], [10, -10, 0.5, false]
+        ]);
+        let body = format!("return {answers}.filter(([value, answer, tolerance, right]) => it.isRight(value, answer, tolerance) !== right)");
+        let wrong = with_module(tab, "quiz", &body).await?;
+        anyhow::ensure!(wrong == json!([]), "value, answer, tolerance, right: {wrong}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn words_of_many_spellings_and_scripts_meet_and_other_words_do_not() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.open("index.html").await?;
+        let same = json!([
+            ["Łukasz", "lukasz"], ["Ærø", "aero"], ["İstanbul", "istanbul"], ["naïveté", "naivete"], ["ｑｕａｎｔ", "quant"], ["ΣΊΣΥΦΟΣ", "σίσυφος"],
+            ["quan\u{ad}ti\u{ad}zation", "quantization"], ["x²", "x2"], ["ϵ", "epsilon"], ["𝛼", "alpha"], ["Ω", "omega"], ["ά", "α"],
+            ["summarising", "summarizing"], ["catalysed", "catalyzed"], ["favourite", "favorite"], ["theatre", "theater"], ["cancelled", "canceled"],
+            ["defence", "defense"], ["catalogues", "catalogs"], ["judgement", "judgment"], ["practising", "practicing"], ["programmes", "programs"]
+        ]);
+        let apart = json!([
+            ["σ", "ς2"], ["alpha", "beta"], ["four", "for"], ["while", "whale"], ["model", "mode"], ["ß", "s"], ["H2O", "HO"], ["模型", "量化"],
+            ["квант", "вектор"], ["Δw", "w"]
+        ]);
+        let body = format!(
+            "const meet = ([a, b]) => it.tokens(a).join() === it.tokens(b).join() && it.tokens(a).length > 0;
+             return [{same}.filter((pair) => !meet(pair)), {apart}.filter(meet)]"
+        );
+        let wrong = with_module(tab, "module", &body).await?;
+        anyhow::ensure!(wrong == json!([[], []]), "folded apart, and folded together: {wrong}");
+        // Whole queries, against a book of these sections.
+        let body = "const index = new it.Index((word) => word);
+            ['Łukasz measures at 2×10⁶ tokens', 'the learning rate η decays', 'потери при обучении', '剪枝与蒸馏', 'quan\u{ad}tized colours of the centre', 'naïve Bayes', 'η and λ together',
+              'ガイド', 'مقياس', 'fp8-training']
+              .forEach((body, i) => index.add(i, { body }));
+            const wanted = { lukasz: [0], eta: [1, 6], 'λ eta': [6], 'ПОТЕРИ': [2], '蒸馏': [3], 'quantised color': [4], 'center': [4], NAIVE: [5], 'ｶﾞｲﾄﾞ': [7], 'مقياس': [8], 'FP8 training': [9], zzz: [] };
+            return [Object.entries(wanted).map(([query, all]) => [query, index.search(query).sort(), all]).filter(([, found, all]) => found.join() !== all.join()),
+              index.nearest('leraning'), index.nearest('bayse'), index.nearest('rate'), index.nearest('qqqqqqqq')]";
+        let found = with_module(tab, "module", body).await?;
+        anyhow::ensure!(found == json!([[], "learning", "bayes", null, null]), "{found}");
+        Ok(())
+    })
+    .await
+}
+
+/// What browsers may have kept of a question, under this and earlier editions, and what is not ours.
+#[tokio::test]
+async fn an_answer_is_found_by_its_question_wherever_it_was_kept() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        tab.open("index.html").await?;
+        let cases = json!([
+            ["its own", { "answer:sec-here#q": "[\"w1\"]" }, "single", ["w1"]],
+            ["of a page that moved", { "answer:sec-before#q": "[\"w1\"]" }, "single", ["w1"]],
+            ["its own before another", { "answer:sec-before#q": "[\"w1\"]", "answer:sec-here#q": "[\"w2\"]" }, "single", ["w2"]],
+            ["a name in another script", { "answer:größe-模型#q": "[\"w3\"]" }, "multiple", ["w3"]],
+            ["a page without a name", { "answer:#q": "[\"7\"]" }, "number", ["7"]],
+            ["by address, options by place", { "quiz:/a/tactics/old.html#quiz-q": "[\"0\",\"2\"]" }, "multiple", [0, 2]],
+            ["by address, a number as typed", { "quiz:/b/old#quiz-q": "[\"3e-14\"]" }, "number", ["3e-14"]],
+            ["an address and a name", { "quiz:/a/old.html#quiz-q": "[\"1\"]", "answer:sec-before#q": "[\"w4\"]" }, "single", ["w4"]],
+            ["damaged, and kept elsewhere", { "answer:sec-here#q": "[\"w", "answer:sec-before#q": "[\"w5\"]" }, "single", ["w5"]],
+            ["a name that only ends alike", { "answer:sec-here#big-q": "[\"w1\"]", "quiz:/a.html#quiz-big-q": "[\"1\"]" }, "single", null],
+            ["no list", { "answer:sec-here#q": "{\"w1\":true}" }, "single", null],
+            ["of another question", { "answer:sec-here#p": "[\"w1\"]", "runs:q": "[\"w1\"]" }, "single", null],
+            ["nothing", {}, "single", null]
+        ]);
+        let body = format!(
+            "const main = document.querySelector('main');
+             main.innerHTML = '<h1 id=\"sec-first\">A</h1><h1 id=\"sec-here\">B</h1><form data-quiz=\"q\"></form><h1 id=\"sec-after\">C</h1>';
+             const form = main.querySelector('form');
+             const shelf = (kept) => ({{ read: (key) => kept[key] ?? null, keys: () => Object.keys(kept) }});
+             const found = {cases}.map(([name, kept, kind, wanted]) => {{ form.dataset.kind = kind; return [name, it.recall(form, shelf(kept)), wanted]; }});
+             return [it.answerKey(form), found.filter(([, found, wanted]) => JSON.stringify(found) !== JSON.stringify(wanted))]"
+        );
+        let found = with_module(tab, "quiz", &body).await?;
+        anyhow::ensure!(found == json!(["answer:sec-here#q", []]), "name, found, wanted: {found}");
+        // A path through the book, by the ids of its pages and labs.
+        let body = "const shelf = (kept) => ({ read: (key) => kept[key] ?? null });
+            const steps = [{ page: 'sec-a', lab: 'one' }, { page: 'sec-b' }, { page: 'sec-c', lab: 'one' }, { page: '', lab: '' }];
+            const state = (kept, ran = []) => {
+              const { words, next } = it.stateOf(steps, it.pagesRead(shelf(kept)), (lab) => it.wasRun(lab, { storage: shelf(kept), ran: new Set(ran) }));
+              return [words, next?.page ?? null];
+            };
+            return [state({}), state({ pages: '{\"sec-b\":\"moved/long-ago.md\"}' }), state({ pages: '{\"sec-gone\":\"x.md\"}' }), state({ pages: '{\"sec-a' }), state({ pages: 'null' }),
+              state({ pages: '{\"sec-a\":\"\",\"sec-b\":\"\",\"sec-c\":\"\"}' }), state({ 'runs:one': '{\"rows\":[{}]}' }), state({ 'runs:one': '{\"rows\":[]}' }), state({ 'runs:one': '{\"rows\":3}' }), state({}, ['one'])]";
+        let found = with_module(tab, "progress", body).await?;
+        let none = json!(["0 of 4 read", "sec-a"]);
+        let wanted = json!([
+            none, ["1 of 4 read", "sec-a"], none, none, none, ["3 of 4 read, the rest is planned", null], ["0 of 4 read, 1 lab run", "sec-a"], none, none,
+            ["0 of 4 read, 1 lab run", "sec-a"]
+        ]);
+        anyhow::ensure!(found == wanted, "{found}");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn answers_and_read_pages_outlive_an_edition() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
