@@ -250,6 +250,9 @@ fn a_file_that_cannot_be_read_is_refused_by_what_is_wrong_with_it() {
     }
 }
 
+/// What it is, its type, its shape, its bytes, and the words that tell why it is left out.
+type OddTensor<'a> = (&'a str, &'a str, &'a [usize], &'a [u8], &'a str);
+
 #[test]
 fn part_of_a_file_that_is_not_read_is_named_and_counted_and_the_rest_is_measured() {
     let bf16 = |value: u16| value.to_le_bytes();
@@ -257,7 +260,7 @@ fn part_of_a_file_that_is_not_read_is_named_and_counted_and_the_rest_is_measured
     // The largest F16 is finite, what follows it is none.
     let inf16 = [[0xff_u8, 0x7b], [0x00, 0x7c]].concat();
     let ints = vec![1_u8; 24];
-    let cases: [(&str, &str, &[usize], &[u8], &str); 10] = [
+    let cases: [OddTensor; 10] = [
         ("half", "BF16", &[2, 2], &nan16, "“half” holds NaN at [1, 0]"),
         ("scores", "F16", &[1, 2], &inf16, "“scores” holds inf at [0, 1]"),
         ("kernel", "F16", &[1, 2, 1, 2], &[0, 0, 0, 0, 0, 0, 0, 0xfc], "“kernel” holds -inf at [0, 1, 0, 1]"),

@@ -22,7 +22,7 @@ pub(crate) struct Arm {
 }
 
 impl Arm {
-    fn new(id: &'static str, name: &str, params: Params) -> Self {
+    pub(super) fn new(id: &'static str, name: &str, params: Params) -> Self {
         Self { id, name: name.into(), params, dense: None }
     }
 
@@ -67,10 +67,6 @@ impl Arm {
 
     pub(super) fn hash(params: &Params) -> Self {
         Self::new("hash", "Experts, hash", Params { router: Routing::Hash, ..params.clone() })
-    }
-
-    pub(super) fn named(id: &'static str, name: &str, params: Params) -> Self {
-        Self::new(id, name, params)
     }
 
     /// Experts that are chosen from, of how many units, how many of them for a token, and units that are always on.

@@ -54,27 +54,25 @@ fn arm(id: &'static str, p: &Params) -> Arm {
     match id {
         "small" => Arm::dense(p, false),
         "wide" => Arm::dense(p, true),
-        "none" => Arm::named(id, "Learned, no balancing", learned(Balance::None, p.gate)),
-        "straight" => Arm::named(id, "Learned, auxiliary loss, gate 1", learned(Balance::Auxiliary, Times::Straight)),
-        "bias" => Arm::named(id, "Learned, sigmoid, bias", learned(Balance::Bias, Times::Sigmoid)),
-        "random" => Arm::named(id, "Random matrix", aux(&|p| p.router = Routing::Random)),
-        "hash" => Arm::named(id, "Hash", aux(&|p| p.router = Routing::Hash)),
-        "fine" => Arm::named(id, "Learned, fine-grained by 4", aux(&|p| (p.grain, p.gate) = (4, Times::Renormalized))),
-        "shared" => Arm::named(id, "Learned, half always on", aux(&|p| (p.grain, p.shared) = (2, 1))),
-        "two" => Arm::named(
-            id,
-            "Learned, two of twice as many halves",
-            aux(&|p| (p.grain, p.gate) = (2, Times::Renormalized)),
-        ),
-        "half" => Arm::named(
+        "none" => Arm::new(id, "Learned, no balancing", learned(Balance::None, p.gate)),
+        "straight" => Arm::new(id, "Learned, auxiliary loss, gate 1", learned(Balance::Auxiliary, Times::Straight)),
+        "bias" => Arm::new(id, "Learned, sigmoid, bias", learned(Balance::Bias, Times::Sigmoid)),
+        "random" => Arm::new(id, "Random matrix", aux(&|p| p.router = Routing::Random)),
+        "hash" => Arm::new(id, "Hash", aux(&|p| p.router = Routing::Hash)),
+        "fine" => Arm::new(id, "Learned, fine-grained by 4", aux(&|p| (p.grain, p.gate) = (4, Times::Renormalized))),
+        "shared" => Arm::new(id, "Learned, half always on", aux(&|p| (p.grain, p.shared) = (2, 1))),
+        "two" => {
+            Arm::new(id, "Learned, two of twice as many halves", aux(&|p| (p.grain, p.gate) = (2, Times::Renormalized)))
+        }
+        "half" => Arm::new(
             id,
             "Learned, two experts, half the weights",
             aux(&|p| (p.k, p.hidden, p.gate) = (2, p.hidden / 2, Times::Renormalized)),
         ),
-        "choice" => Arm::named(id, "Experts choose", aux(&|p| p.router = Routing::Experts)),
-        "noisy" => Arm::named(id, "Learned, auxiliary loss, noise", aux(&|p| p.noise = 1.0)),
-        "zloss" => Arm::named(id, "Learned, auxiliary loss, z-loss", aux(&|p| p.z_weight = 0.001)),
-        _ => Arm::named("aux", "Learned, auxiliary loss", aux(&|_| ())),
+        "choice" => Arm::new(id, "Experts choose", aux(&|p| p.router = Routing::Experts)),
+        "noisy" => Arm::new(id, "Learned, auxiliary loss, noise", aux(&|p| p.noise = 1.0)),
+        "zloss" => Arm::new(id, "Learned, auxiliary loss, z-loss", aux(&|p| p.z_weight = 0.001)),
+        _ => Arm::new("aux", "Learned, auxiliary loss", aux(&|_| ())),
     }
 }
 
