@@ -175,8 +175,9 @@ function answerFirst(body, asked) {
   if (front.firstChild) whole.before(front);
 }
 
-/** Under the button, the screen is free for the result. */
+/** Under the button, the screen is free for the result. In a live lab the picture is in view already. */
 function makeRoom(section) {
+  if ('live' in section.dataset) return;
   const actions = section.querySelector('.lab-actions');
   if (actions && actions.getBoundingClientRect().top > 0.2 * innerHeight) actions.scrollIntoView({ block: 'start', behavior: 'instant' });
 }

@@ -137,6 +137,8 @@ async fn a_letter_is_drawn_with_the_pointer_and_stands_in_the_link() -> anyhow::
         lab.run(tab).await?;
         let mine = metric(tab, &lab, "confidence_fp32").await?;
         let clear = tab.driver.find(By::Css(format!("{} [data-clear]", lab.selector()))).await?;
+        // A driver does not scroll to what lies in the window, if under the bar.
+        tab.script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", &[clear.to_json()?]).await?;
         clear.click().await?;
         tab.wait("the letter of the font again", 10.0, &changed(mine)).await?;
         anyhow::ensure!(tab.script(ink, &[paper]).await? == json!(0), "the paper is not blank");
