@@ -75,7 +75,7 @@ export async function start({ module }) {
   const options = Object.entries(LAWS).map(([name, { words }]) => `<option value="${name}">${words}</option>`).join('');
   const field = (name, label, value) => `<label><span>${label}</span><input type="text" inputmode="decimal" name="${name}" value="${value}" autocomplete="off"></label>`;
   form.innerHTML = `<fieldset><legend>Your own budget</legend>${field('flops', 'Operations of the training', '5.88e23')}<label><span>Law</span><select name="law">${options}</select></label>`
-    + `${field('unique', 'Different tokens (may be empty)', '')}${field('served', 'Tokens served (may be empty)', '')}</fieldset><ul role="status" data-allocation-says></ul>`;
+    + `${field('unique', 'Different tokens (may be empty)', '')}${field('served', 'Tokens served (may be empty)', '')}</fieldset><div role="status" data-allocation-says><ul></ul></div>`;
   const says = form.querySelector('ul');
   const show = () => {
     const numbers = ['flops', 'unique', 'served'].map((name) => {
