@@ -28,10 +28,13 @@ async fn labs_agree_with_the_command_line(half: usize) -> anyhow::Result<()> {
             lab.wake(tab).await?;
             is_accessible(tab, &lab, &axe, "idle").await?;
             is_cancelled(tab, &lab).await?;
-            tab.script(WATCH_TASKS, &[]).await?;
-            agrees(tab, &lab, &lab.reference, &budgets).await?;
-            let longest = tab.script("return window.longest", &[]).await?.as_f64().unwrap_or_default();
-            let blocked = budgets.late("longest_task", "the longest task", longest, "ms")?;
+            let mut blocked = longest_task(tab, &lab, &budgets).await?;
+            if blocked.is_some() {
+                // The other core has a browser of its own, which may have come between: what is slow is slow twice.
+                tab.open(&lab.link(&[], 0, "cpu")).await?;
+                lab.wake(tab).await?;
+                blocked = longest_task(tab, &lab, &budgets).await?;
+            }
             anyhow::ensure!(blocked.is_none(), "{}: {blocked:?}", lab.id);
             is_accessible(tab, &lab, &axe, "done").await?;
             fits_a_phone(tab, &lab).await?;
@@ -52,6 +55,14 @@ async fn labs_agree_with_the_command_line(half: usize) -> anyhow::Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Runs the lab as it stands; words if the page was blocked for too long meanwhile.
+async fn longest_task(tab: &Tab, lab: &LabOnPage, budgets: &Budgets) -> anyhow::Result<Option<String>> {
+    tab.script(WATCH_TASKS, &[]).await?;
+    agrees(tab, lab, &lab.reference, budgets).await?;
+    let longest = tab.script("return window.longest", &[]).await?.as_f64().unwrap_or_default();
+    budgets.late("longest_task", "the longest task", longest, "ms")
 }
 
 #[tokio::test]
