@@ -193,7 +193,7 @@ pub(crate) fn has_wasm_target(workspace: &Workspace) -> anyhow::Result<bool> {
     Ok(output.status.success() && Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
-/// All packages that run natively.
+/// All packages that run natively, but one.
 pub(crate) const NATIVE: &[&str] = &[
     "xtask",
     "source-paths",
@@ -212,8 +212,10 @@ pub(crate) const NATIVE: &[&str] = &[
     "site-builder",
     "wasm-bundle",
     "browser-tests",
-    "diagram",
 ];
+
+/// A package that is compiled only when it has changed: see the check `diagram`.
+pub(crate) const APART: &str = "diagram";
 
 /// The features with which they are tested.
 pub(crate) const NATIVE_FEATURES: &[&str] = &["lab-api/schema", "labs/schema"];

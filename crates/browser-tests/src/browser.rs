@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -35,7 +35,19 @@ pub struct Tab {
     /// The server, to make it misbehave.
     pub server: Server,
     /// The files that it serves.
-    pub site: Site,
+    pub site: Arc<Site>,
+}
+
+/// The built site, read once for all tests: its pages are tens of megabytes of HTML.
+fn site() -> anyhow::Result<Arc<Site>> {
+    static SITE: Mutex<Option<Arc<Site>>> = Mutex::new(None);
+    let mut known = SITE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(site) = &*known {
+        return Ok(Arc::clone(site));
+    }
+    let site = Arc::new(Site::read(&crate::env::dist()?)?);
+    *known = Some(Arc::clone(&site));
+    Ok(site)
 }
 
 /// Starts server, driver and browser, runs the test, and ends all three whatever happened.
@@ -47,9 +59,8 @@ where
     F: AsyncFnOnce(&Tab) -> anyhow::Result<()>,
 {
     let _core = CORES.acquire().await?;
-    let dist = crate::env::dist()?;
-    let site = Site::read(&dist)?;
-    let server = Server::start(dist).await?;
+    let site = site()?;
+    let server = Server::start(site.root.clone()).await?;
     let driver = Driver::start()?;
     let profile = Profile::new()?;
     let browser = WebDriver::builder(driver.address(), capabilities(gpu, &profile)?)

@@ -1,6 +1,8 @@
 //! A lab in the page, through the contract of ARCHITECTURE.md and nothing else.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use anyhow::Context as _;
 use lab_api::{ParamKind, ParamSpec, Reference, RunRecord};
@@ -27,14 +29,22 @@ pub struct LabOnPage {
     pub reference: RunRecord,
 }
 
-/// Every lab of the site, from the data block of its section.
+/// Every lab of the site, from the data block of its section; read once.
 ///
 /// # Errors
 /// A page cannot be read, or a data block does not hold what it should.
-///
-/// # Panics
-/// Never: the selectors are constants that parse.
 pub fn labs_of(site: &Site) -> anyhow::Result<Vec<LabOnPage>> {
+    static LABS: Mutex<BTreeMap<PathBuf, Vec<LabOnPage>>> = Mutex::new(BTreeMap::new());
+    let mut known = LABS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(labs) = known.get(&site.root) {
+        return Ok(labs.clone());
+    }
+    let labs = read_labs(site)?;
+    known.insert(site.root.clone(), labs.clone());
+    Ok(labs)
+}
+
+fn read_labs(site: &Site) -> anyhow::Result<Vec<LabOnPage>> {
     let section = Selector::parse("section[data-lab]").expect("a constant that parses");
     let data = Selector::parse("script[data-lab-data]").expect("a constant that parses");
     let mut labs = Vec::new();
@@ -78,6 +88,9 @@ const BRIEF: (&str, &str) = ("epochs", "1");
 /// How long a run is small, natively.
 const SMALL_SECONDS: f64 = 4.0;
 
+/// How many settings are tried for one with which a run stays small.
+const OTHERS: usize = 3;
+
 impl LabOnPage {
     /// The address of the specimen's shortest training.
     #[must_use]
@@ -112,7 +125,7 @@ impl LabOnPage {
         let (_, small) = crate::native::smoke(&self.id)?;
         // A small case that takes as long itself, on this machine, gets no smaller.
         let is_small = start.elapsed().as_secs_f64() < SMALL_SECONDS;
-        for (name, default, other) in self.other_settings().filter(|_| is_small) {
+        for (name, default, other) in self.other_settings().filter(|_| is_small).take(OTHERS) {
             let mut settings = small.clone();
             let Some((_, value)) = settings.iter_mut().find(|(set, value)| *set == name && *value == default) else {
                 continue;

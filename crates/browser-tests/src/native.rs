@@ -1,7 +1,9 @@
 //! The same run without a browser, to compare with.
 
 use std::{
+    collections::BTreeMap,
     process::{Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -50,12 +52,19 @@ pub fn run_within(
     serde_json::from_str(&text).map(Some).context("the labs' command line printed no record")
 }
 
-/// The small case of a lab, natively on the CPU, with its settings as a link takes them.
+/// The small case of a lab, natively on the CPU, with its settings as a link takes them; run once for all tests.
 ///
 /// # Errors
 /// As [`run`].
 pub fn smoke(lab: &str) -> anyhow::Result<(RunRecord, Vec<(String, String)>)> {
-    let record = record(lab, &["--smoke".to_owned()])?;
+    static KNOWN: Mutex<BTreeMap<String, RunRecord>> = Mutex::new(BTreeMap::new());
+    let known = || KNOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let before = known().get(lab).cloned();
+    let record = match before {
+        Some(record) => record,
+        None => record(lab, &["--smoke".to_owned()])?,
+    };
+    known().insert(lab.to_owned(), record.clone());
     // Files and drawings that are not there leave nothing to set.
     let texts = record.params.iter().map(|(name, value)| (name.clone(), value_text(value)));
     let settings = texts.filter(|(_, value)| !value.is_empty()).collect();

@@ -3,6 +3,8 @@
 use lab_api::{Chart, RunRecord};
 use lab_charts::{ChartMode, WIDTH, natural_height};
 
+use crate::lighter::lighter;
+
 /// A number with its unit, as the running lab shows it too.
 pub(crate) fn format_value(value: f64, unit: &str) -> String {
     lab_charts::format_value(value, unit)
@@ -10,7 +12,7 @@ pub(crate) fn format_value(value: f64, unit: &str) -> String {
 
 /// The reference result: metrics, figures as SVG with their tables, environment.
 pub(crate) fn report_html(record: &RunRecord) -> String {
-    lab_charts::report_html(record, "reference", ChartMode::Svg)
+    lighter(&lab_charts::report_html(record, "reference", ChartMode::Svg))
 }
 
 /// One chart as SVG, with ids that begin with `id`.
@@ -19,10 +21,11 @@ pub(crate) fn report_html(record: &RunRecord) -> String {
 /// A sentence, where its data do not fit each other.
 pub(crate) fn svg(chart: &Chart, id: &str) -> Result<String, String> {
     let height = natural_height(chart, f64::from(WIDTH)).round() as u32;
-    lab_charts::svg_with_id(chart, id, WIDTH, height).map_err(|error| format!("its chart “{}”: {error}", chart.id))
+    let drawn = lab_charts::svg_with_id(chart, id, WIDTH, height);
+    drawn.map(|svg| lighter(&svg)).map_err(|error| format!("its chart “{}”: {error}", chart.id))
 }
 
 /// The numbers of a chart as a table.
 pub(crate) fn data_html(chart: &Chart) -> String {
-    lab_charts::table_html(&chart.table())
+    lighter(&lab_charts::table_html(&chart.table()))
 }

@@ -24,6 +24,7 @@ mod html;
 mod inline;
 mod labels;
 mod labs;
+mod lighter;
 mod links;
 mod listing;
 mod math;

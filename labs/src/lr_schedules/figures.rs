@@ -30,12 +30,40 @@ pub(super) fn rate(rate: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// Rates over the steps, a point for every so many.
+/// How far a line through the shown rates may be from the rates, of the highest one: less than its stroke is wide.
+const OFF: f64 = 0.005;
+
+/// So many points at most: rates in any order have no line that fewer would draw.
+const MOST: usize = 120;
+
+/// Rates over the steps, as few points as draw the same line.
 pub(super) fn over_steps(rates: &[f64]) -> Vec<[f64; 2]> {
-    let every = (rates.len() / 60).max(1);
-    let last = rates.len().saturating_sub(1);
-    let shown = (0..rates.len()).filter(|step| step % every == 0 || *step == last);
-    shown.map(|step| [step as f64, rates[step]]).collect()
+    let allowed = OFF * rates.iter().copied().fold(0.0, f64::max);
+    let mut shown = Vec::new();
+    if !rates.is_empty() {
+        shown.push([0.0, rates[0]]);
+        split(rates, [0, rates.len() - 1], allowed, &mut shown);
+    }
+    if shown.len() > MOST {
+        let every = rates.len().div_ceil(MOST);
+        shown = rates.iter().enumerate().step_by(every).map(|(step, rate)| [step as f64, *rate]).collect();
+    }
+    shown
+}
+
+/// Adds the points after the first of `ends`: the last alone, if a line between both is close to all that lies between, else
+/// those of both halves, parted where the line is furthest off.
+fn split(rates: &[f64], [from, to]: [usize; 2], allowed: f64, shown: &mut Vec<[f64; 2]>) {
+    let slope = (rates[to] - rates[from]) / (to - from).max(1) as f64;
+    let off = |step: usize| (rates[from] + slope * (step - from) as f64 - rates[step]).abs();
+    match (from + 1..to).max_by(|a, b| off(*a).total_cmp(&off(*b))).filter(|step| off(*step) > allowed) {
+        Some(furthest) => {
+            split(rates, [from, furthest], allowed, shown);
+            split(rates, [furthest, to], allowed, shown);
+        }
+        None if to > from => shown.push([to as f64, rates[to]]),
+        None => {}
+    }
 }
 
 /// Loss by peak, one line for each schedule.

@@ -176,3 +176,22 @@ fn peaks_at_which_nothing_survives_are_named() {
         Ok(report) => assert_eq!(report.check(), Ok(())),
     }
 }
+
+#[test]
+fn a_line_of_rates_takes_as_few_points_as_draw_it() {
+    let warmed: Vec<f64> = (0..=300).map(|step| f64::from(step.min(100)) * 0.01).collect();
+    assert_eq!(figures::over_steps(&warmed), [[0.0, 0.0], [100.0, 1.0], [300.0, 1.0]]);
+    let cosine: Vec<f64> =
+        (0..=300).map(|step| 0.5 + 0.5 * (f64::from(step) / 300.0 * std::f64::consts::PI).cos()).collect();
+    let shown = figures::over_steps(&cosine);
+    assert!(shown.len() < 20, "{}", shown.len());
+    for (step, rate) in cosine.iter().enumerate() {
+        let after = shown.iter().position(|point| point[0] >= step as f64).unwrap_or(0).max(1);
+        let [[x0, y0], [x1, y1]] = [shown[after - 1], shown[after]];
+        let drawn = y0 + (y1 - y0) * (step as f64 - x0) / (x1 - x0);
+        assert!((drawn - rate).abs() < 0.006, "{step}: {drawn} for {rate}");
+    }
+    let noise: Vec<f64> = (0..1000_u64).map(|i| ((i * 7919) % 1009) as f64).collect();
+    assert!(figures::over_steps(&noise).len() <= 120);
+    assert_eq!(figures::over_steps(&[]), [[0.0; 2]; 0]);
+}

@@ -39,11 +39,27 @@ pub(super) fn check(workspace: &Workspace, _: &mut Steps) -> anyhow::Result<Vec<
             }
         }
     }
+    for folder in ["crates", "labs", "site/ui", "xtask"] {
+        for file in files_under(&workspace.root.join(folder)).iter().filter(|file| has_extension(file, "rs")) {
+            let name = workspace.name_of(file).display().to_string();
+            failures.extend(examples(&name, &std::fs::read_to_string(file)?));
+        }
+    }
     for file in files_under(&workspace.root.join("site")).iter().filter(|file| is_template(file)) {
         let name = workspace.name_of(file).display().to_string();
         failures.extend(inline_scripts(&name, &std::fs::read_to_string(file)?));
     }
     Ok(failures)
+}
+
+/// Examples in doc comments: `cargo xtask test` does not look for them.
+fn examples(name: &str, text: &str) -> Vec<String> {
+    let is_doc = |line: &str| ["///", "//!"].iter().any(|mark| line.trim_start().starts_with(mark));
+    let fences = text.lines().enumerate().filter(|(_, line)| is_doc(line) && line.contains("```"));
+    let sentence = |(at, _): (usize, &str)| {
+        format!("{name}:{}: code in a doc comment is never run; say it in words, or make it a test.", at + 1)
+    };
+    fences.step_by(2).map(sentence).collect()
 }
 
 fn is_template(file: &Path) -> bool {
@@ -157,6 +173,13 @@ mod tests {
 
     fn code(text: &str) -> TokenStream {
         text.parse().expect("Rust")
+    }
+
+    #[test]
+    fn an_example_in_a_doc_comment_is_found_once() {
+        let fence = "/// ```";
+        let found = examples("a.rs", &format!("//! Words.\n{fence}\n/// f();\n{fence}\n// ```\nlet a = \"```\";\n"));
+        assert!(found.len() == 1 && found[0].starts_with("a.rs:2: "), "{found:?}");
     }
 
     #[test]

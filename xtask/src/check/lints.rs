@@ -163,7 +163,8 @@ fn metadata_only(words: &[OsString], length: &dyn Fn(&Path) -> u64) -> (Vec<OsSt
 
 /// Packages of the workspace that no group holds, so that a new one cannot be forgotten.
 fn ungrouped(packages: &[&str]) -> Vec<String> {
-    let linted = |name: &&&str| pipeline::NATIVE.contains(*name) || ["site-ui", "lab-engine"].contains(*name);
+    let linted =
+        |name: &&&str| pipeline::NATIVE.contains(*name) || ["site-ui", "lab-engine", pipeline::APART].contains(*name);
     let sentence =
         |name: &&str| format!("the package {name} is linted by nobody; add it to NATIVE in xtask/src/pipeline.rs.");
     packages.iter().filter(|name| !linted(name)).map(sentence).collect()

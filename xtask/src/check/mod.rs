@@ -1,6 +1,7 @@
 //! `cargo xtask check`: everything that can be wrong without running a lab. All checks run; all failures are told at the end.
 
 mod code;
+mod diagram;
 pub(crate) mod lints;
 pub(crate) mod names;
 mod trees;
@@ -25,6 +26,7 @@ const CHECKS: &[Check] = &[
     Check { name: "code", run: code::check },
     Check { name: "dependencies", run: trees::check },
     Check { name: "lints", run: lints::natively },
+    Check { name: "diagram", run: diagram::check },
     Check { name: "generated", run: generated },
     Check { name: "overlap", run: overlap },
     Check { name: "book", run: book },
