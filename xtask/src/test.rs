@@ -35,7 +35,7 @@ pub(crate) fn run(workspace: &Workspace, mut args: Args) -> anyhow::Result<ExitC
         // Without what it needs it fails below, where the browser's tests are prepared, and in words.
         let _ = pipeline::begin_bundles(workspace, &mut steps, gpu);
     }
-    all(workspace, &mut steps, no_browser, gpu, filter)
+    all(workspace, &mut steps, &Which { browser: !no_browser, gpu, filter, every_lab_on_webgpu: true })
 }
 
 /// `cargo xtask ci`: every check, then every test, on one build of the site.
@@ -46,16 +46,20 @@ pub(crate) fn checks_and_tests(workspace: &Workspace, args: Args) -> anyhow::Res
     if checked != ExitCode::SUCCESS {
         return Ok(checked);
     }
-    all(workspace, &mut steps, false, true, None)
+    all(workspace, &mut steps, &Which { browser: true, gpu: true, filter: None, every_lab_on_webgpu: false })
 }
 
-fn all(
-    workspace: &Workspace,
-    steps: &mut Steps,
-    no_browser: bool,
+/// What is tested.
+struct Which {
+    browser: bool,
     gpu: bool,
     filter: Option<String>,
-) -> anyhow::Result<ExitCode> {
+    /// Else every second lab: WebGPU is emulated on the processor, and a landing waits for it.
+    every_lab_on_webgpu: bool,
+}
+
+fn all(workspace: &Workspace, steps: &mut Steps, which: &Which) -> anyhow::Result<ExitCode> {
+    let filter = which.filter.clone();
     let start = std::time::Instant::now();
     let mut total = Tally::default();
     // `--tests` leaves out examples in doc comments, of which there are none (the check `code` says so): to look for them, rustdoc
@@ -66,11 +70,14 @@ fn all(
     // Cargo builds it for the tests of its own package, before any test runs.
     native_tests.env("MDBOOK_TEXTBOOK", pipeline::binary(workspace, "mdbook-textbook"));
     total.add(steps, "native tests", &mut native_tests)?;
-    if !no_browser {
-        match prepare_browser(workspace, steps, gpu) {
+    if which.browser {
+        match prepare_browser(workspace, steps, which.gpu) {
             Ok(()) => {
                 for (name, suite) in [("tests of the built site", "built_site"), ("tests in Chromium", "browser")] {
                     let mut command = browser_tests(workspace, suite, filter.as_deref());
+                    if !which.every_lab_on_webgpu {
+                        command.env("WEBGPU_LABS", "every second");
+                    }
                     total.add(steps, name, &mut command)?;
                 }
             }

@@ -27,6 +27,8 @@ pub struct LabOnPage {
     pub params: Vec<ParamSpec>,
     /// The committed default run.
     pub reference: RunRecord,
+    /// What it was made from.
+    pub source_hash: String,
 }
 
 /// Every lab of the site, from the data block of its section; read once.
@@ -57,8 +59,9 @@ fn read_labs(site: &Site) -> anyhow::Result<Vec<LabOnPage>> {
             let value: Value = serde_json::from_str(&block.text().collect::<String>())
                 .with_context(|| format!("the data block of lab {id} in {page} is not valid"))?;
             let params = serde_json::from_value(value["params"].clone()).context("params of the data block")?;
-            let reference = committed(&id).with_context(|| format!("the reference of {id}"))?;
-            labs.push(LabOnPage { page: page.clone(), id, params, reference });
+            let Reference { default_run: reference, source_hash, .. } =
+                committed(&id).with_context(|| format!("the reference of {id}"))?;
+            labs.push(LabOnPage { page: page.clone(), id, params, reference, source_hash });
         }
     }
     anyhow::ensure!(!labs.is_empty(), "no page of the site holds a lab");
@@ -66,10 +69,10 @@ fn read_labs(site: &Site) -> anyhow::Result<Vec<LabOnPage>> {
 }
 
 /// The default run as it is committed: the data block holds only what stands beside a reader's run.
-fn committed(id: &str) -> anyhow::Result<RunRecord> {
+fn committed(id: &str) -> anyhow::Result<Reference> {
     let labs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../labs/src");
     let text = std::fs::read_to_string(labs.join(id.replace('-', "_")).join("reference.json"))?;
-    Ok(serde_json::from_str::<Reference>(&text)?.default_run)
+    Ok(serde_json::from_str(&text)?)
 }
 
 /// The lab on which is tried what holds for any lab: it reads its files before it shows a number, trains, and lasts seconds
