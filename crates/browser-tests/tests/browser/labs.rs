@@ -37,6 +37,8 @@ async fn labs_agree_with_the_command_line(half: usize) -> anyhow::Result<()> {
             watch.lap("run");
             is_accessible(tab, &lab, &axe, "done").await?;
             watch.lap("accessible");
+            first_number_comes_soon(tab, &lab, &budgets).await?;
+            watch.lap("first number");
             drop(beside);
             if let Some(words) = blocked {
                 // The other core had a browser of its own, which may have come between: once more, with both cores.
@@ -123,15 +125,27 @@ impl std::fmt::Display for Watch {
     }
 }
 
-/// Runs the lab as it stands; words if the page was blocked for too long meanwhile, or the first number came too late.
+/// Runs the lab as it stands; words if the page was blocked for too long meanwhile.
 async fn is_quick(tab: &Tab, lab: &LabOnPage, budgets: &Budgets) -> anyhow::Result<Option<String>> {
-    tab.script(WATCH_RUN, &[json!(lab.selector())]).await?;
+    tab.script(WATCH_TASKS, &[]).await?;
     agrees(tab, lab, &lab.reference, budgets).await?;
-    let (longest, first): (f64, Option<f64>) =
-        serde_json::from_value(tab.script("return [window.longest, window.first]", &[]).await?)?;
-    let first = first.with_context(|| format!("{} was over before it showed a number", lab.id))?;
-    let late = budgets.late("first_number", "the first number", first / 1000.0, "s")?;
-    Ok(late.or(budgets.late("longest_task", "the longest task", longest, "ms")?))
+    let longest = tab.script("return window.longest", &[]).await?.as_f64().unwrap_or_default();
+    let slow = slowness(tab).await?;
+    let what = format!("the longest task, on a machine {slow:.1} times as slow as a quiet one,");
+    Ok(budgets.late("longest_task", &what, longest / slow, "ms")?.map(|words| format!("{words} ({longest} ms here)")))
+}
+
+/// What a quiet core takes for the loop below, in milliseconds.
+const QUIET_MS: f64 = 60.0;
+
+/// How many times as long as on a quiet machine something takes in this page now, at least 1: what runs beside it is no fault of ours.
+async fn slowness(tab: &Tab) -> anyhow::Result<f64> {
+    let body = "const start = performance.now();
+        let sum = 0;
+        for (let i = 0; i < 3e7; i++) sum = (Math.imul(sum, 31) + i) | 0;
+        return [performance.now() - start, sum]";
+    let (milliseconds, _): (f64, i64) = serde_json::from_value(tab.script(body, &[]).await?)?;
+    Ok((milliseconds / QUIET_MS).max(1.0))
 }
 
 #[tokio::test]
@@ -144,24 +158,10 @@ async fn every_lab_agrees_with_the_command_line_in_time_and_can_be_cancelled_sec
     labs_agree_with_the_command_line(1).await
 }
 
-/// Notes the longest task of the main thread, and the milliseconds from Run to the first number, with an engine that is there
-/// already.
-const WATCH_RUN: &str = "window.longest = 0; window.first = null;
+/// Notes the longest task of the main thread.
+const WATCH_TASKS: &str = "window.longest = 0;
     new PerformanceObserver(list => { for (const task of list.getEntries())
-        window.longest = Math.max(window.longest, task.duration) }).observe({type: 'longtask'});
-    const section = document.querySelector(arguments[0]);
-    section.querySelector('[data-action=run]').addEventListener('click', () => {
-        const start = performance.now();
-        let running = false;
-        const look = () => {
-            running ||= section.dataset.state === 'running';
-            const numbers = section.querySelector('[data-source=run] [data-metric][data-value]');
-            const over = ['done', 'failed', 'cancelled'].includes(section.dataset.state);
-            if (running && numbers) window.first = performance.now() - start;
-            else if (!running || !over) requestAnimationFrame(look);
-        };
-        look();
-    }, {once: true});";
+        window.longest = Math.max(window.longest, task.duration) }).observe({type: 'longtask'});";
 
 /// The lab as it stands, in both themes.
 async fn is_accessible(tab: &Tab, lab: &LabOnPage, axe: &str, state: &str) -> anyhow::Result<()> {
@@ -203,6 +203,41 @@ async fn agrees(tab: &Tab, lab: &LabOnPage, native: &RunRecord, budgets: &Budget
     let device = lab.device(tab).await?;
     anyhow::ensure!(device.contains("CPU"), "{} does not say what it ran on: “{device}”", lab.id);
     Ok(())
+}
+
+/// How often a short time is taken before it counts as too long: a pause of a busy machine is no fault of the lab, and a lab
+/// that is slow is so each time.
+const TRIES: usize = 3;
+
+/// From Run to the first number, with an engine that is there already. What comes after it is not waited for.
+async fn first_number_comes_soon(tab: &Tab, lab: &LabOnPage, budgets: &Budgets) -> anyhow::Result<()> {
+    let body = "const [section, done] = [document.querySelector(arguments[0]), arguments[1]];
+        const start = performance.now(), seen = { running: false };
+        const look = () => {
+            seen.running ||= section.dataset.state === 'running';
+            const numbers = section.querySelector('[data-source=run] [data-metric][data-value]');
+            const over = ['done', 'failed', 'cancelled'].includes(section.dataset.state);
+            if (seen.running && (numbers || over)) {
+                if (!over) section.querySelector('[data-action=cancel]').click();
+                return done([numbers ? 'seen' : section.dataset.state, performance.now() - start]);
+            }
+            requestAnimationFrame(look);
+        };
+        section.querySelector('[data-action=run]').click();
+        look();";
+    let mut late = None;
+    for _ in 0..TRIES {
+        let result = tab.driver.execute_async(body, vec![json!(lab.selector())]).await?;
+        let (state, milliseconds): (String, f64) = result.convert()?;
+        anyhow::ensure!(state == "seen", "{}: {state} before there was a number", lab.id);
+        let what = format!("the first number of {}", lab.id);
+        late = budgets.late("first_number", &what, milliseconds / 1000.0 / slowness(tab).await?, "s")?;
+        lab.reach(tab, &["cancelled", "done"], RUN_SECONDS).await?;
+        if late.is_none() {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("{TRIES} times in a row: {late:?}")
 }
 
 #[tokio::test]
