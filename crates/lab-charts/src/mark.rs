@@ -5,9 +5,10 @@ use plotters::prelude::DrawingBackend;
 use crate::Ink;
 use crate::pen::{Pen, Point};
 
-/// Colour of series `index` of `count`. A series alone is the subject, not the baseline, and takes the accent.
+/// Colour of series `index` of `count`. A series alone is the subject, not the baseline, and takes the accent. Beyond `count`
+/// come the twins that lie behind them, in the same colours.
 pub(crate) fn ink(index: usize, count: usize) -> Ink {
-    Ink::Series(if count == 1 { 1 } else { index })
+    Ink::Series(if count == 1 { 1 } else { index % count })
 }
 
 /// Dashes of a line; `None` is solid. The baseline is dashed.
@@ -18,8 +19,11 @@ fn dash(index: usize, count: usize) -> Option<(f64, f64)> {
     [Some((6.0, 4.0)), None, Some((2.0, 3.0)), Some((10.0, 3.0)), Some((4.0, 2.0)), Some((1.5, 2.0))][index % 6]
 }
 
-/// A line in the manner of its series.
+/// A line in the manner of its series; one that lies behind is thin.
 pub(crate) fn stroke<DB: DrawingBackend>(pen: &mut Pen<DB>, points: &[Point], index: usize, count: usize) {
+    if index >= count {
+        return pen.path(points, ink(index, count), 0.75);
+    }
     match dash(index, count) {
         None => pen.path(points, ink(index, count), 1.75),
         Some(dash) => pen.dashed(points, ink(index, count), 1.75, dash),
@@ -29,6 +33,9 @@ pub(crate) fn stroke<DB: DrawingBackend>(pen: &mut Pen<DB>, points: &[Point], in
 /// A point in the manner of its series.
 pub(crate) fn point<DB: DrawingBackend>(pen: &mut Pen<DB>, (x, y): Point, index: usize, count: usize) {
     let ink = ink(index, count);
+    if index >= count {
+        return pen.disc((x, y), 1.5, ink);
+    }
     let shape = if count == 1 { 1 } else { index % 6 };
     let r = 3.5;
     match shape {
@@ -100,6 +107,12 @@ pub(crate) enum Sign {
 
 /// A sample of the series, centred on a point, 18 wide.
 pub(crate) fn sample<DB: DrawingBackend>(pen: &mut Pen<DB>, (x, y): Point, index: usize, count: usize, sign: Sign) {
+    if index >= count {
+        return match sign {
+            Sign::Point => pen.disc((x, y), 1.5, Ink::Muted),
+            _ => pen.path(&[(x - 9.0, y), (x + 9.0, y)], Ink::Muted, 0.75),
+        };
+    }
     match sign {
         Sign::Line => {
             stroke(pen, &[(x - 9.0, y), (x + 9.0, y)], index, count);
