@@ -15,7 +15,7 @@ export function layBehind(section, record) {
     const twins = twinsOf(chart, { ...read(fold.querySelector('table')), title: fold.closest('figure').querySelector('figcaption strong')?.textContent.trim() });
     if (!twins) return false;
     // The bar of a name parts it from where it comes from: one entry of the legend tells of them all.
-    chart.series.push(...twins.map(({ name, ...twin }) => ({ ...twin, name: `${name} · reference: ${device}` })));
+    chart.series.push(...twins.map(({ name, ...twin }) => ({ ...twin, name: `${name} | reference: ${device}` })));
     return true;
   });
   return laid.includes(true);
@@ -50,5 +50,8 @@ export function twinsOf(chart, { heads, rows, title }) {
   // The run is the reference's own, number by number: nothing lies behind it.
   const same = (a, b) => JSON.stringify(a.points ?? a.values) === JSON.stringify(b.points ?? b.values);
   if (twins.every((twin, i) => !twin || same(twin, own[i]))) return null;
+  // A much slower machine, a much larger size: the run would be a stroke at the edge of its own picture.
+  const reach = (all, part) => Math.max(...all.filter(Boolean).flatMap(({ points, values }) => (points ? points.map((point) => Math.abs(point[part])) : part ? values.map(Math.abs) : [])));
+  if ([chart.x, chart.y].some(({ scale }, part) => scale !== 'log' && reach(twins, part) > 5 * reach(own, part))) return null;
   return twins.map((twin, i) => twin ?? { name: own[i].name, points: [] });
 }

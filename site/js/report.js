@@ -49,7 +49,7 @@ export function reportForm(section, state, { node, button }) {
   });
   own.hidden = !section.querySelector('[data-lab-widget] [name=seed]') || Boolean(section.dataset.without?.split(' ').includes('seed'));
   const make = button('report', 'Make a report');
-  make.addEventListener('click', async () => open(section, pack(section, field.value, state.rows.map(({ n, unkept, ...row }) => row)), await state.module('pictures'), make));
+  make.addEventListener('click', async () => { await state.kept; open(section, pack(section, field.value, state.rows.map(({ n, unkept, ...row }) => row)), await state.module('pictures'), make); });
   const row = node('p', node('label', 'Your name or number ', field), own, make, says);
   row.className = 'lab-runs-actions';
   return row;

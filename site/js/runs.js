@@ -10,11 +10,12 @@ export function collect(section, { storage, module }) {
   const lab = section.dataset.lab;
   const live = 'live' in section.dataset;
   const asked = [...section.querySelectorAll('form[data-predict]')].map((form) => form.dataset.predict);
-  const state = { section, lab, rows: [], storage, module, asked, words: '', picked: new Set(), own: null, charts: new Map(), shown: SHOWN };
+  const state = { section, lab, rows: [], storage, module, asked, words: '', picked: new Set(), own: null, charts: new Map(), shown: SHOWN, older: 0 };
   let began = 0;
   // The state is told at every step of a run, not only when it changes.
   new MutationObserver(([change]) => { if (section.dataset.state === 'running' && change.oldValue !== 'running') began = performance.now(); })
     .observe(section, { attributeFilter: ['data-state'], attributeOldValue: true });
+  const none = () => { /* the list stays as it is until the next run */ };
   let layBehind = null;
   module('behind').then((found) => { ({ layBehind } = found); }, () => { /* charts without a second series */ });
   addEventListener('lab-record', (event) => {
@@ -27,7 +28,7 @@ export function collect(section, { storage, module }) {
     state.charts.set(row.id, (record.charts ?? []).map((chart) => (chart.series ? { ...chart, series: [...chart.series] } : chart)));
     if (state.charts.size > 20) state.charts.delete([...state.charts.keys()][0]);
     if (layBehind?.(section, record)) event.detail = JSON.stringify(message);
-    state.kept = state.kept.then(() => add(state, row, live)).then(() => show(section, state));
+    state.kept = state.kept.then(() => add(state, row, live)).then(() => show(section, state)).catch(none);
   });
   if (!live) {
     const results = (changes) => { for (const { target } of changes) if (target.matches?.('.lab-results-body')) answerFirst(target, asked); };
@@ -35,16 +36,27 @@ export function collect(section, { storage, module }) {
     section.addEventListener('click', (event) => { if (event.isTrusted && event.target.closest('[data-action="run"]')) makeRoom(section); });
   }
   const load = async () => {
-    const { rows, trouble, locked, lost } = await (await module('store')).rowsOf(storage, lab);
+    const { rows, older, trouble, locked, lost } = await (await module('store')).rowsOf(storage, lab, SHOWN);
     // What this page ran and could not keep stays in its list.
     const unkept = state.rows.filter((row) => row.unkept && !rows.some(({ id }) => id === row.id));
-    Object.assign(state, { rows: [...rows, ...unkept], words: trouble, locked });
+    Object.assign(state, { rows: [...rows, ...unkept], older, words: trouble, locked });
     if (state.rows.length || (trouble && !lost)) show(section, state);
   };
+  // The rows that are not shown come piece by piece: no task of the page takes long.
+  const rest = async () => {
+    const { before } = await module('store');
+    while (state.older) {
+      const { rows, older } = await before(lab, state.rows);
+      state.rows = [...rows, ...state.rows];
+      state.older = rows.length ? older : 0;
+      if (!state.older) await markTried(section, state);
+    }
+  };
+  const opened = load().catch(none);
   // Whatever is done with the list is done after what was begun before.
-  state.kept = load().catch(() => { /* the list stays empty until the next run */ });
-  module('store').then(({ watch }) => watch(lab, () => { state.kept = state.kept.then(load); }), () => { /* told by the first run */ });
-  return state.kept;
+  state.kept = opened.then(rest).catch(none);
+  module('store').then(({ watch }) => watch(lab, () => { state.kept = state.kept.then(load).then(rest).catch(none); }), none);
+  return opened;
 }
 
 /** What is kept of a record: all but its charts and tables, which another run of the same setting draws again, and words that the lab has. */
@@ -95,7 +107,7 @@ function show(section, state) {
       choose(box, state);
     });
   }
-  const count = state.rows.length;
+  const count = state.older + state.rows.length;
   const summary = node('summary', node('h4', count === 1 ? 'Your runs (1)' : `Your runs (${count})`));
   const rows = state.rows.slice(-state.shown).reverse().map((row) => line(row, state));
   const table = node('div', node('table', node('thead', node('tr', ...['Compare', 'Run', 'Setting', 'Device', ...heads(state), 'Took'].map((word, i) => head(word, i > 3)))), node('tbody', ...rows)));
@@ -215,7 +227,7 @@ function words(row) {
 const when = (iso) => new Date(iso).toLocaleString('en', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 
 /** Runs are numbered as they came. */
-const number = (row, state) => state.rows.indexOf(row) + 1;
+const number = (row, state) => state.older + state.rows.indexOf(row) + 1;
 
 function choose(box, state) {
   const compare = box.querySelector('[data-action=compare-runs]');
@@ -227,18 +239,21 @@ function press(section, state, pressed) {
   const action = pressed?.dataset.action;
   if (action === 'compare-runs') compareTwo(box, state);
   else if (action === 'again') runAgain(section, state, pressed);
-  else if (action === 'export-csv') save(state, `${state.lab}-runs.csv`, 'text/csv', csv(state.rows));
-  else if (action === 'export-json') save(state, `${state.lab}-runs.json`, 'application/json', JSON.stringify({ format: 'efficient-ai-runs', version: 1, lab: state.lab, runs: state.rows.map(outside) }, null, 1));
+  else if (action === 'export-csv') state.kept.then(() => save(state, `${state.lab}-runs.csv`, 'text/csv', csv(state.rows)));
+  else if (action === 'export-json') state.kept.then(() => save(state, `${state.lab}-runs.json`, 'application/json', JSON.stringify({ format: 'efficient-ai-runs', version: 1, lab: state.lab, runs: state.rows.map(outside) }, null, 1)));
   else if (action === 'all-runs') {
-    state.shown = Infinity;
-    show(section, state);
-    box.querySelector('.lab-scroll')?.focus();
+    state.kept.then(() => {
+      state.shown = Infinity;
+      show(section, state);
+      box.querySelector('.lab-scroll')?.focus();
+    });
   } else if (action === 'forget-runs') {
     // Pressed twice: what is gone does not come back.
     const press = box.querySelector('[data-action=forget-runs]');
     if (press.textContent === 'Forget all') { press.textContent = 'Really forget all?'; return; }
     state.kept = state.kept.then(async () => {
       state.rows = [];
+      state.older = 0;
       state.picked.clear();
       state.shown = SHOWN;
       // What a newer edition keeps is not ours to forget.

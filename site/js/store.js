@@ -18,7 +18,8 @@ function base() {
     const ask = indexedDB.open(name(), 1);
     ask.onupgradeneeded = () => {
       const rows = ask.result.createObjectStore(ROWS, { keyPath: 'n', autoIncrement: true });
-      rows.createIndex('lab', 'record.lab');
+      // In the order in which they came.
+      rows.createIndex('lab', ['record.lab', 'n']);
       rows.createIndex('id', 'id', { unique: true });
     };
     ask.onsuccess = () => {
@@ -49,6 +50,9 @@ async function turn(mode, act) {
   });
 }
 
+/** All rows of a lab, or those before one of them. */
+const of = (lab, before) => (before === undefined ? IDBKeyRange.bound([lab], [lab, Infinity]) : IDBKeyRange.bound([lab], [lab, before], false, true));
+
 const answer = (request, then) => { request.onsuccess = () => then(request.result); };
 
 /** Puts rows, without those that are there already. @returns their keys */
@@ -60,7 +64,7 @@ function addAll(store, rows, box) {
 /** Tells other tabs, and the pages that only count. */
 async function tell(storage, lab) {
   if (early(storage, lab).locked) return;
-  const count = await turn('readonly', (store, box) => answer(store.index('lab').count(lab), (found) => { box.found = found; }));
+  const count = await turn('readonly', (store, box) => answer(store.index('lab').count(of(lab)), (found) => { box.found = found; }));
   storage.write(`runs:${lab}`, JSON.stringify({ version: 2, kept: count }));
   channel()?.postMessage(lab);
 }
@@ -70,21 +74,36 @@ const channel = () => { try { line ??= new BroadcastChannel(name()); } catch { /
 /** Calls when another tab has changed the rows of a lab. */
 export const watch = (lab, heard) => channel()?.addEventListener('message', ({ data }) => { if (data === lab) heard(); });
 
-/** The rows of a lab, oldest first, and what to say of them. @returns {Promise<{rows: object[], trouble: string, locked?: boolean}>} */
-export async function rowsOf(storage, lab) {
-  const old = early(storage, lab);
+/** At most `most` rows that came last, before `before` where that is given. Chosen by their keys: reading a thousand rows takes a browser a quarter of a second. */
+const newest = (lab, most, before) => turn('readonly', (store, box) => {
+  box.found = { rows: [], older: 0 };
+  const index = store.index('lab');
+  answer(index.getAllKeys(of(lab, before)), (keys) => {
+    const first = keys.at(-most) ?? keys[0];
+    if (first === undefined) return;
+    box.found.older = Math.max(0, keys.length - most);
+    answer(index.getAll(IDBKeyRange.bound([lab, first], [lab, keys.at(-1)])), (rows) => { box.found.rows = rows; });
+  });
+});
+
+/** Some more rows, before those that are there. */
+export const before = (lab, rows, most = 100) => newest(lab, most, rows[0]?.n);
+
+/** The rows of a lab, oldest first, at most so many, how many older ones there are, and what to say of them.
+ * @returns {Promise<{rows: object[], older: number, trouble: string, locked?: boolean, lost?: boolean}>} */
+export async function rowsOf(storage, lab, most = MOST) {
+  const old = { older: 0, ...early(storage, lab) };
   if (old.locked) return old;
   try {
     if (old.rows.length) {
       await turn('readwrite', (store, box) => addAll(store, old.rows, box));
       await tell(storage, lab);
     }
-    const rows = await turn('readonly', (store, box) => answer(store.index('lab').getAll(lab), (found) => { box.found = found; }));
-    return { rows, trouble: old.trouble };
+    return { ...await newest(lab, most), trouble: old.trouble };
   } catch (error) {
-    if (error?.name === 'VersionError') return { rows: [], trouble: NEWER, locked: true };
+    if (error?.name === 'VersionError') return { rows: [], older: 0, trouble: NEWER, locked: true };
     // As earlier editions left them.
-    return { rows: old.rows, trouble: old.trouble || NOTHING, lost: true };
+    return { rows: old.rows, older: 0, trouble: old.trouble || NOTHING, lost: true };
   }
 }
 
@@ -113,7 +132,7 @@ export async function add(storage, row, instead) {
     const gone = await turn('readwrite', (store, box) => {
       if (instead) answer(store.index('id').getKey(instead), (key) => { if (key !== undefined) store.delete(key); });
       store.add(row);
-      answer(store.index('lab').getAllKeys(lab), (keys) => {
+      answer(store.index('lab').getAllKeys(of(lab)), (keys) => {
         box.found = Math.max(0, keys.length - MOST);
         for (const key of keys.slice(0, box.found)) store.delete(key);
       });
@@ -130,7 +149,7 @@ export async function add(storage, row, instead) {
 export async function forget(storage, lab) {
   await turn('readwrite', (store) => {
     if (lab === undefined) store.clear();
-    else answer(store.index('lab').getAllKeys(lab), (keys) => keys.forEach((key) => store.delete(key)));
+    else answer(store.index('lab').getAllKeys(of(lab)), (keys) => keys.forEach((key) => store.delete(key)));
   });
   if (lab !== undefined) await tell(storage, lab);
 }

@@ -71,11 +71,12 @@ pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, categor
     for (i, one) in series.iter().enumerate() {
         for (k, value) in one.values.iter().enumerate() {
             let Some(end) = values.at(*value) else { continue };
-            let centre = from + (k as f64 + 0.5) * slot + ((i % legend.own) as f64 - (count - 1.0) / 2.0) * width;
+            let centre =
+                from + (k as f64 + 0.5) * slot + (mark::place(i, legend.own) as f64 - (count - 1.0) / 2.0) * width;
             let half = (width / 2.0 - if width > 6.0 { 1.0 } else { 0.0 }).max(0.5);
             if i >= legend.own {
                 // What lies behind is a line across the bar.
-                pen.path(&[place(centre - half - 2.0, end), place(centre + half + 2.0, end)], Ink::Muted, 2.0);
+                pen.path(&[place(centre - half, end), place(centre + half, end)], Ink::Text, 1.0);
                 continue;
             }
             mark::bar(pen, place(centre - half, end), place(centre + half, foot), i, legend.own);

@@ -9,8 +9,8 @@ use crate::{Ink, pen};
 
 const ROW: f64 = 20.0;
 /// Parts the name of a series that the page lays behind a reader's own from the words on where it comes from:
-/// `INT8 · reference: CPU`. Such series come last, each in the place of its twin.
-const BEHIND: char = '·';
+/// `INT8 | reference: CPU`. Such series come last, each in the place of its twin.
+const BEHIND: char = '|';
 /// Room around everything.
 pub(crate) const EDGE: f64 = 6.0;
 
@@ -36,12 +36,16 @@ pub(crate) struct Legend<'a> {
 impl<'a> Legend<'a> {
     /// A legend for these series; empty where there is nothing to tell apart.
     pub(crate) fn new(names: impl IntoIterator<Item = &'a str>, sign: Sign, width: f64) -> Self {
-        let (all, mut names) = (names, Vec::new());
-        let mut behind = None;
+        Self::of(names.into_iter().collect(), sign, width)
+    }
+
+    /// Not generic: one such function in the page's WASM, not one for each kind of series.
+    fn of(all: Vec<&'a str>, sign: Sign, width: f64) -> Self {
+        let (mut names, mut behind) = (Vec::new(), None);
         for name in all {
             match name.split_once(BEHIND) {
                 None => names.push(name),
-                Some((_, words)) => behind = Some(words.trim_start()),
+                Some((_, words)) => behind = Some(words),
             }
         }
         let own = names.len().max(1);

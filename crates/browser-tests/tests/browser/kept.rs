@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const LAB: &str = "footprint";
 
 /// Runs the body of an asynchronous function, which finds the page's own `store` of runs and the browser's `storage` as that takes it.
-pub async fn with_store(tab: &Tab, body: &str, arguments: &[Value]) -> anyhow::Result<Value> {
+pub(crate) async fn with_store(tab: &Tab, body: &str, arguments: &[Value]) -> anyhow::Result<Value> {
     let script = format!(
         "const shelf = document.documentElement.dataset.shelf;
          const storage = {{ read: (key) => localStorage.getItem(shelf + key), write: (key, value) => {{ localStorage.setItem(shelf + key, value); return true; }},
@@ -165,6 +165,7 @@ async fn a_thousand_runs_open_in_a_moment() -> anyhow::Result<()> {
         // All of them are there for whoever asks, and the list does not grow beyond.
         let all = "const section = document.querySelector('section[data-lab=quantization]');
             section.querySelector('[data-action=all-runs]').click();
+            while (section.querySelector('[data-action=all-runs]')) await new Promise((resolve) => { setTimeout(resolve, 20); });
             const shown = section.querySelectorAll('[data-run-id]').length;
             const { rows: [{ n, ...oldest }] } = await store.rowsOf(storage, 'quantization');
             const { words } = await store.add(storage, { ...oldest, id: 'new' });

@@ -48,8 +48,11 @@ async fn runs_are_kept_and_two_are_compared() -> anyhow::Result<()> {
         // Forgetting takes two presses.
         let forget = "const press = () => document.querySelector('[data-action=forget-runs]');
             press().click(); const still = document.querySelectorAll('[data-run-id]').length;
-            press().click(); return [still, document.querySelectorAll('[data-run-id]').length]";
-        anyhow::ensure!(tab.script(forget, &[]).await? == json!([2, 0]));
+            press().click(); return still";
+        anyhow::ensure!(tab.script(forget, &[]).await? == json!(2));
+        tab.wait("an empty list", 5.0, "document.querySelectorAll('[data-run-id]').length === 0").await?;
+        let left = with_store(tab, "return (await store.all()).length", &[]).await?;
+        anyhow::ensure!(left == 0, "{left} runs are still kept");
         Ok(())
     })
     .await
@@ -163,20 +166,21 @@ async fn one_control_is_taken_through_its_values_and_drawn() -> anyhow::Result<(
         let lab = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == "inspect");
         let lab = lab.ok_or_else(|| anyhow::anyhow!("no page holds inspect"))?;
         run(tab, &lab, &lab.page).await?;
-        tab.wait("something to vary", 10.0, "document.querySelector('[data-sweep] option[value=seed]')").await?;
+        tab.wait("something to vary", 10.0, "document.querySelector('[data-sweep] option[value=granularity]')").await?;
         let script = "document.querySelector('[data-runs]').open = true;
-            const choice = document.querySelector('[data-sweep] select'); choice.value = 'seed';
+            const choice = document.querySelector('[data-sweep] select'); choice.value = 'granularity';
             document.querySelector('[data-action=sweep]').click()";
         tab.script(script, &[]).await?;
-        tab.wait("five runs", 75.0, "document.querySelector('[data-sweep] [role=status]').textContent === '5 runs.'").await?;
+        tab.wait("three runs", 75.0, "document.querySelector('[data-sweep] [role=status]').textContent === '3 runs.'").await?;
         let script = "const place = document.querySelector('script[data-sweep]').dataset.sweep;
             return import(new URL(place, document.baseURI)).then((it) => [
               document.querySelectorAll('[data-run-id]').length, document.querySelectorAll('.lab-sweep-figures svg circle').length,
-              document.querySelector('[name=seed]').value, it.spread(0, 0.99, 0.01), it.spread(1, 3, 1), it.spread(8, 128, 8),
+              document.querySelector('[name=granularity]:checked, select[name=granularity]').value, it.values(document, 'seed').length,
+              document.querySelector('[data-sweep] option[value=seed]'), it.spread(0, 0.99, 0.01), it.spread(1, 3, 1), it.spread(8, 128, 8),
               it.picture('<b>', [{ x: 'a', y: 1 }, { x: 'b', y: 2 }]).includes('&#60;b'), it.picture('t', [{ x: '1', y: 1 }]).includes('NaN')])";
         let found = tab.script(script, &[]).await?;
         let wanted = json!([
-            6, 15, "0", ["0", "0.25", "0.5", "0.74", "0.99"], ["1", "2", "3"], ["8", "40", "72", "96", "128"], true, false
+            4, 9, "channel", 5, null, ["0", "0.25", "0.5", "0.74", "0.99"], ["1", "2", "3"], ["8", "40", "72", "96", "128"], true, false
         ]);
         anyhow::ensure!(found == wanted, "{found}");
         Ok(())
@@ -196,7 +200,7 @@ async fn the_reference_lies_behind_the_charts_of_a_run() -> anyhow::Result<()> {
              const svg = await (await at('pictures')).svgOf(document.querySelector(\"{figure}\"));
              const texts = [...new DOMParser().parseFromString(svg, 'image/svg+xml').querySelectorAll('text')].map((text) => text.textContent);
              const names = [...document.querySelectorAll(\"{table}\")].map((row) => row.cells[0].textContent);
-             return [texts.filter((text) => text.startsWith('reference: CPU')).length, new Set(names).size, new Set(names.filter((name) => name.includes(' · reference: '))).size]"
+             return [texts.filter((text) => text.trim().startsWith('reference: CPU')).length, new Set(names).size, new Set(names.filter((name) => name.includes(' | reference: '))).size]"
         );
         for (width, height) in [(1440, 900), (390, 844)] {
             tab.resize(width, height).await?;
@@ -223,7 +227,7 @@ async fn only_charts_with_the_same_axes_get_a_second_series() -> anyhow::Result<
     with_browser(Gpu::None, async |tab| {
         tab.open("index.html").await?;
         let script = "const { twinsOf } = await import(new URL(document.querySelector('script[data-behind]').dataset.behind, document.baseURI));
-            const line = (names, more = {}) => ({ id: 'c', title: 'T', chart: 'line', x: { label: 'Steps' }, y: { label: 'Loss' }, series: names.map((name) => ({ name, points: [[0, 5]] })), ...more });
+            const line = (names, more = {}) => ({ id: 'c', title: 'T', chart: 'line', x: { label: 'Steps' }, y: { label: 'Loss' }, series: names.map((name) => ({ name, points: [[1, 5]] })), ...more });
             const table = (names, heads = ['Series', 'Steps', 'Loss']) => ({ heads, rows: names.flatMap((name) => [[name, 0, 1], [name, 1, 0.5]]), title: 'T' });
             const bar = { id: 'b', title: 'T', chart: 'bar', x: { label: 'Layer' }, y: {}, categories: ['p', 'q'], series: [{ name: 'a', values: [1, 2] }] };
             const bars = (more) => twinsOf(bar, { heads: ['Layer', 'a'], rows: [['p', 3], ['q', 4]], title: 'T', ...more });
@@ -231,10 +235,10 @@ async fn only_charts_with_the_same_axes_get_a_second_series() -> anyhow::Result<
             return [names(twinsOf(line(['a', 'b']), table(['a', 'b']))), names(twinsOf(line(['a', 'c']), table(['b', 'a']))), names(twinsOf(line(['4 bits']), table(['3 bits']))),
               names(twinsOf(line(['x', 'y']), table(['a', 'b', 'c']))), names(twinsOf(line(['a']), table(['a'], ['Series', 'Steps', 'Accuracy']))), names(twinsOf(line(['a'], { chart: 'heatmap' }), table(['a']))),
               names(twinsOf(line(['a'], { series: [{ name: 'a', points: [[0, 1], [1, 0.5]] }] }), table(['a']))),
-              JSON.stringify(bars({})), bars({ title: 'U' }), bars({ rows: [['p', 3], ['r', 4]] }), bars({ rows: [['p', 1], ['q', 2]] })]";
+              JSON.stringify(bars({})), names(twinsOf(line(['a']), { ...table(['a']), rows: [['a', 0, 30]] })), names(twinsOf(line(['a'], { y: { label: 'Loss', scale: 'log' } }), { ...table(['a']), rows: [['a', 0, 30]] })), bars({ title: 'U' }), bars({ rows: [['p', 3], ['r', 4]] }), bars({ rows: [['p', 1], ['q', 2]] })]";
         let found = with_store(tab, script, &[]).await?;
         let wanted = json!([
-            "a:2 b:2", "a:2 c:0", "3 bits:2", null, null, null, null, "[{\"name\":\"a\",\"values\":[3,4]}]", null, null, null
+            "a:2 b:2", "a:2 c:0", "3 bits:2", null, null, null, null, "[{\"name\":\"a\",\"values\":[3,4]}]", null, "a:1", null, null, null
         ]);
         anyhow::ensure!(found == wanted, "{found}");
         Ok(())
