@@ -1,7 +1,8 @@
 // All that the book keeps in this browser, as one file: saved, taken in again, forgotten.
 
 const FORMAT = 'efficient-ai-shelf';
-const MOST_CHARACTERS = 5_000_000;
+/** A thousand runs of a lab take about ten million. */
+const MOST_CHARACTERS = 100_000_000;
 /** What entries may be called. */
 const NAMES = /^(theme|contents|diff|pages|read|student|(answer|quiz):[^\n]{1,300}|(predict|runs):[a-z0-9-]{1,60}([#:][\w.-]{1,80})?)$/;
 
@@ -28,15 +29,20 @@ export function start({ storage, module }) {
   let sure = false;
   row.append(
     button('export-all', 'Save all as a file', async () => {
-      (await module('pictures')).save('efficient-ai.json', new Blob([pack(storage)], { type: 'application/json' }));
-      says.textContent = 'Saved. The file holds what you read, answered, guessed and ran, and nothing else.';
+      let rows = [];
+      let lacks = '';
+      try { rows = await (await module('store')).all(); } catch { lacks = ' Your runs could not be read and are not in it.'; }
+      (await module('pictures')).save('efficient-ai.json', new Blob([pack(storage, rows)], { type: 'application/json' }));
+      says.textContent = `Saved. The file holds what you read, answered, guessed and ran, and nothing else.${lacks}`;
     }), ' ',
     button('import-all', 'Take in a file', () => file.click()), ' ',
-    button('forget-all', 'Forget all', (event) => {
+    button('forget-all', 'Forget all', async (event) => {
       if (!sure) { sure = true; event.target.textContent = 'Really forget all?'; return; }
       sure = false;
       event.target.textContent = 'Forget all';
       for (const key of storage.keys()) storage.remove(key);
+      // Blocked: there is nothing to forget.
+      await module('store').then((store) => store.forget(storage)).catch(() => {});
       says.textContent = 'Forgotten. Other pages of this book that are open show it when they are loaded anew.';
     }),
     file,
@@ -44,7 +50,7 @@ export function start({ storage, module }) {
   file.addEventListener('change', async () => {
     const [chosen] = file.files;
     if (!chosen) return;
-    says.textContent = chosen.size > 4 * MOST_CHARACTERS ? tooLarge : take(await chosen.text(), storage);
+    says.textContent = chosen.size > 4 * MOST_CHARACTERS ? tooLarge : await take(await chosen.text(), storage, await module('store').catch(() => null));
     file.value = '';
   });
   place.append(row, says);
@@ -52,14 +58,22 @@ export function start({ storage, module }) {
 
 const tooLarge = 'This file is larger than anything this book saves. Nothing was changed.';
 
-/** Everything kept, as the text of a file. */
-export function pack(storage) {
-  const entries = Object.fromEntries(storage.keys().map((key) => [key, storage.read(key)]));
+/** Everything kept, as the text of a file: runs under the names that the browser's storage has for them. */
+export function pack(storage, rows = []) {
+  // How many runs a lab has is no run.
+  const isCount = (key) => isRuns(key) && /^{"version":2,/.test(storage.read(key));
+  const entries = Object.fromEntries(storage.keys().filter((key) => !isCount(key)).map((key) => [key, storage.read(key)]));
+  const labs = new Map();
+  for (const row of rows) {
+    if (!labs.has(row.record.lab)) labs.set(row.record.lab, []);
+    labs.get(row.record.lab).push(row);
+  }
+  for (const [lab, own] of labs) entries[`runs:${lab}`] = JSON.stringify({ version: 1, rows: own.map(({ n, ...row }) => row) });
   return JSON.stringify({ format: FORMAT, version: 1, saved: new Date().toISOString(), entries }, null, 1);
 }
 
-/** Takes a file in, all of it or nothing. @returns what to say */
-export function take(text, storage) {
+/** Takes a file in, all of it or nothing: runs beside those that are there, the rest in place of it. @returns what to say */
+export async function take(text, storage, store) {
   const no = (why) => `${why} Nothing was changed.`;
   if (text.length > MOST_CHARACTERS) return tooLarge;
   let kept;
@@ -70,14 +84,32 @@ export function take(text, storage) {
   const entries = Object.entries(kept.entries);
   const strange = entries.find(([name, value]) => !NAMES.test(name) || typeof value !== 'string');
   if (strange) return no(`This file holds something that is not of this book (“${strange[0].slice(0, 40)}”).`);
-  const before = entries.map(([name]) => [name, storage.read(name)]);
-  for (const [i, [name, value]] of entries.entries()) {
+  const blocked = 'This browser’s storage is blocked or full.';
+  const rows = entries.flatMap(([name, value]) => rowsIn(name, value, store));
+  let undo = async () => {};
+  try { if (rows.length) undo = await store.takeIn(storage, rows); } catch { return no(blocked); }
+  // How many runs there are is told by those who keep them; what cannot be read stays as it is.
+  const plain = entries.filter(([name, value]) => !isRuns(name) || (!rowsIn(name, value, store).length && storage.read(name) === null));
+  const before = plain.map(([name]) => [name, storage.read(name)]);
+  for (const [i, [name, value]] of plain.entries()) {
     if (storage.write(name, value)) continue;
     // All or nothing: what was written goes back to what it was.
     const written = before.slice(0, i);
     for (const [old] of written.filter(([, was]) => was === null)) storage.remove(old);
     for (const [old, was] of written.filter(([, was]) => was !== null)) storage.write(old, was);
-    return no('This browser’s storage is blocked or full.');
+    await undo();
+    return no(blocked);
   }
   return entries.length === 1 ? 'Taken in: one entry.' : `Taken in: ${entries.length} entries. Pages that are open show them when they are loaded anew.`;
+}
+
+const isRuns = (name) => /^runs:[a-z0-9-]+$/.test(name);
+
+/** The rows of runs that an entry holds. */
+function rowsIn(name, value, store) {
+  if (!store || !isRuns(name)) return [];
+  try {
+    const { version, rows } = JSON.parse(value);
+    return version === 1 && Array.isArray(rows) ? rows.filter((row) => store.isRow(row) && `runs:${row.record.lab}` === name) : [];
+  } catch { return []; /* not ours */ }
 }

@@ -116,10 +116,12 @@ const with_unit = (number, unit) => (!unit || String(number).endsWith(unit) ? `$
 
 /** Whether a run had the setting of a question: device and seed do not matter. */
 export function same(setting = '', address = '') {
-  const pairs = (search) => [...new URLSearchParams(search)].filter(([name]) => !['lab', 'seed', 'device'].includes(name)).map((pair) => pair.join('=')).sort().join('&');
   const at = address.indexOf('?');
-  return pairs(setting) === pairs(at < 0 ? '' : address.slice(at).split('#')[0]);
+  return settingOf(setting) === settingOf(at < 0 ? '' : address.slice(at).split('#')[0]);
 }
+
+/** A setting in one order, whatever device and seed. */
+export const settingOf = (search) => [...new URLSearchParams(search)].filter(([name]) => !['lab', 'seed', 'device'].includes(name)).map((pair) => pair.join('=')).sort().join('&');
 
 /** How a guess did: within the run's own uncertainty, near, or off, and in which direction. */
 function judge(form, said, found, number) {

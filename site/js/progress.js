@@ -43,8 +43,9 @@ export const pagesRead = (storage) => new Set(Object.keys(json(storage.read('pag
 
 /** Whether a lab was run: rows kept of it, or a run in this visit. */
 export function wasRun(lab, { storage, ran }) {
-  const rows = json(storage.read(`runs:${lab}`))?.rows;
-  return ran.has(lab) || (Array.isArray(rows) && rows.length > 0);
+  // Their number; earlier editions kept the rows themselves there.
+  const { kept, rows } = json(storage.read(`runs:${lab}`)) ?? {};
+  return ran.has(lab) || kept > 0 || (Array.isArray(rows) && rows.length > 0);
 }
 
 /** The words for a path, and the step that comes next. */

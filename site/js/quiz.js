@@ -159,8 +159,8 @@ async function checkRun(form, field, storage, module) {
   if (typeof value === 'string') return value;
   const { lab, of, setting, percent } = form.dataset;
   const { same } = await module('predictions');
-  let rows = [];
-  try { rows = JSON.parse(storage.read(`runs:${lab}`) ?? '{}').rows ?? []; } catch { /* told by the list of runs */ }
+  // What is wrong with them is told by the list of runs.
+  const { rows } = await (await module('store')).rowsOf(storage, lab);
   const run = rows.filter((row) => same(setting, `?${row?.query ?? ''}`)).at(-1);
   const found = run?.record?.metrics?.find((metric) => metric.id === of)?.value;
   if (typeof found !== 'number') {

@@ -47,9 +47,9 @@ export function reportForm(section, state, { node, button }) {
     for (const kind of ['input', 'change']) control.dispatchEvent(new Event(kind, { bubbles: true }));
     says.textContent = `The seed is ${seed} now: run the lab.`;
   });
-  own.hidden = !section.querySelector('[data-lab-widget] [name=seed]');
+  own.hidden = !section.querySelector('[data-lab-widget] [name=seed]') || Boolean(section.dataset.without?.split(' ').includes('seed'));
   const make = button('report', 'Make a report');
-  make.addEventListener('click', async () => open(section, pack(section, field.value, state.rows), await state.module('pictures'), make));
+  make.addEventListener('click', async () => { await state.kept; open(section, pack(section, field.value, state.rows.map(({ n, unkept, ...row }) => row)), await state.module('pictures'), make); });
   const row = node('p', node('label', 'Your name or number ', field), own, make, says);
   row.className = 'lab-runs-actions';
   return row;

@@ -1,88 +1,94 @@
 // The reader's runs of a lab: a row each, kept in the browser; two compared, and all of them as a file.
 
-/** Rows that are kept of one lab; the oldest go first. */
-const MOST = 200;
+/** Rows that are shown before more are asked for: a browser lays out a thousand in a second, and nobody reads them. */
+const SHOWN = 50;
+/** A live lab runs at every turn of a control: what lasted a moment is no run to keep. */
+const MOMENT_MS = 3000;
 
-/** @param {HTMLElement} section @param {{storage: object}} page */
+/** @param {HTMLElement} section @param {{storage: object, module: Function}} page @returns {Promise} when the rows that are kept are shown */
 export function collect(section, { storage, module }) {
   const lab = section.dataset.lab;
-  const key = `runs:${lab}`;
-  const { rows, trouble } = load(storage, key);
+  const live = 'live' in section.dataset;
   const asked = [...section.querySelectorAll('form[data-predict]')].map((form) => form.dataset.predict);
-  const state = { section, lab, key, rows, storage, module, asked, words: trouble, picked: new Set(), own: null, charts: new Map() };
+  const state = { section, lab, rows: [], storage, module, asked, words: '', picked: new Set(), own: null, charts: new Map(), shown: SHOWN, older: 0 };
   let began = 0;
   // The state is told at every step of a run, not only when it changes.
   new MutationObserver(([change]) => { if (section.dataset.state === 'running' && change.oldValue !== 'running') began = performance.now(); })
     .observe(section, { attributeFilter: ['data-state'], attributeOldValue: true });
+  const none = () => { /* the list stays as it is until the next run */ };
+  let layBehind = null;
+  module('behind').then((found) => { ({ layBehind } = found); }, () => { /* charts without a second series */ });
   addEventListener('lab-record', (event) => {
-    let record;
-    try { ({ record } = JSON.parse(event.detail)); } catch { return; }
+    let message;
+    try { message = JSON.parse(event.detail); } catch { return; }
+    const { record } = message;
     if (record?.lab !== lab) return;
     const row = rowOf(record, section.dataset.ran, (performance.now() - began) / 1000);
-    add(state, row, 'live' in section.dataset);
-    // Charts last as long as the page.
-    state.charts.set(row.id, record.charts ?? []);
+    // Charts last as long as the page, as the run drew them.
+    state.charts.set(row.id, (record.charts ?? []).map((chart) => (chart.series ? { ...chart, series: [...chart.series] } : chart)));
     if (state.charts.size > 20) state.charts.delete([...state.charts.keys()][0]);
-    show(section, state);
+    if (layBehind?.(section, record)) event.detail = JSON.stringify(message);
+    state.kept = state.kept.then(() => add(state, row, live)).then(() => show(section, state)).catch(none);
   });
-  if (!('live' in section.dataset)) {
+  if (!live) {
     const results = (changes) => { for (const { target } of changes) if (target.matches?.('.lab-results-body')) answerFirst(target, asked); };
     new MutationObserver(results).observe(section.querySelector('.lab-widget') ?? section, { childList: true, subtree: true });
     section.addEventListener('click', (event) => { if (event.isTrusted && event.target.closest('[data-action="run"]')) makeRoom(section); });
   }
-  // Another tab with the same lab.
-  addEventListener('storage', (event) => {
-    if (!event.key?.endsWith(key)) return;
-    state.rows = load(storage, key).rows;
-    show(section, state);
-  });
-  if (rows.length || trouble) show(section, state);
+  const load = async () => {
+    const { rows, older, trouble, locked, lost } = await (await module('store')).rowsOf(storage, lab, SHOWN);
+    // What this page ran and could not keep stays in its list.
+    const unkept = state.rows.filter((row) => row.unkept && !rows.some(({ id }) => id === row.id));
+    Object.assign(state, { rows: [...rows, ...unkept], older, words: trouble, locked });
+    if (state.rows.length || (trouble && !lost)) show(section, state);
+  };
+  // The rows that are not shown come piece by piece: no task of the page takes long.
+  const rest = async () => {
+    const { before } = await module('store');
+    while (state.older) {
+      const { rows, older } = await before(lab, state.rows);
+      state.rows = [...rows, ...state.rows];
+      state.older = rows.length ? older : 0;
+      if (!state.older) await markTried(section, state);
+    }
+  };
+  const opened = load().catch(none);
+  // Whatever is done with the list is done after what was begun before.
+  state.kept = opened.then(rest).catch(none);
+  module('store').then(({ watch }) => watch(lab, () => { state.kept = state.kept.then(load).then(rest).catch(none); }), none);
+  return opened;
 }
 
-/** What is kept of a record: all but its charts and tables, which another run of the same setting draws again. */
+/** What is kept of a record: all but its charts and tables, which another run of the same setting draws again, and words that the lab has. */
 export function rowOf(record, address = '', seconds = 0) {
   const at = address.indexOf('?');
   const query = at < 0 ? '' : address.slice(at + 1).split('#')[0];
-  const { tables, charts, notes, ...kept } = record;
-  return { id: `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 6)}`, at: new Date().toISOString(), query, seconds: Math.round(seconds * 100) / 100, record: kept };
+  const { tables, charts, notes, metrics = [], ...kept } = record;
+  const lean = { ...kept, metrics: metrics.map(({ help, ...metric }) => metric) };
+  return { id: `${Date.now().toString(36)}${Math.random().toString(36).slice(2, 6)}`, at: new Date().toISOString(), query, seconds: Math.round(seconds * 100) / 100, record: lean };
 }
 
-/** The rows that are kept, and what to say of them. What is not ours is put aside, not thrown away. */
-export function load(storage, key) {
-  const text = storage.read(key);
-  if (text === null) return { rows: [], trouble: '' };
-  try {
-    const kept = JSON.parse(text);
-    if (kept.version > 1) return { rows: [], trouble: 'Your earlier runs were kept by a newer edition of this book: they stay where they are and are not shown.', locked: true };
-    if (kept.version === 1 && Array.isArray(kept.rows)) return { rows: kept.rows.filter(isRow), trouble: '' };
-  } catch { /* told below */ }
-  storage.write(`${key}:unread`, text);
-  return { rows: [], trouble: 'What was kept of your earlier runs cannot be read; it was put aside, and this list begins anew.' };
-}
-
-const isRow = (row) => typeof row?.id === 'string' && typeof row.at === 'string' && typeof row.record?.lab === 'string' && Array.isArray(row.record.metrics)
-  && row.record.metrics.every((metric) => typeof metric?.id === 'string' && typeof metric.value === 'number');
-
-/** A live lab runs at every turn of a control: what lasted a moment is no run to keep. */
-const MOMENT_MS = 3000;
-
-function add(state, row, live) {
-  // Another tab may have added some meanwhile.
-  const { rows, locked } = load(state.storage, state.key);
-  state.rows = locked ? state.rows : rows;
-  const replaces = live && state.rows.at(-1)?.id === state.own;
+async function add(state, row, live) {
+  const last = state.rows.at(-1);
+  const instead = live && last && last.id === state.own && Date.parse(row.at) - Date.parse(last.at) < MOMENT_MS ? last.id : undefined;
   state.own = row.id;
-  if (replaces && Date.parse(row.at) - Date.parse(state.rows.at(-1)?.at ?? 0) < MOMENT_MS) state.rows.pop();
+  if (instead) state.rows.pop();
   state.rows = [...state.rows, row];
-  if (locked) return;
-  const before = state.rows.length;
-  state.rows = state.rows.slice(-MOST);
-  const write = (list) => state.storage.write(state.key, JSON.stringify({ version: 1, rows: list }));
-  state.words = before > MOST ? `The list holds ${MOST} runs: the oldest was taken out.` : '';
-  if (write(state.rows)) return;
-  state.words = write(state.rows.slice(-10)) ? 'The browser’s storage is full: only your last ten runs are kept beyond this visit.'
-    : 'This browser keeps nothing for this site (its storage is blocked or full): the list is gone when you leave the page.';
+  if (state.locked) return;
+  try {
+    const store = await state.module('store');
+    const { words, kept } = await store.add(state.storage, row, instead);
+    state.words = words;
+    row.unkept = !kept;
+    if (kept) state.rows = state.rows.slice(-store.MOST);
+  } catch {
+    row.unkept = true;
+    state.words = 'Your runs could not be kept: the list is gone when you leave the page.';
+  }
 }
+
+/** A row as others get it: without what belongs to this page and this browser. */
+const outside = ({ n, unkept, ...row }) => row;
 
 function show(section, state) {
   let box = section.querySelector('[data-runs]');
@@ -101,14 +107,15 @@ function show(section, state) {
       choose(box, state);
     });
   }
-  const count = state.rows.length;
+  const count = state.older + state.rows.length;
   const summary = node('summary', node('h4', count === 1 ? 'Your runs (1)' : `Your runs (${count})`));
-  const rows = [...state.rows].reverse().map((row) => line(row, state));
+  const rows = state.rows.slice(-state.shown).reverse().map((row) => line(row, state));
   const table = node('div', node('table', node('thead', node('tr', ...['Compare', 'Run', 'Setting', 'Device', ...heads(state), 'Took'].map((word, i) => head(word, i > 3)))), node('tbody', ...rows)));
   table.className = 'lab-scroll';
   table.tabIndex = 0;
   table.setAttribute('role', 'region');
   table.setAttribute('aria-label', 'Your runs');
+  const older = count > state.shown ? [node('p', button('all-runs', `Show the ${count - state.shown} older runs`))] : [];
   const says = node('p', state.words);
   says.className = 'lab-note';
   says.setAttribute('role', 'status');
@@ -119,7 +126,7 @@ function show(section, state) {
   pair.dataset.pair = '';
   const vary = box.querySelector('[data-sweep]') ?? sweepForm(section, state);
   const hand = box.querySelector('[data-reporter-form]') ?? handForm(section, state);
-  box.replaceChildren(summary, ...(count ? [table, actions] : []), says, pair, ...(vary ? [vary] : []), hand);
+  box.replaceChildren(summary, ...(count ? [table, ...older, actions] : []), says, pair, ...(vary ? [vary] : []), hand);
   choose(box, state);
   markTried(section, state);
 }
@@ -128,9 +135,10 @@ function show(section, state) {
 async function markTried(section, { lab, rows, module }) {
   const links = [...document.querySelectorAll(`main a[href*="lab=${lab}"]`)].filter((link) => !link.closest('[data-runs], [data-source=run]') && new URL(link.href).searchParams.get('lab') === lab);
   if (!links.length) return;
-  const { same } = await module('predictions');
+  const { settingOf } = await module('predictions');
+  const ran = new Set([...new Set(rows.map(({ query }) => query))].map((query) => settingOf(`?${query}`)));
   for (const link of links) {
-    const tried = rows.some((row) => same(new URL(link.href).search, `?${row.query}`));
+    const tried = ran.has(settingOf(new URL(link.href).search));
     if (tried === ('tried' in link.dataset)) continue;
     if (!tried) { delete link.dataset.tried; link.querySelector('.lab-tried')?.remove(); continue; }
     link.dataset.tried = '';
@@ -219,7 +227,7 @@ function words(row) {
 const when = (iso) => new Date(iso).toLocaleString('en', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 
 /** Runs are numbered as they came. */
-const number = (row, state) => state.rows.indexOf(row) + 1;
+const number = (row, state) => state.older + state.rows.indexOf(row) + 1;
 
 function choose(box, state) {
   const compare = box.querySelector('[data-action=compare-runs]');
@@ -231,16 +239,27 @@ function press(section, state, pressed) {
   const action = pressed?.dataset.action;
   if (action === 'compare-runs') compareTwo(box, state);
   else if (action === 'again') runAgain(section, state, pressed);
-  else if (action === 'export-csv') save(state, `${state.lab}-runs.csv`, 'text/csv', csv(state.rows));
-  else if (action === 'export-json') save(state, `${state.lab}-runs.json`, 'application/json', JSON.stringify({ format: 'efficient-ai-runs', version: 1, lab: state.lab, runs: state.rows }, null, 1));
-  else if (action === 'forget-runs') {
+  else if (action === 'export-csv') state.kept.then(() => save(state, `${state.lab}-runs.csv`, 'text/csv', csv(state.rows)));
+  else if (action === 'export-json') state.kept.then(() => save(state, `${state.lab}-runs.json`, 'application/json', JSON.stringify({ format: 'efficient-ai-runs', version: 1, lab: state.lab, runs: state.rows.map(outside) }, null, 1)));
+  else if (action === 'all-runs') {
+    state.kept.then(() => {
+      state.shown = Infinity;
+      show(section, state);
+      box.querySelector('.lab-scroll')?.focus();
+    });
+  } else if (action === 'forget-runs') {
     // Pressed twice: what is gone does not come back.
     const press = box.querySelector('[data-action=forget-runs]');
     if (press.textContent === 'Forget all') { press.textContent = 'Really forget all?'; return; }
-    state.rows = [];
-    state.picked.clear();
-    state.words = state.storage.write(state.key, JSON.stringify({ version: 1, rows: [] })) ? 'Forgotten.' : '';
-    show(section, state);
+    state.kept = state.kept.then(async () => {
+      state.rows = [];
+      state.older = 0;
+      state.picked.clear();
+      state.shown = SHOWN;
+      // What a newer edition keeps is not ours to forget.
+      state.words = state.locked ? '' : await (await state.module('store')).forget(state.storage, state.lab).then(() => 'Forgotten.', () => 'This browser does not let the page forget them.');
+      show(section, state);
+    });
   }
 }
 
@@ -277,6 +296,7 @@ async function runAgain(section, state, pressed) {
   const known = new Set(state.rows.map(({ id }) => id));
   const { again } = await state.module('sweep');
   const done = row && await again(section, row);
+  await state.kept;
   const found = state.rows.find(({ id }) => !known.has(id));
   if (!done || !found) { section.querySelector('[data-runs-say]').textContent = 'It was not run again.'; return; }
   state.picked = new Set([row.id, found.id]);
@@ -320,6 +340,7 @@ function sweepForm(section, state) {
     go.disabled = true;
     figures.replaceChildren();
     const [done, all] = await sweep(section, name, (words) => { says.textContent = words; });
+    await state.kept;
     go.disabled = false;
     says.textContent = done === all ? `${all} runs.` : `Ended after ${done} of ${all} runs.`;
     const rows = state.rows.filter((row) => !known.has(row.id));

@@ -5,7 +5,7 @@ export function axes(section) {
   return [...section.querySelectorAll('.control[data-control]')].flatMap((control) => {
     const name = control.dataset.control;
     const field = control.querySelector(`[name="${CSS.escape(name)}"]`);
-    const fit = field && name !== 'device' && !field.disabled && (field.tagName === 'SELECT' || ['number', 'radio', 'checkbox'].includes(field.type));
+    const fit = field && name !== 'device' && !section.dataset.without?.split(' ').includes(name) && !field.disabled && (field.tagName === 'SELECT' || ['number', 'radio', 'checkbox'].includes(field.type));
     return fit ? [{ name, label: control.querySelector('.control-label > span')?.textContent ?? name }] : [];
   });
 }

@@ -25,7 +25,7 @@ pub use chart::{
 pub use error::LabError;
 pub use link::{DeviceChoice, Link, RESERVED};
 pub use message::{Event, Request, RunRequest};
-pub use meta::{LabMeta, Level, PredictedChoice, Prediction};
+pub use meta::{Common, LabMeta, Level, PredictedChoice, Prediction};
 pub use nearest::nearest;
 pub use param::{
     BadParam, ChoiceOption, Condition, ParamKind, ParamSpec, Params, Validated, Values, validate, value_text,

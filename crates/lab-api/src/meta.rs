@@ -16,6 +16,27 @@ pub enum Level {
     Advanced,
 }
 
+/// A control that every lab has, unless it means nothing there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Common {
+    /// Where it runs.
+    Device,
+    /// What its random choices follow from.
+    Seed,
+}
+
+impl Common {
+    /// Its name.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Seed => "seed",
+        }
+    }
+}
+
 /// TOML front matter (between `+++` lines) of `lab.md`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,6 +52,10 @@ pub struct LabMeta {
     /// After its first run it runs again by itself whenever a control changes; for labs that take a blink.
     #[serde(default)]
     pub live: bool,
+    /// Controls that mean nothing here and are not shown: the seed where nothing is drawn by chance, the device too where
+    /// nothing is timed.
+    #[serde(default)]
+    pub without: Vec<Common>,
     /// Metric families its report must contain.
     pub families: Vec<Family>,
     /// Families that do not apply, each with the reason.

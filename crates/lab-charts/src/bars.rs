@@ -39,12 +39,13 @@ const AROUND: f64 = 9.0;
 
 /// Height that upright bars leave to the plot, or that lying ones need.
 pub(crate) fn height(categories: &[String], series: &[BarSeries], width: f64, upright: f64) -> f64 {
+    let legend = legend(series, width);
     let plot = if !have_room(categories, width) {
-        2.0 * EDGE + FOOT + categories.len() as f64 * (LYING * series.len() as f64 + AROUND)
+        2.0 * EDGE + FOOT + categories.len() as f64 * (LYING * legend.own as f64 + AROUND)
     } else {
         upright
     };
-    plot + legend(series, width).height()
+    plot + legend.height()
 }
 
 /// Bars side by side in each category: upright over its name, or lying beside it where names have no room under the bars.
@@ -64,15 +65,21 @@ pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, categor
     let (from, to) = if lying { (plot.top, plot.bottom) } else { (plot.left, plot.right) };
     let foot = foot(&values, chart.y.scale);
     let slot = (to - from) / categories.len().max(1) as f64;
-    let count = series.len().max(1) as f64;
+    let count = legend.own as f64;
     // A gap of a third of the slot between categories; bars never wider than 46.
     let width = (slot * 0.68 / count).min(46.0);
     for (i, one) in series.iter().enumerate() {
         for (k, value) in one.values.iter().enumerate() {
             let Some(end) = values.at(*value) else { continue };
-            let centre = from + (k as f64 + 0.5) * slot + (i as f64 - (count - 1.0) / 2.0) * width;
+            let centre =
+                from + (k as f64 + 0.5) * slot + (mark::place(i, legend.own) as f64 - (count - 1.0) / 2.0) * width;
             let half = (width / 2.0 - if width > 6.0 { 1.0 } else { 0.0 }).max(0.5);
-            mark::bar(pen, place(centre - half, end), place(centre + half, foot), i, series.len());
+            if i >= legend.own {
+                // What lies behind is a line across the bar.
+                pen.path(&[place(centre - half, end), place(centre + half, end)], Ink::Text, 1.0);
+                continue;
+            }
+            mark::bar(pen, place(centre - half, end), place(centre + half, foot), i, legend.own);
             if let Some([low, high]) = one.intervals.get(k)
                 && let (Some(low), Some(high)) = (values.at(*low), values.at(*high))
             {

@@ -8,6 +8,9 @@ use crate::pen::{Hang, Pen, SMALL, TEXT, fit, text_width};
 use crate::{Ink, pen};
 
 const ROW: f64 = 20.0;
+/// Parts the name of a series that the page lays behind a reader's own from the words on where it comes from:
+/// `INT8 | reference: CPU`. Such series come last, each in the place of its twin.
+const BEHIND: char = '|';
 /// Room around everything.
 pub(crate) const EDGE: f64 = 6.0;
 
@@ -24,6 +27,8 @@ pub(crate) struct Plot {
 pub(crate) struct Legend<'a> {
     names: Vec<&'a str>,
     sign: Sign,
+    /// Series of the run itself: those that a reference lays behind them come after, under one name.
+    pub(crate) own: usize,
     /// Left end of each entry, and its row.
     places: Vec<(f64, usize)>,
 }
@@ -31,7 +36,20 @@ pub(crate) struct Legend<'a> {
 impl<'a> Legend<'a> {
     /// A legend for these series; empty where there is nothing to tell apart.
     pub(crate) fn new(names: impl IntoIterator<Item = &'a str>, sign: Sign, width: f64) -> Self {
-        let mut names: Vec<&str> = names.into_iter().collect();
+        Self::of(names.into_iter().collect(), sign, width)
+    }
+
+    /// Not generic: one such function in the page's WASM, not one for each kind of series.
+    fn of(all: Vec<&'a str>, sign: Sign, width: f64) -> Self {
+        let (mut names, mut behind) = (Vec::new(), None);
+        for name in all {
+            match name.split_once(BEHIND) {
+                None => names.push(name),
+                Some((_, words)) => behind = Some(words),
+            }
+        }
+        let own = names.len().max(1);
+        names.extend(behind);
         if names.len() < 2 {
             names.clear();
         }
@@ -44,7 +62,7 @@ impl<'a> Legend<'a> {
             places.push((x, row));
             x += needed;
         }
-        Self { names, sign, places }
+        Self { names, sign, own, places }
     }
 
     /// Height it takes, 0 where it is empty.
@@ -56,7 +74,7 @@ impl<'a> Legend<'a> {
         let width = pen.size().0;
         for (i, (name, (x, row))) in self.names.iter().zip(&self.places).enumerate() {
             let y = EDGE + (*row as f64 + 0.5) * ROW;
-            sample(pen, (x + 9.0, y), i, self.names.len(), self.sign);
+            sample(pen, (x + 9.0, y), i, self.own, self.sign);
             let room = width - x - 24.0 - EDGE;
             pen.text((x + 24.0, y), &fit(name, TEXT, room), Ink::Text, TEXT, Hang::Left);
         }

@@ -34,7 +34,7 @@ pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, series:
     if axes(pen, &mut x, &mut y, &labels, legend.height()).is_none() {
         return;
     }
-    let count = series.len();
+    let count = legend.own;
     for (i, one) in series.iter().enumerate() {
         intervals(pen, one, &x, &y, mark::ink(i, count), joined);
         let points: Vec<Point> = one.points.iter().filter_map(|p| Some((x.at(p[0])?, y.at(p[1])?))).collect();
@@ -42,8 +42,8 @@ pub(crate) fn draw<DB: DrawingBackend>(pen: &mut Pen<DB>, chart: &Chart, series:
             mark::stroke(pen, &points, i, count);
         }
         let every = if joined { points.len().div_ceil(MARKERS).max(1) } else { 1 };
-        // A long line alone needs no markers: there is nothing to tell it from.
-        if joined && count == 1 && every > 1 {
+        // A long line alone needs no markers: there is nothing to tell it from. One that lies behind bears none.
+        if joined && (i >= count || count == 1 && every > 1) {
             continue;
         }
         // Staggered, so that lines that lie on each other stay visible.

@@ -5,9 +5,16 @@ use plotters::prelude::DrawingBackend;
 use crate::Ink;
 use crate::pen::{Pen, Point};
 
-/// Colour of series `index` of `count`. A series alone is the subject, not the baseline, and takes the accent.
+/// Colour of series `index` of `count`. A series alone is the subject, not the baseline, and takes the accent. Beyond `count`
+/// come the twins that lie behind them, in the same colours.
 pub(crate) fn ink(index: usize, count: usize) -> Ink {
-    Ink::Series(if count == 1 { 1 } else { index })
+    // Not `%`, whose panic costs the page's WASM more than this.
+    Ink::Series(if count == 1 { 1 } else { place(index, count) })
+}
+
+/// The place of a series among `count`: a twin has that of the series in front of it.
+pub(crate) fn place(index: usize, count: usize) -> usize {
+    if index < count { index } else { index - count }
 }
 
 /// Dashes of a line; `None` is solid. The baseline is dashed.
@@ -18,17 +25,23 @@ fn dash(index: usize, count: usize) -> Option<(f64, f64)> {
     [Some((6.0, 4.0)), None, Some((2.0, 3.0)), Some((10.0, 3.0)), Some((4.0, 2.0)), Some((1.5, 2.0))][index % 6]
 }
 
-/// A line in the manner of its series.
+/// A line in the manner of its series; one that lies behind is thin.
 pub(crate) fn stroke<DB: DrawingBackend>(pen: &mut Pen<DB>, points: &[Point], index: usize, count: usize) {
+    if index >= count {
+        return pen.path(points, ink(index, count), 1.0);
+    }
     match dash(index, count) {
         None => pen.path(points, ink(index, count), 1.75),
         Some(dash) => pen.dashed(points, ink(index, count), 1.75, dash),
     }
 }
 
-/// A point in the manner of its series.
+/// A point in the manner of its series; one that lies behind is a level dash.
 pub(crate) fn point<DB: DrawingBackend>(pen: &mut Pen<DB>, (x, y): Point, index: usize, count: usize) {
     let ink = ink(index, count);
+    if index >= count {
+        return pen.path(&[(x - 4.0, y), (x + 4.0, y)], ink, 1.0);
+    }
     let shape = if count == 1 { 1 } else { index % 6 };
     let r = 3.5;
     match shape {
@@ -105,8 +118,8 @@ pub(crate) fn sample<DB: DrawingBackend>(pen: &mut Pen<DB>, (x, y): Point, index
             stroke(pen, &[(x - 9.0, y), (x + 9.0, y)], index, count);
             point(pen, (x, y), index, count)
         }
-        Sign::Point => point(pen, (x, y), index, count),
-        Sign::Bar => bar(pen, (x - 6.0, y - 5.0), (x + 6.0, y + 5.0), index, count),
+        Sign::Bar if index < count => bar(pen, (x - 6.0, y - 5.0), (x + 6.0, y + 5.0), index, count),
+        Sign::Point | Sign::Bar => point(pen, (x, y), index, count),
         Sign::Layer => {
             pen.fill((x - 6.0, y - 5.0), (x + 6.0, y + 5.0), Ink::Series(index), 0.45);
             pen.path(&[(x - 6.0, y - 5.0), (x + 6.0, y - 5.0)], Ink::Series(index), 1.75)

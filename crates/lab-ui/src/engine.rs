@@ -11,6 +11,9 @@ use crate::decode::from_json;
 use crate::setting::Files;
 use crate::{encode, page};
 
+/// How [`Event::Done`] begins as JSON.
+const DONE: &str = "{\"event\":\"done\"";
+
 /// What comes from a worker.
 pub(crate) enum Heard {
     /// An event.
@@ -37,16 +40,17 @@ impl Engine {
 
         let (told, known) = (Rc::clone(&hear), Rc::clone(&loaded));
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
-            let text = message.data().as_string().unwrap_or_default();
+            let mut text = message.data().as_string().unwrap_or_default();
+            // The page's scripts keep the record, and lay the reference behind its charts.
+            if text.starts_with(DONE) {
+                text = page::announce("lab-record", message.data()).as_string().unwrap_or_default();
+            }
             match from_json(&text) {
                 Ok(event) => {
                     known.set(true);
-                    if matches!(event, Event::Done { .. }) {
-                        page::announce("lab-record", &message.data());
-                    }
                     told(Heard::Said(event));
                 }
-                Err(error) => told(Heard::Broke(format!("it said something that cannot be read ({error})"))),
+                Err(error) => told(Heard::Broke(format!("its words cannot be read ({error})"))),
             }
         });
         worker.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
@@ -65,7 +69,7 @@ impl Engine {
         worker.set_onerror(Some(on_error.as_ref().unchecked_ref()));
 
         let on_garbled = Closure::<dyn FnMut(MessageEvent)>::new(move |_| {
-            hear(Heard::Broke("a message of it could not be read".to_owned()));
+            hear(Heard::Broke("its words cannot be read".to_owned()));
         });
         worker.set_onmessageerror(Some(on_garbled.as_ref().unchecked_ref()));
 

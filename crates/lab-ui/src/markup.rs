@@ -61,16 +61,12 @@ fn controls(lab: &str, specs: &[ParamSpec]) -> String {
     };
     let devices = [
         option(DeviceChoice::Auto, "Auto", "the GPU where the browser offers one, else the CPU."),
-        option(
-            DeviceChoice::Webgpu,
-            "WebGPU",
-            "the GPU, or the browser's software adapter, which is correct and slow.",
-        ),
-        option(DeviceChoice::Cpu, "CPU", "the processor. Small models often run faster here."),
+        option(DeviceChoice::Webgpu, "WebGPU", "the GPU, or a software adapter, correct and slow."),
+        option(DeviceChoice::Cpu, "CPU", "the processor, often faster for small models."),
     ];
-    let words = "Where the lab runs. The results agree; the time does not.";
+    let words = "Where it runs. Results agree, times do not.";
     html.push_str(&cell(lab, "device", "Device", words, &devices, &segments(lab, "device", &devices)));
-    let words = "All random choices follow from it: the same seed, the same result.";
+    let words = "Chance follows from it: same seed, same result.";
     let seed = format!(
         "<div class=\"control-row\"><input type=\"number\" class=\"wide\" name=\"seed\" min=\"0\" max=\"{}\" step=\"1\"{}></div>",
         1_u64 << 53,

@@ -14,11 +14,13 @@ pub(crate) fn window() -> Option<Window> {
     web_sys::window()
 }
 
-/// Tells the page's scripts of something, in the words in which it came.
-pub(crate) fn announce(name: &str, words: &JsValue) {
-    let (Some(window), Ok(event)) = (window(), web_sys::Event::new(name)) else { return };
-    let _ = Reflect::set(&event, &"detail".into(), words);
+/// Tells the page's scripts of something, in the words in which it came, and gives what they made of them.
+pub(crate) fn announce(name: &str, words: JsValue) -> JsValue {
+    let (Some(window), Ok(event)) = (window(), web_sys::Event::new(name)) else { return words };
+    let detail = "detail".into();
+    let _ = Reflect::set(&event, &detail, &words);
     let _ = window.dispatch_event(&event);
+    Reflect::get(&event, &detail).unwrap_or(words)
 }
 
 /// Milliseconds of a clock that does not jump.

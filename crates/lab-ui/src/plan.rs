@@ -51,9 +51,8 @@ pub fn choose(
     adapter: Adapter,
     built: impl Fn(DeviceKind) -> bool,
 ) -> Result<(DeviceKind, &'static str), Trouble> {
-    const NO_ADAPTER: &str = "This browser offers no WebGPU adapter, so the lab cannot run on a GPU here. Run it on the CPU instead: \
-         it gives the same result.";
-    const GPU_BUILDING: &str = "The WebGPU engine is still being built. Try again in a few minutes, or run on the CPU.";
+    const NO_ADAPTER: &str = "This browser offers no WebGPU adapter. Run on the CPU instead: the result is the same.";
+    const GPU_BUILDING: &str = "The WebGPU engine is still being built. Try again soon, or run on the CPU.";
     let cpu = |remark| {
         if built(DeviceKind::Cpu) {
             Ok((DeviceKind::Cpu, remark))
@@ -65,9 +64,7 @@ pub fn choose(
         (DeviceChoice::Cpu, _) => cpu(""),
         (DeviceChoice::Auto, Adapter::Real) if built(DeviceKind::Webgpu) => Ok((DeviceKind::Webgpu, "")),
         (DeviceChoice::Auto, Adapter::Real) => cpu("The WebGPU engine is still being built: auto took the CPU."),
-        (DeviceChoice::Auto, Adapter::Software) => {
-            cpu("The only WebGPU adapter here is a software one: auto took the CPU.")
-        }
+        (DeviceChoice::Auto, Adapter::Software) => cpu("Only a software WebGPU adapter here: auto took the CPU."),
         (DeviceChoice::Auto, Adapter::None) => cpu("No WebGPU adapter here: auto took the CPU."),
         (DeviceChoice::Webgpu, Adapter::None) => Err(Trouble::new(NO_ADAPTER, true)),
         (DeviceChoice::Webgpu, _) if built(DeviceKind::Webgpu) => Ok((DeviceKind::Webgpu, "")),

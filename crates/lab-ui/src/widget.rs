@@ -32,7 +32,7 @@ pub fn mount(section: HtmlElement) {
 fn read(section: &HtmlElement) -> Result<LabData, String> {
     let script = page::find(section, "script[data-lab-data]");
     let text = script.and_then(|script| script.text_content()).ok_or("its data are missing from the page")?;
-    LabData::from_json(&text).map_err(|error| format!("its data in the page cannot be read ({error})"))
+    LabData::from_json(&text).map_err(|error| format!("its data cannot be read ({error})"))
 }
 
 /// One element with its markup, one listener for each kind of event, one effect that keeps it up to date. Views of typed

@@ -74,9 +74,10 @@ impl Page<'_> {
             let paper = if matches!(spec.kind, ParamKind::Drawing { .. }) { " paper" } else { "" };
             skeleton += &format!("<div class=\"control-skeleton{paper}\"></div>");
         }
-        skeleton += &"<div class=\"control-skeleton\"></div>".repeat(2);
+        let without = without(&lab).map_err(plain)?;
+        skeleton += &"<div class=\"control-skeleton\"></div>".repeat(2 - meta.without.len().min(2));
         Ok(format!(
-            "<section class=\"lab\" id=\"lab-{id}\" data-lab=\"{id}\" data-state=\"static\"{live} aria-labelledby=\"lab-{id}-title\">\
+            "<section class=\"lab\" id=\"lab-{id}\" data-lab=\"{id}\" data-state=\"static\"{live}{without} aria-labelledby=\"lab-{id}-title\">\
              <header class=\"lab-head\"><p class=\"lab-kicker\">Lab{number}</p><h3 id=\"lab-{id}-title\">{title}</h3><p class=\"lab-meta\">{minutes} · {level}</p><p class=\"lab-summary\">{summary}</p></header>\
              <div class=\"lab-words\">{guess}{predictions}{before}</div>\
              <div class=\"lab-widget\" id=\"lab-{id}-controls\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript><div class=\"lab-controls\" aria-hidden=\"true\">{skeleton}</div><div class=\"lab-actions-skeleton\" aria-hidden=\"true\"></div></div>\
@@ -179,6 +180,21 @@ fn beside_a_run(reference: &RunRecord) -> RunRecord {
     lean.report.charts = Vec::new();
     lean.report.notes = Vec::new();
     lean
+}
+
+/// Says in the section which of the common controls it goes without. A number that differs from run to run needs them.
+fn without(lab: &Lab) -> Result<String, String> {
+    let words: Vec<&str> = lab.meta.without.iter().map(|control| control.word()).collect();
+    let varies = lab.reference.default_run.report.metrics.iter().find(|metric| metric.kind != Kind::Exact);
+    match (words.is_empty(), varies) {
+        (true, _) => Ok(String::new()),
+        (false, None) => Ok(format!(" data-without=\"{}\"", words.join(" "))),
+        (false, Some(metric)) => Err(format!(
+            "its lab.md goes without {}, but its number “{}” is not exact: strike `without`",
+            words.join(" and "),
+            metric.id
+        )),
+    }
 }
 
 fn lab_file(id: &str) -> String {

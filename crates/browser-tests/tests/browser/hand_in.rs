@@ -9,11 +9,15 @@ use browser_tests::lab::{LabOnPage, labs_of};
 use serde_json::{Value, json};
 use thirtyfour::prelude::*;
 
+use crate::kept::with_store;
+
 /// A lab that takes a blink and draws.
 const LAB: &str = "footprint";
+/// Another one, whose numbers follow from a seed.
+const SEEDED: &str = "levels";
 
-async fn run(tab: &Tab) -> anyhow::Result<LabOnPage> {
-    let lab = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == LAB).context("no page holds it")?;
+async fn run(tab: &Tab, id: &str) -> anyhow::Result<LabOnPage> {
+    let lab = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == id).context("no page holds it")?;
     // Files that would be downloaded stay where the test finds them.
     tab.before_each_page(
         "window.files = []; URL.createObjectURL = (blob) => { files.push(blob); return 'blob:x'; };
@@ -29,7 +33,7 @@ async fn run(tab: &Tab) -> anyhow::Result<LabOnPage> {
 #[tokio::test]
 async fn charts_are_saved_as_they_stand() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = run(tab).await?;
+        let lab = run(tab, LAB).await?;
         lab.press(tab, "run").await?;
         lab.reach(tab, &["done"], 75.0).await?;
         let run_figures = format!("{} [data-source=run] .lab-figure", lab.selector());
@@ -74,7 +78,7 @@ async fn charts_are_saved_as_they_stand() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_report_is_shown_printed_handed_in_and_repeated() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
-        let lab = run(tab).await?;
+        let lab = run(tab, SEEDED).await?;
         lab.press(tab, "run").await?;
         lab.reach(tab, &["done"], 75.0).await?;
         let form = format!("{} [data-reporter-form]", lab.selector());
@@ -99,7 +103,7 @@ async fn a_report_is_shown_printed_handed_in_and_repeated() -> anyhow::Result<()
         let found = tab.script(script, &[]).await?;
         anyhow::ensure!(found[0] == "none", "the page stands behind the report: {found}");
         anyhow::ensure!(found[1].as_str().is_some_and(|title| title.starts_with("Report: ")), "{found}");
-        anyhow::ensure!(found[2] == "footprint-report.json", "{found}");
+        anyhow::ensure!(found[2] == "levels-report.json", "{found}");
         let text = found[3].as_str().context("a file")?;
         let report: Value = serde_json::from_str(text)?;
         anyhow::ensure!(report["student"] == "S1234" && report["seed_of_student"] == 242_630, "{report}");
@@ -119,7 +123,7 @@ async fn a_report_is_shown_printed_handed_in_and_repeated() -> anyhow::Result<()
         anyhow::ensure!(said.contains("agrees"), "{said}");
         let output = Command::new(env::lab_cli()?).current_dir(env::workspace()).arg("grade").arg(folder.path()).output()?;
         let table = String::from_utf8_lossy(&output.stdout);
-        anyhow::ensure!(table.contains("report.json,S1234,footprint,yes,"), "{table}");
+        anyhow::ensure!(table.contains("report.json,S1234,levels,yes,"), "{table}");
         Ok(())
     })
     .await
@@ -155,8 +159,8 @@ async fn a_reader_guesses_runs_compares_and_hands_in_by_keyboard_alone() -> anyh
             tab.resize(width, height).await?;
             // Nothing is kept of the reader before.
             tab.open("index.html").await?;
-            tab.script("localStorage.clear()", &[]).await?;
-            let lab = run(tab).await?;
+            with_store(tab, "localStorage.clear(); await store.forget(storage)", &[]).await?;
+            let lab = run(tab, LAB).await?;
             let of = |part: &str| format!("{} {part}", lab.selector());
             let begin = "const lab = document.querySelector(arguments[0]); lab.tabIndex = -1; lab.focus()";
             tab.script(begin, &[json!(lab.selector())]).await?;

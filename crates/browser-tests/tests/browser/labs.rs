@@ -240,6 +240,73 @@ async fn first_number_comes_soon(tab: &Tab, lab: &LabOnPage, budgets: &Budgets) 
     anyhow::bail!("{TRIES} times in a row: {late:?}")
 }
 
+/// From the moment a lab is scrolled to until its controls can be used, when all its files are in the browser's cache.
+#[tokio::test]
+async fn a_lab_can_be_used_soon_after_it_comes_near() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let (lab, budgets) = (specimen(&tab.site)?, Budgets::load()?);
+        tab.open(&lab.page).await?;
+        lab.wake(tab).await?;
+        let body = "const [section, done] = [document.querySelector(arguments[0]), arguments[1]];
+            const before = section.dataset.state, start = performance.now();
+            section.querySelector('.lab-widget').scrollIntoView({ block: 'center', behavior: 'instant' });
+            const look = () => {
+                if (section.dataset.state === 'ready' && section.querySelector('[data-action=run]:not([disabled])')) return done([before, performance.now() - start]);
+                if (performance.now() - start > 10000) return done([`${before}, then ${section.dataset.state}`, 10000]);
+                requestAnimationFrame(look);
+            };
+            look();";
+        let mut best = f64::INFINITY;
+        for _ in 0..TRIES {
+            tab.open(&lab.page).await?;
+            tab.wait("the page at rest", 10.0, "document.readyState === 'complete' && document.documentElement.dataset.ready === ''").await?;
+            let result = tab.driver.execute_async(body, vec![json!(lab.selector())]).await?;
+            let (state, milliseconds): (String, f64) = result.convert()?;
+            anyhow::ensure!(state == "static", "the lab was {state} before it was near");
+            best = best.min(milliseconds);
+        }
+        println!("a lab can be used after {best:.0} ms");
+        let late = budgets.late("widget_usable", "a lab on a warm cache", best, "ms")?;
+        anyhow::ensure!(late.is_none(), "{late:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// What a lab says means nothing in it is not shown, and means nothing: another seed gives the same numbers.
+#[tokio::test]
+async fn controls_that_mean_nothing_are_not_shown() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let mut seen = Vec::new();
+        for lab in labs_of(&tab.site)? {
+            tab.open(&lab.link(&[], 9, "cpu")).await?;
+            let without = tab.script("return document.querySelector(arguments[0]).dataset.without ?? ''", &[json!(lab.selector())]).await?;
+            let without = without.as_str().unwrap_or_default().to_owned();
+            // The rest is a lab like any other: one of them is enough.
+            if without.is_empty() && lab.id != "levels" {
+                continue;
+            }
+            lab.wake(tab).await?;
+            let shown = "return ['device', 'seed'].filter((name) => document.querySelector(`${arguments[0]} [data-control=${name}]`).offsetParent)";
+            let shown = tab.script(shown, &[json!(lab.selector())]).await?;
+            seen.push((lab.id.clone(), shown));
+            if without.contains("seed") {
+                lab.run(tab).await?;
+                let different = native::disagreements(&lab.reference, &lab.metrics(tab, "run").await?);
+                anyhow::ensure!(different.is_empty(), "{} under another seed: {}", lab.id, different.join("; "));
+                let own = format!("!document.querySelector(\"{} [data-action=own-seed]\")?.offsetParent", lab.selector());
+                tab.script("for (const fold of document.querySelectorAll('[data-runs]')) fold.open = true", &[]).await?;
+                tab.wait("no seed of one's own", 5.0, &own).await?;
+            }
+        }
+        seen.sort_by(|a, b| a.0.cmp(&b.0));
+        let wanted = [("draw", json!(["device"])), ("footprint", json!([])), ("inspect", json!(["device"])), ("levels", json!(["device", "seed"])), ("limits", json!([]))];
+        anyhow::ensure!(seen.iter().map(|(id, shown)| (id.as_str(), shown.clone())).eq(wanted), "{seen:?}");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_second_run_cannot_start_while_one_runs() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {

@@ -8,6 +8,7 @@ mod front;
 mod guide;
 mod hand_in;
 mod inputs;
+mod kept;
 mod labs;
 mod links;
 mod pages;

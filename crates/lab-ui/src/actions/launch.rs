@@ -76,8 +76,7 @@ impl Lab {
 
 async fn fetch_manifest(root: &str) -> Result<Manifest, Trouble> {
     let trouble = |why: String| {
-        let words =
-            format!("The engine could not be fetched ({why}). Check the connection, then press Run to try again.");
+        let words = format!("The engine could not be fetched ({why}). Check the connection, then press Run.");
         Trouble::new(words, false)
     };
     let text = page::fetch_text(&format!("{root}pkg/manifest.json")).await.map_err(trouble)?;

@@ -66,7 +66,7 @@ impl Course {
     /// It has stopped.
     pub(super) fn stopped(&mut self) {
         self.run = None;
-        self.view = View::of(Phase::Cancelled, "Cancelled. Press Run to start again.");
+        self.view = View::of(Phase::Cancelled, "Cancelled.");
     }
 
     pub(super) fn fail_with(&mut self, error: &LabError, offer_cpu: bool) {

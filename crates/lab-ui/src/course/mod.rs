@@ -44,7 +44,7 @@ impl Default for Course {
 }
 
 /// Said when a second run is asked for.
-const BUSY: &str = "A run is going on. Cancel it first, or wait for its result.";
+const BUSY: &str = "A run is going on. Cancel it, or wait.";
 /// Said by a live lab. One sentence for all results: a live region must not speak at every move of a slider.
 const LIVE: &str = "The result follows the controls.";
 /// A run of a live lab that takes longer shows its progress and can be cancelled, in milliseconds.
