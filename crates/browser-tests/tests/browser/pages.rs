@@ -15,18 +15,18 @@ fn pages(tab: &Tab) -> Vec<String> {
 }
 
 /// Violations of the accessibility rules, each with the element, of the page or of what is under a selector: all rules in the
-/// theme that is shown, then in the other theme the one that themes bear on, contrast.
-pub(crate) async fn violations(tab: &Tab, axe: &str, of: Option<&str>, first: &str) -> anyhow::Result<Vec<String>> {
+/// first of the themes, and in the others the one that themes bear on, contrast.
+pub(crate) async fn violations(tab: &Tab, axe: &str, of: Option<&str>, themes: &[&str]) -> anyhow::Result<Vec<String>> {
     // Colours fade over; what is measured on the way is no colour of either theme.
     let at_once = "const sheet = new CSSStyleSheet();
         sheet.replaceSync('*, *::before, *::after { transition: none !important; animation: none !important; }');
         document.adoptedStyleSheets = [sheet];";
     tab.script(at_once, &[]).await?;
     tab.script(axe, &[]).await?;
-    let tags = json!(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]);
-    let other = if first == "light" { "dark" } else { "light" };
+    let all_rules = json!(["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]);
     let mut all = Vec::new();
-    for (theme, rules) in [(first, tags), (other, json!(["color-contrast"]))] {
+    for (i, theme) in themes.iter().enumerate() {
+        let rules = if i == 0 { all_rules.clone() } else { json!(["color-contrast"]) };
         tab.prefer(theme).await?;
         let follows = format!("document.documentElement.dataset.theme === '{theme}'");
         tab.wait(&format!("the theme {theme}"), 2.0, &follows).await?;
@@ -52,12 +52,15 @@ async fn pages_are_sound(half: usize) -> anyhow::Result<()> {
         // Those without a lab first: none of them may fetch what labs need.
         let (last, first): (Vec<_>, Vec<_>) = pages(tab).into_iter().partition(|page| with_labs.contains(page));
         for (i, page) in first.iter().chain(&last).enumerate().skip(half).step_by(2) {
-            let theme = if i % 4 < 2 { "light" } else { "dark" };
+            let themes = if i % 4 < 2 { ["light", "dark"] } else { ["dark", "light"] };
+            let theme = themes[0];
             tab.prefer(theme).await?;
             tab.open(page).await?;
             let shown = tab.script("return document.documentElement.dataset.theme", &[]).await?;
             anyhow::ensure!(shown == json!(theme), "{page} shows the theme {shown} to a reader who prefers {theme}");
-            all.extend(violations(tab, &source, None, theme).await?.into_iter().map(|found| format!("{page} {found}")));
+            all.extend(
+                violations(tab, &source, None, &themes).await?.into_iter().map(|found| format!("{page} {found}")),
+            );
             tab.resize(390, 844).await?;
             let width = tab.script("return document.documentElement.scrollWidth", &[]).await?;
             tab.devtools("Emulation.clearDeviceMetricsOverride", json!({})).await?;
