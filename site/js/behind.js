@@ -1,5 +1,5 @@
 // The reference behind a run: where both charts have the same axes, what the recorded run found becomes a quiet second series of
-// the run's own chart. It is read from the tables of the page, whose cells hold whole numbers.
+// the run's own chart. It is read from the tables of the page, whose cells hold seven digits of each number.
 
 /**
  * Lays the reference of a lab behind the charts of a record, in place.
@@ -47,8 +47,9 @@ export function twinsOf(chart, { heads, rows, title }) {
   const byPlace = own.length === found.length && !own.some(({ name }) => named(name));
   const twins = own.map(({ name }, i) => (byPlace ? found[i] : named(name)));
   if (!twins.some(Boolean) || (chart.chart === 'bar' && !twins.every(Boolean))) return null;
-  // The run is the reference's own, number by number: nothing lies behind it.
-  const same = (a, b) => JSON.stringify(a.points ?? a.values) === JSON.stringify(b.points ?? b.values);
+  // The run is the reference's own, number by number, to the digits of the page's tables: nothing lies behind it.
+  const digits = (one) => JSON.stringify(one.points ?? one.values, (_, value) => (typeof value === 'number' ? Number(value.toPrecision(7)) : value));
+  const same = (a, b) => digits(a) === digits(b);
   if (twins.every((twin, i) => !twin || same(twin, own[i]))) return null;
   // A much slower machine, a much larger size: the run would be a stroke at the edge of its own picture.
   const reach = (all, part) => Math.max(...all.filter(Boolean).flatMap(({ points, values }) => (points ? points.map((point) => Math.abs(point[part])) : part ? values.map(Math.abs) : [])));
