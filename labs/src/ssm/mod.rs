@@ -103,8 +103,8 @@ impl Default for Params {
             pairs: 8,
             layers: 1,
             convolution: 4,
-            steps: 150,
-            rate: 0.04,
+            steps: 220,
+            rate: 0.05,
             longest: 2048,
             chunk: 32,
         }
@@ -119,9 +119,9 @@ impl Params {
 }
 
 /// The lab.
-pub struct StateSpaces;
+pub struct Ssm;
 
-impl Lab for StateSpaces {
+impl Lab for Ssm {
     const ID: &'static str = "ssm";
     type Params = Params;
 

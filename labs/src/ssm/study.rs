@@ -19,6 +19,7 @@ const LEVEL: f64 = 0.95;
 /// Of what is trained.
 const SEEDS: u64 = 3;
 const STEPS: u32 = 400;
+const RATE: f64 = 0.04;
 
 fn over_seeds(id: &str, label: &str, values: &[f64], unit: &str, cx: &Context) -> Metric {
     let mut all = metric(Family::Quality, id, label, median(values), unit)
@@ -55,7 +56,7 @@ async fn each(arm: &Arm, task: &[Task; 2], params: &Params, cx: &mut Context) ->
 
 async fn recall(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
     use Mix::{Attention, Invariant, Selective, Steady, Sum};
-    let usual = Params { steps: STEPS, ..Params::default() };
+    let usual = Params { steps: STEPS, rate: RATE, ..Params::default() };
     let (longer, bare) = (Params { steps: 3 * STEPS, ..usual.clone() }, Params { convolution: 0, ..usual.clone() });
     let arms = [
         (arm("attention", "Attention", vec![Attention], 8), &usual),
@@ -83,8 +84,10 @@ async fn recall(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
         let mut line = Vec::new();
         for (place, (pairs, _)) in raced[0].right.iter().enumerate() {
             let values: Vec<f64> = raced.iter().map(|one| one.right[place].1).collect();
-            let (id, label) =
-                (format!("recall_{}_{pairs}", arm.id), format!("{}: recalled of {pairs} pairs", arm.name));
+            let (id, label) = (
+                format!("recall_{}_{pairs}", arm.id),
+                format!("{}: recalled of {}", arm.name, summary::of_pairs(*pairs)),
+            );
             report.metrics.push(over_seeds(&id, &label, &values, "%", cx));
             line.push((*pairs, median(&values)));
         }
@@ -151,7 +154,7 @@ async fn others(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
 
 /// Trained on 32 tokens, asked at more.
 async fn lengths(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
-    let params = Params { task: TaskChoice::Induction, steps: STEPS, ..Params::default() };
+    let params = Params { task: TaskChoice::Induction, steps: STEPS, rate: RATE, ..Params::default() };
     let task = arms::task(&params, cx).await?;
     for arm in [
         arm("attention", "Attention", vec![Mix::Attention], 8),

@@ -54,6 +54,11 @@ pub(super) fn counted(params: &Params, cx: &Context) -> Vec<Metric> {
     ]
 }
 
+/// `8 pairs`.
+pub(super) fn of_pairs(pairs: usize) -> String {
+    format!("{pairs} pair{}", if pairs == 1 { "" } else { "s" })
+}
+
 /// A number that was trained.
 fn learned(id: &str, label: &str, value: f64, unit: &str, within: f64) -> Metric {
     let one = metric(Family::Quality, id, label, value, unit).exact(within, SPREAD);
@@ -75,7 +80,9 @@ pub(super) fn trained(raced: &[Raced], params: &Params) -> Vec<Metric> {
         }
         for (i, (pairs, share)) in one.right.iter().enumerate() {
             let (id, label) = match params.task {
-                TaskChoice::Recall => (format!("recall_{id}_{pairs}"), format!("{name}: recalled of {pairs} pairs")),
+                TaskChoice::Recall => {
+                    (format!("recall_{id}_{pairs}"), format!("{name}: recalled of {}", of_pairs(*pairs)))
+                }
                 _ => (format!("right_{id}"), format!("{name}: right answers")),
             };
             let before = first.right.get(i).map_or(0.0, |(_, share)| *share);

@@ -8,7 +8,7 @@ const ASSETS: [&str; 2] = ["corpus/train.txt.gz", "corpus/test.txt.gz"];
 
 fn run(params: Params) -> Report {
     let mut cx = context_with(Rc::new(FakeClock::real()), &ASSETS);
-    let report = ready(StateSpaces::run(params, &mut cx)).expect("runs");
+    let report = ready(Ssm::run(params, &mut cx)).expect("runs");
     report.check().expect("sound");
     report
 }
@@ -29,7 +29,7 @@ fn attention_recalls_and_a_fixed_state_space_does_not() {
 
 #[test]
 fn counts_are_those_on_paper() {
-    let report = run(StateSpaces::smoke());
+    let report = run(Ssm::smoke());
     // 48 KiB of state and 10.5 KiB of convolutions, 2,048 bytes a token.
     assert_eq!(value(&report, "state_bytes"), 1024.0 * 58.5);
     assert_eq!(value(&report, "even"), 30.0);
@@ -39,13 +39,13 @@ fn counts_are_those_on_paper() {
 #[test]
 fn every_task_and_race_runs() {
     for task in [TaskChoice::Copy, TaskChoice::Fixed, TaskChoice::Induction] {
-        let report = run(Params { task, ..StateSpaces::smoke() });
+        let report = run(Params { task, ..Ssm::smoke() });
         assert!((0.0..=100.0).contains(&value(&report, "right_selective")), "{task:?}");
     }
-    let report = run(Params { task: TaskChoice::Text, ..StateSpaces::smoke() });
+    let report = run(Params { task: TaskChoice::Text, ..Ssm::smoke() });
     assert!(value(&report, "loss_selective") > 2.0);
     for race in [Race::Choosing, Race::Hybrids] {
-        let report = run(Params { race, convolution: 0, pairs: 12, layers: 2, ..StateSpaces::smoke() });
+        let report = run(Params { race, convolution: 0, pairs: 12, layers: 2, ..Ssm::smoke() });
         assert!((0.0..=100.0).contains(&value(&report, "recall_selective_12")), "{race:?}");
         assert!(report.notes.iter().any(|note| note.contains("convolution")));
     }
