@@ -106,6 +106,9 @@ pub mod sparse_speed;
 #[path = "speculative_decoding/mod.rs"]
 pub mod speculative_decoding;
 
+#[path = "ssm/mod.rs"]
+pub mod ssm;
+
 lab_kit::registry! {
     batching::Batching = "batching",
     benchmarking::Benchmarking = "benchmarking",
@@ -142,4 +145,5 @@ lab_kit::registry! {
     scaling_laws::ScalingLaws = "scaling_laws",
     sparse_speed::SparseSpeed = "sparse_speed",
     speculative_decoding::SpeculativeDecoding = "speculative_decoding",
+    ssm::Ssm = "ssm",
 }

@@ -11,6 +11,7 @@ pub mod product;
 pub mod quant;
 mod random;
 pub mod roofs;
+pub mod scan;
 pub mod sparse;
 
 pub use layer::Dense;

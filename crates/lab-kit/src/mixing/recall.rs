@@ -1,7 +1,7 @@
 //! A task that asks for recall, and a small layer that is trained on it.
 
 use lab_api::LabError;
-use lab_layers::mixers::block::{Batch, Shape};
+use lab_layers::mixers::block::{Batch, Pass, Shape};
 use rand::{Rng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 
@@ -75,20 +75,33 @@ pub struct Fitted {
 /// What `between` returns.
 pub async fn fit(
     shape: &Shape,
+    how: (usize, f64),
+    weights: Vec<f32>,
+    mut draw: impl FnMut() -> Batch,
+    between: impl AsyncFnMut(usize) -> Result<(), LabError>,
+) -> Result<Fitted, LabError> {
+    fit_by(how, weights, |weights| shape.pass(weights, &draw(), true), between).await
+}
+
+/// The same for whatever has a `pass`, which gives loss and gradient for weights.
+///
+/// # Errors
+/// What `between` returns.
+pub async fn fit_by(
     (steps, rate): (usize, f64),
     mut weights: Vec<f32>,
-    mut draw: impl FnMut() -> Batch,
+    mut pass: impl FnMut(&[f32]) -> Pass,
     mut between: impl AsyncFnMut(usize) -> Result<(), LabError>,
 ) -> Result<Fitted, LabError> {
     let mut optimizer = Optimizer::new(Rule::ADAM, weights.len());
     let mut losses = Vec::with_capacity(steps);
     for step in 0..steps {
-        let mut pass = shape.pass(&weights, &draw(), true);
-        losses.push(pass.loss);
-        clip(&mut pass.gradient, 1.0);
+        let mut now = pass(&weights);
+        losses.push(now.loss);
+        clip(&mut now.gradient, 1.0);
         let part = step as f64 / steps as f64;
         let rate = rate * ((step + 1) as f64 / 20.0).min(1.0) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
-        optimizer.step(&mut weights, &pass.gradient, rate);
+        optimizer.step(&mut weights, &now.gradient, rate);
         between(step).await?;
     }
     Ok(Fitted { weights, losses })

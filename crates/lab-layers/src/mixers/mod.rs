@@ -9,6 +9,8 @@ mod kernel;
 mod learned;
 mod memory;
 mod patterns;
+pub mod stack;
+pub mod states;
 #[cfg(test)]
 mod tests;
 

@@ -5,7 +5,7 @@ use lab_kernels::product::{View, product};
 use crate::mixers::{add, dot, exponentials};
 
 /// Brings each row to a mean square of 1; gives the factors.
-pub(super) fn norm(x: &mut [f32], c: usize) -> Vec<f32> {
+pub(in crate::mixers) fn norm(x: &mut [f32], c: usize) -> Vec<f32> {
     let of = |row: &mut [f32]| {
         let factor = (dot(row, row) / c as f32 + 1e-6).sqrt().recip();
         row.iter_mut().for_each(|x| *x *= factor);
@@ -14,7 +14,7 @@ pub(super) fn norm(x: &mut [f32], c: usize) -> Vec<f32> {
     x.chunks_exact_mut(c).map(of).collect()
 }
 
-pub(super) fn norm_backward(y: &[f32], factors: &[f32], dy: &[f32], c: usize) -> Vec<f32> {
+pub(in crate::mixers) fn norm_backward(y: &[f32], factors: &[f32], dy: &[f32], c: usize) -> Vec<f32> {
     let mut dx = dy.to_vec();
     for ((dx, y), factor) in dx.chunks_exact_mut(c).zip(y.chunks_exact(c)).zip(factors) {
         let along = dot(dx, y) / c as f32;
@@ -23,7 +23,7 @@ pub(super) fn norm_backward(y: &[f32], factors: &[f32], dy: &[f32], c: usize) ->
     dx
 }
 
-pub(super) fn mean(x: &[f32], c: usize) -> Vec<f32> {
+pub(in crate::mixers) fn mean(x: &[f32], c: usize) -> Vec<f32> {
     let mut sum = vec![0.0; c];
     let share = c as f32 / x.len().max(1) as f32;
     x.chunks_exact(c).for_each(|row| add(&mut sum, share, row));
@@ -31,7 +31,7 @@ pub(super) fn mean(x: &[f32], c: usize) -> Vec<f32> {
 }
 
 /// Each channel over time: `to[i] = sum of taps[j] · from[i - j]`.
-pub(super) fn convolve(to: &mut [f32], from: &[f32], taps: &[f32], wide: usize, count: usize) {
+pub(in crate::mixers) fn convolve(to: &mut [f32], from: &[f32], taps: &[f32], wide: usize, count: usize) {
     for (i, row) in to.chunks_exact_mut(wide).enumerate() {
         for j in 0..count.min(i + 1) {
             let (tap, from) = (&taps[j * wide..(j + 1) * wide], &from[(i - j) * wide..(i - j + 1) * wide]);
@@ -40,7 +40,7 @@ pub(super) fn convolve(to: &mut [f32], from: &[f32], taps: &[f32], wide: usize, 
     }
 }
 
-pub(super) fn convolve_backward(
+pub(in crate::mixers) fn convolve_backward(
     dx: &mut [f32],
     x: &[f32],
     dy: &[f32],
@@ -58,7 +58,7 @@ pub(super) fn convolve_backward(
 }
 
 /// Weights `[T, S]`.
-pub(super) fn softmax(q: &[f32], k: &[f32], n: usize, causal: bool) -> Vec<f32> {
+pub(in crate::mixers) fn softmax(q: &[f32], k: &[f32], n: usize, causal: bool) -> Vec<f32> {
     let (t, s, scale) = (q.len() / n, k.len() / n, (n as f32).sqrt().recip());
     let mut all = product(View::new(q, t, n), View::new(k, s, n).transposed());
     for (i, row) in all.chunks_exact_mut(s).enumerate() {
@@ -73,7 +73,7 @@ pub(super) fn softmax(q: &[f32], k: &[f32], n: usize, causal: bool) -> Vec<f32> 
     all
 }
 
-pub(super) fn softmax_backward(
+pub(in crate::mixers) fn softmax_backward(
     q: &[f32],
     k: &[f32],
     v: &[f32],

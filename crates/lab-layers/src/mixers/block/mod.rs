@@ -1,7 +1,7 @@
 //! One layer around a mixer, small enough to be trained by hand: embedding, norm, projections, a short convolution, the mixer,
 //! an output matrix added to the stream, norm, and logits. Its gradient is written out, and tests hold it against differences.
 
-mod layers;
+pub(super) mod layers;
 mod mix;
 
 use rand::Rng;
