@@ -103,8 +103,8 @@ impl Default for Params {
             pairs: 8,
             layers: 1,
             convolution: 4,
-            steps: 220,
-            rate: 0.05,
+            steps: 300,
+            rate: 0.03,
             longest: 2048,
             chunk: 32,
         }

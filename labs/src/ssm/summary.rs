@@ -154,9 +154,9 @@ pub(super) fn notes(params: &Params) -> Vec<String> {
     if params.convolution < 2 && params.task == TaskChoice::Recall {
         notes.push("Without a convolution a single layer does not see a key beside its value: it cannot learn which belongs to which.".into());
     }
-    if params.steps < 120 {
+    if params.steps < 200 {
         notes.push(
-            "With fewer than 120 steps most models have not begun to learn: what you see is patience, not memory."
+            "With fewer than 200 steps some models have not begun to learn: what you see is patience, not memory."
                 .into(),
         );
     }
