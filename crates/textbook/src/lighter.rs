@@ -36,40 +36,61 @@ fn rounded(number: f64) -> f64 {
 fn joined(html: &str) -> String {
     let mut out = String::with_capacity(html.len());
     let mut end = 0;
-    // Style and outline of the path that is being collected.
-    let mut path: Option<(&str, String)> = None;
+    let mut open: Option<Outline<'_>> = None;
     for found in LINE.captures_iter(html) {
         let whole = found.get(0).expect("the whole match");
         let group = |at: usize| found.get(at).map_or("", |part| part.as_str());
-        let (style, piece) = if found.get(1).is_some() {
-            (group(1), format!("M{} {}L{} {}", group(2), group(3), group(4), group(5)))
+        let (style, points) = if found.get(1).is_some() {
+            (group(1), vec![(group(2), group(3)), (group(4), group(5))])
         } else {
-            let points: Vec<String> = group(7).split_whitespace().map(|point| point.replace(',', " ")).collect();
-            (group(6), format!("M{}", points.join("L")))
+            (group(6), group(7).split_whitespace().filter_map(|point| point.split_once(',')).collect())
         };
-        match &mut path {
-            Some((open, outline)) if *open == style && whole.start() == end => outline.push_str(&piece),
+        let points = points.into_iter().map(|(x, y)| Some((x.parse().ok()?, y.parse().ok()?)));
+        let points: Option<Vec<(i64, i64)>> = points.collect();
+        if !open.as_ref().is_some_and(|outline| outline.style == style && whole.start() == end) {
+            close(&mut out, open.take());
+            out.push_str(&html[end..whole.start()]);
+        }
+        match points {
+            // Where translucent lines cross, one path would be paler than two.
+            Some(points) if !style.contains("opacity") => {
+                open.get_or_insert_with(|| Outline { style, path: String::new(), at: None }).add(&points);
+            }
             _ => {
-                close(&mut out, path.take());
-                out.push_str(&html[end..whole.start()]);
-                // Where translucent lines cross, one path would be paler than two.
-                if style.contains("opacity") {
-                    out.push_str(whole.as_str());
-                } else {
-                    path = Some((style, piece));
-                }
+                close(&mut out, open.take());
+                out.push_str(whole.as_str());
             }
         }
         end = whole.end();
     }
-    close(&mut out, path);
+    close(&mut out, open);
     out.push_str(&html[end..]);
     out
 }
 
-fn close(out: &mut String, path: Option<(&str, String)>) {
-    if let Some((style, outline)) = path {
-        let _ = writeln!(out, "<path fill=\"none\" {style} d=\"{outline}\"/>");
+/// A path that is being collected: after its first point all are told by their distance from the one before, in fewer digits.
+struct Outline<'a> {
+    style: &'a str,
+    path: String,
+    at: Option<(i64, i64)>,
+}
+
+impl Outline<'_> {
+    fn add(&mut self, points: &[(i64, i64)]) {
+        for (i, &(x, y)) in points.iter().enumerate() {
+            let _ = match (self.at, i) {
+                (None, _) => write!(self.path, "M{x} {y}"),
+                (Some((from_x, from_y)), 0) => write!(self.path, "m{} {}", x - from_x, y - from_y),
+                (Some((from_x, from_y)), _) => write!(self.path, "l{} {}", x - from_x, y - from_y),
+            };
+            self.at = Some((x, y));
+        }
+    }
+}
+
+fn close(out: &mut String, outline: Option<Outline<'_>>) {
+    if let Some(Outline { style, path, .. }) = outline {
+        let _ = writeln!(out, "<path fill=\"none\" {style} d=\"{}\"/>", path.replace(" -", "-"));
     }
 }
 
@@ -86,8 +107,8 @@ mod tests {
                       <line stroke=\"b\" stroke-width=\"7\" x1=\"0\" y1=\"0\" x2=\"9\" y2=\"9\" /></svg>";
         assert_eq!(
             lighter(dashes),
-            "<svg><path fill=\"none\" stroke=\"a\" stroke-width=\"7\" d=\"M0 1L2 -3M4 5L6 7L8 9\"/>\n\
-             <path fill=\"none\" stroke=\"b\" stroke-width=\"7\" d=\"M0 0L9 9\"/>\n</svg>"
+            "<svg><path fill=\"none\" stroke=\"a\" stroke-width=\"7\" d=\"M0 1l2-4m2 8l2 2l2 2\"/>\n\
+             <path fill=\"none\" stroke=\"b\" stroke-width=\"7\" d=\"M0 0l9 9\"/>\n</svg>"
         );
     }
 
@@ -97,7 +118,7 @@ mod tests {
                       <line stroke=\"a\" x1=\"2\" y1=\"2\" x2=\"3\" y2=\"3\" />two";
         assert_eq!(
             lighter(dashes),
-            "<path fill=\"none\" stroke=\"a\" d=\"M0 0L1 1\"/>\n<text>one</text><path fill=\"none\" stroke=\"a\" d=\"M2 2L3 3\"/>\ntwo"
+            "<path fill=\"none\" stroke=\"a\" d=\"M0 0l1 1\"/>\n<text>one</text><path fill=\"none\" stroke=\"a\" d=\"M2 2l1 1\"/>\ntwo"
         );
         let pale = "<line opacity=\"0.5\" stroke=\"a\" x1=\"0\" y1=\"0\" x2=\"1\" y2=\"1\" /> rest";
         assert_eq!(lighter(pale), pale);
@@ -138,7 +159,7 @@ mod tests {
             .split(" d=\"")
             .skip(1)
             .filter_map(|rest| rest.split('"').next())
-            .map(|d| d.matches('L').count())
+            .map(|d| d.matches('l').count())
             .sum();
         assert_eq!(strokes(&drawn), of_paths + strokes(&light));
     }
