@@ -22,7 +22,7 @@ const SECTIONS: [(&str, &str); 13] = [
     ("prose_edit", "crates/site-builder/tests/edit.rs"),
     ("widget_usable", "crates/browser-tests/tests/browser/labs.rs"),
     ("thousand_runs", "crates/browser-tests/tests/browser/kept.rs"),
-    ("layout_shift", "crates/browser-tests/tests/browser/pages.rs"),
+    ("layout_shift", "crates/browser-tests/tests/browser/labs.rs"),
 ];
 
 /// The section that also holds a record, in keys of its own.

@@ -126,7 +126,7 @@ impl Lab for Ssm {
     type Params = Params;
 
     fn smoke() -> Params {
-        Params { steps: 3, longest: 256, state: 2, ..Params::default() }
+        Params { steps: 20, longest: 256, state: 2, ..Params::default() }
     }
 
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
