@@ -66,21 +66,3 @@ fn lines_cross_where_they_do() {
     // A matrix of 1 ms a token beside two heads: (1 + 2 · 256) / (1 + 2 · 128).
     assert!((times.model_ratios(256)[0] - 513.0 / 257.0).abs() < 1e-9);
 }
-
-/// `cargo test --test scratch -- --nocapture --ignored default_run`: what the default run takes and says.
-#[test]
-#[ignore = "a look at the default run"]
-fn default_run() {
-    let start = std::time::Instant::now();
-    let report = run(Params::default());
-    eprintln!("{:.2} s", start.elapsed().as_secs_f64());
-    for metric in &report.metrics {
-        eprintln!(
-            "{:<20} {:>14.5} {:>14?} {} | {}",
-            metric.id, metric.value, metric.baseline, metric.unit, metric.label
-        );
-    }
-    for chart in &report.charts {
-        eprintln!("{}: {:?}", chart.id, chart.body);
-    }
-}
