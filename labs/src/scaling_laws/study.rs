@@ -45,8 +45,6 @@ const SCHEDULES: [(&str, &str, f64); 3] = [
 ];
 /// Draws of a bootstrap.
 const DRAWS: usize = 300;
-/// The fit of Besiroglu et al. (2024, arXiv:2404.10102) to the runs of Hoffmann et al.
-const REFIT: Law = Law { e: 1.8172, a: 482.01, b: 2085.43, alpha: 0.3478, beta: 0.3658 };
 
 /// A training, and how many different characters it may read.
 struct Job {
@@ -556,7 +554,7 @@ fn counting(report: &mut Report) {
         ("count_all", "Exponent where every weight counts", [all as fn(f64) -> f64, all]),
         ("count_body", "Exponent without embedding and output layer", [body as fn(f64) -> f64, all]),
     ] {
-        let found = recount(&REFIT, |w| shape.map(|count| count(w)), [4.0, 400.0], &budgets);
+        let found = recount(&Law::REFIT, |w| shape.map(|count| count(w)), [4.0, 400.0], &budgets);
         report.metrics.push(metric(Family::Scale, id, label, found.exponent, "").exact(0.01, by_formula));
     }
 }
@@ -571,7 +569,7 @@ mod tests {
         let mut report = Report::default();
         counting(&mut report);
         let value = |id: &str| report.metric(id).expect("computed").value;
-        assert!((value("count_all") - REFIT.exponent()).abs() < 0.01, "{}", value("count_all"));
+        assert!((value("count_all") - Law::REFIT.exponent()).abs() < 0.01, "{}", value("count_all"));
         assert!(value("count_body") > 0.62, "{}", value("count_body"));
     }
 

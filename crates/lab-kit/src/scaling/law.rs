@@ -48,6 +48,13 @@ pub struct Allocation {
 }
 
 impl Law {
+    /// The constants of Hoffmann et al. (2022) as their paper prints them.
+    pub const PRINTED: Self = Self { e: 1.69, a: 406.4, b: 410.7, alpha: 0.34, beta: 0.28 };
+    /// The same before rounding, from the TeX source of the paper (Besiroglu et al., 2024, arXiv:2404.10102).
+    pub const UNROUNDED: Self = Self { e: 1.693374, a: 406.4010, b: 410.7228, alpha: 0.339_170_84, beta: 0.284_908_3 };
+    /// A later fit to the same runs (Besiroglu et al., 2024, arXiv:2404.10102).
+    pub const REFIT: Self = Self { e: 1.8172, a: 482.01, b: 2085.43, alpha: 0.3478, beta: 0.3658 };
+
     /// The loss of `n` weights that read `d` tokens.
     #[must_use]
     pub fn loss(&self, n: f64, d: f64) -> f64 {

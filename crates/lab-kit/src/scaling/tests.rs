@@ -4,22 +4,6 @@ use rand::Rng;
 
 use super::*;
 
-/// The constants that Hoffmann et al. print (2022, arXiv:2203.15556).
-const PRINTED: Law = Law { e: 1.69, a: 406.4, b: 410.7, alpha: 0.34, beta: 0.28 };
-/// The fit of Besiroglu et al. (2024, arXiv:2404.10102).
-const REFIT: Law = Law { e: 1.8172, a: 482.01, b: 2085.43, alpha: 0.3478, beta: 0.3658 };
-
-/// The same before rounding, from the TeX source of the paper.
-fn unrounded() -> Law {
-    Law {
-        e: 0.526_722_8_f64.exp(),
-        a: 6.007_340_4_f64.exp(),
-        b: 6.017_918_6_f64.exp(),
-        alpha: 0.339_170_84,
-        beta: 0.284_908_3,
-    }
-}
-
 /// Nine sizes at each of five budgets, a factor of four apart.
 fn grid(law: &Law, mut noise: impl FnMut() -> f64) -> Vec<Vec<Run>> {
     let budget = |i: i32| 1e19 * 4_f64.powi(i);
@@ -39,9 +23,11 @@ fn normal(rng: &mut impl Rng) -> f64 {
 #[test]
 fn the_optimum_is_that_of_the_published_constants_and_of_a_search() {
     // Weights in 10^9, tokens in 10^12, from the closed form in Python at 5.76e23 operations.
-    for (law, n, d) in
-        [(PRINTED, 32.189_86, 2.982_306), (unrounded(), 40.360_94, 2.378_537), (REFIT, 72.248_70, 1.328_744)]
-    {
+    for (law, n, d) in [
+        (Law::PRINTED, 32.189_86, 2.982_306),
+        (Law::UNROUNDED, 40.360_94, 2.378_537),
+        (Law::REFIT, 72.248_70, 1.328_744),
+    ] {
         let best = law.optimal(5.76e23);
         assert!((best.n / 1e9 - n).abs() < 1e-4 && (best.d / 1e12 - d).abs() < 1e-5, "{best:?}");
         // No neighbour along the curve of equal compute is lower.
@@ -50,18 +36,21 @@ fn the_optimum_is_that_of_the_published_constants_and_of_a_search() {
         }
         assert!((law.tokens_for(best.n, best.loss).expect("reachable") / best.d - 1.0).abs() < 1e-9);
     }
-    assert_eq!(REFIT.tokens_for(1e6, 1.9), None);
+    assert_eq!(Law::REFIT.tokens_for(1e6, 1.9), None);
 }
 
 #[test]
 fn serving_makes_the_cheapest_network_smaller() {
-    let loss = REFIT.loss(70e9, 1.4e12);
-    let (few, _) = serve_aware(&REFIT, loss, 0.0, 70e9).expect("reachable");
-    let (many, d) = serve_aware(&REFIT, loss, 1e13, 70e9).expect("reachable");
+    let loss = Law::REFIT.loss(70e9, 1.4e12);
+    let (few, _) = serve_aware(&Law::REFIT, loss, 0.0, 70e9).expect("reachable");
+    let (many, d) = serve_aware(&Law::REFIT, loss, 1e13, 70e9).expect("reachable");
     // Without serving, the cheapest is the optimum of the budget that reaches this loss.
-    assert!((few / REFIT.optimal(6.0 * few * REFIT.tokens_for(few, loss).expect("reachable")).n - 1.0).abs() < 0.02);
+    assert!(
+        (few / Law::REFIT.optimal(6.0 * few * Law::REFIT.tokens_for(few, loss).expect("reachable")).n - 1.0).abs()
+            < 0.02
+    );
     assert!((33e9..38e9).contains(&many) && d > 3e12, "{many} {d}");
-    assert_eq!(serve_aware(&REFIT, 1.5, 0.0, 70e9), None);
+    assert_eq!(serve_aware(&Law::REFIT, 1.5, 0.0, 70e9), None);
 }
 
 #[test]
@@ -120,14 +109,16 @@ fn the_gradient_is_that_of_small_differences_and_the_objective_that_of_scipy() {
 
 #[test]
 fn a_law_is_recovered_from_its_own_points() {
-    let runs: Vec<Run> = grid(&REFIT, || 1.0).concat();
+    let runs: Vec<Run> = grid(&Law::REFIT, || 1.0).concat();
     let found = fit(&runs).expect("fits");
     let Law { e, a, b, alpha, beta } = found.law;
     assert!(
-        (e - REFIT.e).abs() < 1e-4 && (alpha - REFIT.alpha).abs() < 1e-3 && (beta - REFIT.beta).abs() < 1e-3,
+        (e - Law::REFIT.e).abs() < 1e-4
+            && (alpha - Law::REFIT.alpha).abs() < 1e-3
+            && (beta - Law::REFIT.beta).abs() < 1e-3,
         "{found:?}"
     );
-    assert!((a / REFIT.a - 1.0).abs() < 0.05 && (b / REFIT.b - 1.0).abs() < 0.05, "{found:?}");
+    assert!((a / Law::REFIT.a - 1.0).abs() < 0.05 && (b / Law::REFIT.b - 1.0).abs() < 0.05, "{found:?}");
     // Starts that fail are told from those that agree.
     assert!(found.agreeing > STARTS / 2 && found.agreeing <= STARTS, "{found:?}");
     // In other units, and with every run twice: the same law.
@@ -144,9 +135,9 @@ fn a_law_is_recovered_from_its_own_points() {
 #[test]
 fn an_interval_covers_the_truth() {
     let mut rng = crate::rng(3, "noise");
-    let (truth, mut covered, mut start) = (REFIT.exponent(), 0, None);
+    let (truth, mut covered, mut start) = (Law::REFIT.exponent(), 0, None);
     for _ in 0..100 {
-        let budgets = grid(&REFIT, || 1.0 + 0.01 * normal(&mut rng));
+        let budgets = grid(&Law::REFIT, || 1.0 + 0.01 * normal(&mut rng));
         let at = *start.get_or_insert_with(|| fit(&budgets.concat()).expect("fits").at);
         let mut exponents: Vec<f64> =
             (0..60).filter_map(|_| Some(fit_from(&resample(&budgets, &mut rng), &at)?.law.exponent())).collect();
@@ -159,7 +150,7 @@ fn an_interval_covers_the_truth() {
 
 #[test]
 fn too_little_to_fit_is_no_law() {
-    let runs: Vec<Run> = grid(&REFIT, || 1.0).concat();
+    let runs: Vec<Run> = grid(&Law::REFIT, || 1.0).concat();
     assert!(fit(&runs[..4]).is_none());
     let one_size: Vec<Run> = runs.iter().map(|r| Run { n: 1e9, ..*r }).collect();
     assert!(fit(&one_size).is_none());
@@ -212,9 +203,9 @@ fn leaving_layers_out_of_the_count_raises_the_exponent() {
     // A decoder of two layers with a vocabulary of 1,024, tied.
     let shape = |w: f64| [2.0 * 12.0 * w * w, 2.0 * 12.0 * w * w + 1024.0 * w];
     let budgets: Vec<f64> = (0..6).map(|i| 1e9 * 4_f64.powi(i)).collect();
-    let small = recount(&REFIT, shape, [2.0, 4000.0], &budgets);
-    assert!(small.exponent > REFIT.exponent() + 0.1, "{small:?}");
+    let small = recount(&Law::REFIT, shape, [2.0, 4000.0], &budgets);
+    assert!(small.exponent > Law::REFIT.exponent() + 0.1, "{small:?}");
     // Where nothing is left out, the exponent is the law's.
-    let honest = recount(&REFIT, |w| [24.0 * w * w; 2], [2.0, 4000.0], &budgets);
-    assert!((honest.exponent - REFIT.exponent()).abs() < 0.01, "{honest:?}");
+    let honest = recount(&Law::REFIT, |w| [24.0 * w * w; 2], [2.0, 4000.0], &budgets);
+    assert!((honest.exponent - Law::REFIT.exponent()).abs() < 0.01, "{honest:?}");
 }
