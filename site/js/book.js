@@ -297,7 +297,6 @@ const load = async (address, what) => {
 };
 if ($('section[data-lab]') || new URLSearchParams(location.search).has('lab')) load(script.dataset.labs, 'The labs');
 if ($('form.quiz')) load(script.dataset.quiz, 'The questions');
-if ($('[data-allocation]')) load(script.dataset.allocate, 'The calculator');
 if ($('[data-keep]')) load(script.dataset.keeper, 'Saving and forgetting');
 if ($('[data-guide], [data-methods]', main)) load(script.dataset.guide, 'The tables');
 if ($('[data-mini]', main)) load(script.dataset.miniature, 'The miniature');
