@@ -107,6 +107,8 @@ impl Default for Params {
     }
 }
 
+/// Bytes of a GiB: what tools for GPUs count in.
+const GIB: f64 = 1_073_741_824.0;
 /// Bytes set aside for what a program needs beside weights and state: 5 % of the memory.
 const RESERVE: f64 = 0.05;
 
@@ -238,9 +240,9 @@ fn notes(machine: &Machine, served: &Served, verdict: &Verdict) -> Vec<String> {
     let mut notes = Vec::new();
     if verdict.limit == Limit::Capacity {
         notes.push(format!(
-            "It does not fit: {:.2} GB are asked for, and {:.2} GB can be had. What helps: {helps}.",
-            served.decode().resident_bytes * 1e-9,
-            machine.capacity_bytes * 1e-9
+            "It does not fit: {:.2} GiB are asked for, and {:.2} GiB can be had. What helps: {helps}.",
+            served.decode().resident_bytes / GIB,
+            machine.capacity_bytes / GIB
         ));
         return notes;
     }
@@ -256,6 +258,11 @@ fn notes(machine: &Machine, served: &Served, verdict: &Verdict) -> Vec<String> {
         }
         Some(users) => format!("Arithmetic binds from {users:.0} users on."),
     });
+    notes.push(format!(
+        "It fits: {:.2} of {:.2} GiB are taken.",
+        served.decode().resident_bytes / GIB,
+        machine.capacity_bytes / GIB
+    ));
     notes
 }
 
@@ -286,6 +293,8 @@ mod tests {
         assert!((value(&report, "context_limit") - 415.0).abs() < 1.0);
         assert!((value(&report, "ceiling") - 9.55).abs() < 0.05);
         assert!(report.notes[0].starts_with("Bandwidth binds"), "{:?}", report.notes);
+        // 16.06 GB of weights and 17.18 GB of state, of 76 GB.
+        assert_eq!(report.notes.last().map(String::as_str), Some("It fits: 30.96 of 70.78 GiB are taken."));
         // Twice the arithmetic brings nothing; 1.43 times the bandwidth brings 1.43 times.
         let arithmetic = run(Params { more_arithmetic: 2.0, ..Params::default() });
         assert_eq!(value(&arithmetic, "step_ms"), value(&report, "step_ms"));
