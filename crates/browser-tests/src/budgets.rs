@@ -9,7 +9,7 @@ use flate2::{Compression, write::GzEncoder};
 use crate::dist::{Site, css_addresses, join};
 
 /// Every section of `budgets.toml`, and the test that holds the site to it: a budget that nobody reads protects nobody.
-const SECTIONS: [(&str, &str); 13] = [
+const SECTIONS: [(&str, &str); 14] = [
     ("first_visit", "crates/browser-tests/tests/built_site.rs"),
     ("page_wasm", "crates/browser-tests/tests/built_site.rs"),
     ("engine_cpu", "crates/browser-tests/tests/built_site.rs"),
@@ -22,6 +22,7 @@ const SECTIONS: [(&str, &str); 13] = [
     ("prose_edit", "crates/site-builder/tests/edit.rs"),
     ("widget_usable", "crates/browser-tests/tests/browser/labs.rs"),
     ("thousand_runs", "crates/browser-tests/tests/browser/kept.rs"),
+    ("many_tensors", "crates/browser-tests/tests/browser/inputs.rs"),
     ("layout_shift", "crates/browser-tests/tests/browser/labs.rs"),
 ];
 

@@ -9,7 +9,11 @@ use sha2::{Digest, Sha256};
 
 pub use lab_kernels::rng;
 
-use crate::{Host, data::hex, measure::MemoryReading};
+use crate::{
+    Host,
+    data::hex,
+    measure::{MemoryReading, NOTICEABLE},
+};
 
 /// Everything a lab may touch while it runs.
 pub struct Context {
@@ -28,6 +32,8 @@ pub struct Context {
     dropped_samples: Cell<usize>,
     /// Whether samples were kept although the page was hidden, since it stayed so.
     stayed_hidden: Cell<bool>,
+    /// Variants that passed the A/A gate or did not, how many did not, and by what share at most.
+    gate: Cell<(usize, usize, f64)>,
 }
 
 impl Context {
@@ -45,6 +51,7 @@ impl Context {
             earlier_peak_bytes: Cell::new(0),
             dropped_samples: Cell::new(0),
             stayed_hidden: Cell::new(false),
+            gate: Cell::new((0, 0, 0.0)),
         }
     }
 
@@ -118,6 +125,24 @@ impl Context {
             (_, false) => Some(again + "."),
             (_, true) => Some(again + "; it stayed hidden, so times may be too long."),
         }
+    }
+
+    /// Counts a variant before the A/A gate, and by what share it differed from itself (0: by no more than chance).
+    pub(crate) fn count_gate(&self, difference: f64) {
+        let (judged, apart, worst) = self.gate.get();
+        self.gate.set((judged + 1, apart + usize::from(difference >= NOTICEABLE), worst.max(difference)));
+    }
+
+    /// What the A/A gate found in this run, as a sentence for its reader; `None` where every variant equals itself.
+    #[must_use]
+    pub fn gate_note(&self) -> Option<String> {
+        let (judged, apart, worst) = self.gate.get();
+        (apart > 0).then(|| {
+            format!(
+                "In {apart} of {judged} checks a variant's times differed from its own, by {:.0} % at most: what ran before it mattered, or another program did. Trust no smaller difference of times.",
+                100.0 * worst
+            )
+        })
     }
 
     /// Bytes of engine memory (tensors of the CPU among them): held now, and the most held at once since the host last

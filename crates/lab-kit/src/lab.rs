@@ -118,7 +118,7 @@ pub fn find<'a>(registry: &'a [LabEntry], id: &str) -> Result<&'a LabEntry, LabE
 }
 
 /// Validates the values (what is absent takes its default), runs the lab and checks its report. Where a hidden page spoiled
-/// samples of time, a note says so.
+/// samples of time, or a variant's times differ from its own, a note says so.
 ///
 /// # Errors
 /// [`LabError::BadParam`] for the first value refused, [`LabError::Refused`] for a report that breaks a rule, and
@@ -131,6 +131,7 @@ pub async fn execute(entry: &LabEntry, values: &Values, cx: &mut Context) -> Res
     }
     let mut report = (entry.run)(checked.values.clone(), cx).await?;
     report.notes.extend(cx.hidden_note());
+    report.notes.extend(cx.gate_note());
     report.check()?;
     Ok(RunRecord {
         lab: entry.id.to_owned(),

@@ -5,13 +5,13 @@ use lab_api::{Axis, BarSeries, Better, Cell, Chart, ChartBody, Family, Interval,
 use lab_kit::{
     Context,
     bench::{
-        Served, Statistic, block_bootstrap, block_length, claim, closed_loop, coefficient_of_variation,
-        effective_samples, naive_speedup, peak_load, poisson, response_times, runs_needed,
+        Served, Statistic, block_bootstrap, claim, closed_loop, coefficient_of_variation, effective_samples,
+        naive_speedup, peak_load, poisson, response_times, runs_needed,
     },
     measure::{EnergyAssumptions, peak_gflops},
     report::{MetricExt, metric},
     serving::{lindley, pollaczek_khinchine, quantile},
-    stats::{median, median_interval, proportion},
+    stats::{block_length, median, median_interval, proportion},
 };
 use rand::Rng;
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use browser_tests::browser::{Gpu, Tab, with_browser};
+use browser_tests::budgets::Budgets;
 use browser_tests::lab::{LabOnPage, RUN_SECONDS, labs_of};
 use browser_tests::native;
 use browser_tests::server::Fault;
@@ -30,6 +31,18 @@ fn weights() -> Vec<u8> {
     let header =
         json!({"body.weight": {"dtype": "BF16", "shape": [6, 40], "data_offsets": [0, data.len()]}}).to_string();
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
+}
+
+/// A safetensors file with so many matrices of 8 rows of 16 in F32, as models with many adapters or experts have them.
+fn many(tensors: usize) -> Vec<u8> {
+    const BYTES: usize = 8 * 16 * 4;
+    let entry = |i: usize| {
+        let place = json!({"dtype": "F32", "shape": [8, 16], "data_offsets": [i * BYTES, (i + 1) * BYTES]});
+        (format!("layers.{i}.weight"), place)
+    };
+    let header = serde_json::Value::Object((0..tensors).map(entry).collect()).to_string();
+    let numbers = (0..tensors * BYTES / 4).flat_map(|i| ((i * 37 % 101) as f32 / 100.0 - 0.5).to_le_bytes());
+    [(header.len() as u64).to_le_bytes().to_vec(), header.into_bytes(), numbers.collect()].concat()
 }
 
 /// Gives the lab a file as a reader does.
@@ -65,6 +78,29 @@ async fn a_file_is_read_on_the_device_and_agrees_with_the_command_line() -> anyh
         anyhow::ensure!(!asked.contains("language/"), "{asked}");
         let address = tab.script("return location.href", &[]).await?;
         anyhow::ensure!(!address.to_string().contains("safetensors"), "{address}");
+        std::fs::remove_file(path)?;
+        Ok(())
+    })
+    .await
+}
+
+/// From the press of Run to the whole list; the best of three, since a busy machine is no fault of the page.
+#[tokio::test]
+async fn three_thousand_tensors_are_read_in_a_moment() -> anyhow::Result<()> {
+    with_browser(Gpu::None, async |tab| {
+        let budgets = Budgets::load()?;
+        let lab = opened(tab, "inspect").await?;
+        let path = bring(tab, &lab, "many.safetensors", &many(3000)).await?;
+        let mut best = f64::INFINITY;
+        for _ in 0..3 {
+            let begun = std::time::Instant::now();
+            lab.run(tab).await?;
+            best = best.min(begun.elapsed().as_secs_f64());
+        }
+        println!("3,000 tensors take {best:.2} s");
+        anyhow::ensure!(metric(tab, &lab, "tensors").await? == 3000.0, "not all tensors are counted");
+        let late = budgets.late("many_tensors", "a file of 3,000 tensors", best, "s")?;
+        anyhow::ensure!(late.is_none(), "{late:?}");
         std::fs::remove_file(path)?;
         Ok(())
     })

@@ -5,27 +5,10 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::Statistic;
+use crate::stats::{autocorrelation, block_length};
 
 /// Resamples of the bootstrap.
 pub(super) const RESAMPLES: usize = 1000;
-
-/// How much a sample foretells the one `lag` later: 1 wholly, 0 not at all. 0 where nothing varies.
-#[must_use]
-pub fn autocorrelation(samples: &[f64], lag: usize) -> f64 {
-    let mean = samples.iter().sum::<f64>() / samples.len().max(1) as f64;
-    let spread: f64 = samples.iter().map(|x| (x - mean).powi(2)).sum();
-    let together: f64 = samples.iter().zip(samples.iter().skip(lag)).map(|(a, b)| (a - mean) * (b - mean)).sum();
-    if spread > 0.0 { together / spread } else { 0.0 }
-}
-
-/// The first lag at which the autocorrelation has fallen under twice its standard error, `2 / sqrt(n)`: samples that far apart
-/// say nothing of each other. At least 1, at most a quarter of the samples.
-#[must_use]
-pub fn block_length(samples: &[f64]) -> usize {
-    let most = (samples.len() / 4).max(1);
-    let noise = 2.0 / (samples.len().max(1) as f64).sqrt();
-    (1..most).find(|lag| autocorrelation(samples, *lag) < noise).unwrap_or(most)
-}
 
 // ANCHOR: effective
 /// As many independent samples as these are worth for their mean: `n / (1 + 2 (r_1 + r_2 + ...))`, summed until the
@@ -92,16 +75,6 @@ pub(super) mod tests {
             mean + spread * now
         };
         (0..n).map(step).collect()
-    }
-
-    #[test]
-    fn correlation_by_hand() {
-        let samples = [1.0, 2.0, 3.0, 4.0];
-        // Deviations -1.5, -0.5, 0.5, 1.5: squares 5, neighbours 0.75 - 0.25 + 0.75.
-        assert!((autocorrelation(&samples, 1) - 0.25).abs() < 1e-12);
-        assert_eq!((autocorrelation(&samples, 0), autocorrelation(&samples, 9)), (1.0, 0.0));
-        assert_eq!((autocorrelation(&[2.0; 9], 1), autocorrelation(&[], 1)), (0.0, 0.0));
-        assert_eq!((block_length(&[]), block_length(&[1.0, 2.0])), (1, 1));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod compute;
 pub mod counter;
 mod energy;
 pub mod footprint;
+mod gate;
 pub mod limits;
 mod memory;
 mod peaks;
@@ -17,6 +18,7 @@ pub use lab_kernels::roofs;
 
 pub use compute::{Mask, Work};
 pub use energy::{Energy, EnergyAssumptions, UseAssumptions, joules_at};
+pub(crate) use gate::NOTICEABLE;
 pub use memory::{
     CountingAllocator, MemoryReading, counting_allocator, device_memory, memory_reading, peak_bytes, reset_peak,
 };

@@ -3,6 +3,7 @@
 use lab_api::{Interval, LabError};
 use rand_chacha::ChaCha8Rng;
 
+use super::gate;
 use crate::{
     Context,
     stats::{median, ratio_interval},
@@ -112,7 +113,8 @@ pub async fn samples(
 }
 
 /// Times two variants, turn by turn and in alternating order, so that a machine that warms up or slows down treats both
-/// alike. Each is sampled as by [`samples`]; of a turn in which the page was hidden both samples are dropped.
+/// alike. Each is sampled as by [`samples`]; of a turn in which the page was hidden both samples are dropped. What the A/A gate
+/// finds (a variant that differs from itself) stands in the report's notes.
 ///
 /// # Errors
 /// What the variants and the checkpoints between samples return.
@@ -139,6 +141,7 @@ pub async fn side_by_side(
             pair.second.push(other);
         }
     }
+    gate::pass(cx, &[&pair.first, &pair.second]);
     Ok(pair)
 }
 

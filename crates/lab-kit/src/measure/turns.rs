@@ -2,7 +2,10 @@
 
 use lab_api::LabError;
 
-use super::time::{Sampling, span_ms};
+use super::{
+    gate,
+    time::{Sampling, span_ms},
+};
 use crate::Context;
 
 /// Milliseconds per call of each of `variants`, a sample of each in every round: whatever slows the machine down for a while
@@ -58,6 +61,7 @@ pub async fn in_turns(
             found.iter_mut().for_each(|samples| samples.truncate(round));
         }
     }
+    gate::pass(cx, &found.iter().map(Vec::as_slice).collect::<Vec<_>>());
     Ok(found)
 }
 
