@@ -61,6 +61,8 @@ impl Page<'_> {
         let lab = labs.lab(id).map_err(plain)?;
         let predictions = predict::forms(id, &lab, &|text| self.inline(text, &lab_file(id), 1)).map_err(plain)?;
         let [guess, before, after] = self.lab_words(id, &lab);
+        // What to do with the controls stands beside them, or below where there is no room: controls and result come first.
+        let steps = if before.trim().is_empty() { before } else { format!("<div class=\"lab-words lab-steps\">{before}</div>") };
         let after = if after.is_empty() { after } else { format!("<div class=\"lab-words\">{after}</div>") };
         let meta = &lab.meta;
         let data = self.lab_data(id, &lab)?;
@@ -79,8 +81,8 @@ impl Page<'_> {
         Ok(format!(
             "<section class=\"lab\" id=\"lab-{id}\" data-lab=\"{id}\" data-state=\"static\"{live}{without} aria-labelledby=\"lab-{id}-title\">\
              <header class=\"lab-head\"><p class=\"lab-kicker\">Lab{number}</p><h3 id=\"lab-{id}-title\">{title}</h3><p class=\"lab-meta\">{minutes} · {level}</p><p class=\"lab-summary\">{summary}</p></header>\
-             <div class=\"lab-words\">{guess}{predictions}{before}</div>\
-             <div class=\"lab-widget\" id=\"lab-{id}-controls\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript><div class=\"lab-controls\" aria-hidden=\"true\">{skeleton}</div><div class=\"lab-actions-skeleton\" aria-hidden=\"true\"></div></div>\
+             <div class=\"lab-words\">{guess}{predictions}</div>\
+             <div class=\"lab-bench\"><div class=\"lab-widget\" id=\"lab-{id}-controls\" data-lab-widget><noscript><p class=\"lab-noscript\">Running this lab takes JavaScript. Below stands the result of a reference run; on the command line, <code>cargo xtask lab run {id}</code> runs it.</p></noscript><div class=\"lab-controls\" aria-hidden=\"true\">{skeleton}</div><div class=\"lab-actions-skeleton\" aria-hidden=\"true\"></div></div>{steps}</div>\
              <details class=\"lab-reference\" data-source=\"reference\"{open}><summary><h4>Reference result</h4>{hint}</summary>{report}</details>\
              {after}{source}\
              <script type=\"application/json\" data-lab-data>{data}</script></section>",
@@ -128,8 +130,8 @@ impl Page<'_> {
         Ok(data.to_string().replace('<', "\\u003c"))
     }
 
-    /// The words up to the second heading, where a guess belongs; those before the result; and those after it: from the heading
-    /// “Validate” on.
+    /// The words up to the second heading, where a guess belongs; the steps beside controls and result; and those after them: from the
+    /// heading “Validate” on.
     fn lab_words(&self, id: &str, lab: &Lab) -> [String; 3] {
         let file = lab_file(id);
         let source = Source::new(&file, lab.words_line, &lab.words);

@@ -70,19 +70,19 @@ pub struct Params {
     /// In the precision that you train in. An A100 has 312 in BF16, an H100 989, a TPU v4 275.
     #[cfg_attr(feature = "schema", schemars(range(min = 0.01, max = 10_000.0), extend("x-unit" = "TFLOP/s", "x-step" = 0.01)))]
     pub peak: f64,
-    /// Share of the peak that is reached
+    /// Share of it that is reached
     ///
     /// Measure it. From 30 to 50 is usual for large trainings.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100), extend("x-unit" = "%")))]
     pub reached: u32,
     /// Law
     pub law: Published,
-    /// Different tokens that you own
+    /// Tokens you own
     ///
-    /// 0: as many as you need.
+    /// Different ones. 0: as many as you need.
     #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 100_000.0), extend("x-unit" = "billion", "x-step" = 0.1)))]
     pub unique: f64,
-    /// Tokens that you will serve
+    /// Tokens you serve
     ///
     /// 0: training is all that you pay for.
     #[cfg_attr(feature = "schema", schemars(range(min = 0.0, max = 1_000_000.0), extend("x-unit" = "billion", "x-step" = 1.0)))]

@@ -184,7 +184,7 @@ pub fn calibration_error(
     };
     let all: Vec<usize> = (0..clusters.len()).collect();
     let value = error(&all);
-    let drawn = bootstrap(clusters.len(), level, rng, error);
+    let drawn = bootstrap(clusters.len(), 1, level, rng, error);
     let reflected = |end: f64| (2.0 * value - end).clamp(0.0, 1.0);
     let interval = Interval { low: reflected(drawn.high).min(value), high: reflected(drawn.low).max(value), level };
     Ok(Estimate { value, interval })
