@@ -180,7 +180,14 @@ function answerFirst(body, asked) {
     picture.className = 'lab-figures';
     front.append(picture);
   }
-  if (front.firstChild) whole.before(front);
+  if (!front.firstChild) return;
+  whole.before(front);
+  // Where the steps stand below all of the result, a way leads there; where they stand beside it, none is needed.
+  const steps = body.closest('section.lab').querySelector('.lab-steps');
+  if (!steps) return;
+  const next = node('p', Object.assign(document.createElement('a'), { href: `#${steps.id}`, textContent: 'What to look at and to try next' }));
+  next.className = 'lab-next';
+  front.after(next);
 }
 
 /** Under the button, the screen is free for the result. In a live lab the picture is in view already. */

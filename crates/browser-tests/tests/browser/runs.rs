@@ -83,13 +83,14 @@ async fn a_run_is_repeated_beside_the_first_and_links_say_what_was_tried() -> an
     .await
 }
 
-/// After Run, without scrolling: state, sentences, three numbers, and the first chart or, on a phone, its beginning.
+/// After Run, without scrolling: state, sentences, three numbers, and the first chart or, on a phone, its beginning. What to do with
+/// the controls stands beside them, or below where there is no room.
 #[tokio::test]
 async fn what_answers_the_question_is_on_the_first_screen_after_a_run() -> anyhow::Result<()> {
     with_browser(Gpu::None, async |tab| {
         let lab = labs_of(&tab.site)?.into_iter().find(|lab| lab.id == "inspect");
         let lab = lab.ok_or_else(|| anyhow::anyhow!("no page holds inspect"))?;
-        for (width, height, chart) in [(1440, 900, 200), (390, 844, 0)] {
+        for (width, height, chart, beside) in [(1900, 1000, 200, true), (1440, 900, 200, false), (390, 844, 0, false)] {
             tab.resize(width, height).await?;
             tab.open(&lab.page).await?;
             lab.wake(tab).await?;
@@ -107,6 +108,12 @@ async fn what_answers_the_question_is_on_the_first_screen_after_a_run() -> anyho
                   report.querySelectorAll('[data-metric=bytes_4]').length]";
             let found = tab.script(script, &[json!(lab.selector()), json!(chart)]).await?;
             anyhow::ensure!(found == json!([true, true, 3, true, 1]), "at {width} pixels: {found}");
+            let script = "const lab = document.querySelector(arguments[0]), [bench, steps] = ['.lab-widget', '.lab-steps'].map((part) => lab.querySelector(part).getBoundingClientRect());
+                const next = lab.querySelector('.lab-next a');
+                return [arguments[1] ? steps.left >= bench.right && steps.top < bench.bottom : steps.top >= bench.bottom,
+                  next.checkVisibility() !== arguments[1], next.hash === `#${lab.querySelector('.lab-steps').id}`]";
+            let order = tab.script(script, &[json!(lab.selector()), json!(beside)]).await?;
+            anyhow::ensure!(order == json!([true, true, true]), "at {width} pixels, place of the steps: {order}");
         }
         Ok(())
     })
