@@ -47,6 +47,31 @@ pub(super) fn bars(seen: &Seen) -> Chart {
     }
 }
 
+/// What a student would be taught with: the likeliest classes in FP32, as they are and at the temperature.
+pub(super) fn soft_targets(seen: &Seen, temperature: f64) -> Chart {
+    let plain = &seen.probabilities[0];
+    let soft = seen.soft_targets(temperature);
+    let mut classes: Vec<usize> = (0..plain.len()).collect();
+    classes.sort_by(|a, b| plain[*b].total_cmp(&plain[*a]));
+    classes.truncate(CLASSES);
+    let bars = |name: String, of: &[f64]| BarSeries {
+        name,
+        values: classes.iter().map(|class| 100.0 * of[*class]).collect(),
+        intervals: vec![],
+    };
+    Chart {
+        id: "soft".into(),
+        title: "What could a student learn from it?".into(),
+        caption: "The six likeliest classes in FP32, and the same at the temperature chosen: the order stays, and what the network finds similar comes to light.".into(),
+        x: Axis::linear("Class"),
+        y: Axis { max: Some(100.0), ..Axis::linear("Probability (%)") },
+        body: ChartBody::Bar {
+            categories: classes.iter().map(|class| character(*class)).collect(),
+            series: vec![bars("T = 1".into(), plain), bars(format!("T = {temperature}"), &soft)],
+        },
+    }
+}
+
 /// What the networks look at.
 pub(super) fn picture(picture: &Picture) -> Chart {
     let side = Glyphs::SIDE as u32;

@@ -16,7 +16,7 @@ use lab_kit::{
 use serde::{Deserialize, Serialize};
 
 use letter::Letter;
-use networks::{Seen, WIDTHS};
+use networks::{Seen, WIDTHS, perplexity};
 use prepare::Picture;
 
 /// What a reader may change.
@@ -45,6 +45,11 @@ pub struct Params {
     ///
     /// How many weights share one scale. The grid is symmetric, activations stay FP32.
     pub granularity: CoarseShare,
+    /// Temperature
+    ///
+    /// What the FP32 network's logits are divided by for the soft targets, as a student would be taught with. 1 leaves them as they are.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1.0, max = 20.0), extend("x-step" = 0.5)))]
+    pub temperature: f64,
 }
 
 impl Default for Params {
@@ -55,6 +60,7 @@ impl Default for Params {
             font: 1,
             network: Network::Mlp,
             granularity: CoarseShare::Channel,
+            temperature: 4.0,
         }
     }
 }
@@ -97,9 +103,14 @@ impl Lab for Draw {
         let shown = &seen[params.network as usize];
         cx.progress("Done", 1.0);
         Ok(Report {
-            metrics: metrics(&seen, shown),
+            metrics: metrics(&seen, shown, params.temperature),
             tables: vec![figures::answers(&seen)],
-            charts: vec![figures::bars(shown), figures::picture(&picture), figures::confidence(&seen)],
+            charts: vec![
+                figures::bars(shown),
+                figures::picture(&picture),
+                figures::confidence(&seen),
+                figures::soft_targets(shown, params.temperature),
+            ],
             notes: figures::notes(&seen, &source),
         })
     }
@@ -116,7 +127,7 @@ async fn subject(params: &Params, cx: &Context) -> Result<(Picture, String), Lab
     prepare::of_font(&glyphs, params.letter, params.font as usize)
 }
 
-fn metrics(seen: &[Seen; 3], shown: &Seen) -> Vec<Metric> {
+fn metrics(seen: &[Seen; 3], shown: &Seen, temperature: f64) -> Vec<Metric> {
     const SUMS: &str = "exponentials differ between platforms in their last digit";
     const EDGE: &str = "one answer may sit on the edge between two classes";
     let agree: usize = seen.iter().map(|network| network.agreeing()).sum();
@@ -140,6 +151,13 @@ fn metrics(seen: &[Seen; 3], shown: &Seen) -> Vec<Metric> {
         }
         metrics.push(shift);
     }
+    let soft = shown.soft_targets(temperature);
+    metrics.push(
+        metric(Family::Quality, "classes_soft", "Classes that the soft targets speak of", perplexity(&soft), "")
+            .baseline(perplexity(&shown.probabilities[0]))
+            .exact(0.001, SUMS)
+            .help("The exponential of their entropy: 1 if all is on one class, 47 if every class gets as much. The baseline is temperature 1."),
+    );
     for (i, bits) in WIDTHS.iter().enumerate() {
         let bytes = shown.bytes[i + 1] as f64;
         metrics.push(

@@ -42,6 +42,14 @@ impl Seen {
         (1..ARMS).filter(|arm| self.answer(*arm) == self.answer(0)).count()
     }
 
+    /// The FP32 network's probabilities at a temperature `T`: of logits divided by `T`, which is each probability to the power
+    /// `1 / T`, made to sum to 1 again (Hinton et al., 2015, arXiv:1503.02531).
+    pub(super) fn soft_targets(&self, temperature: f64) -> Vec<f64> {
+        let powers: Vec<f64> = self.probabilities[0].iter().map(|p| p.powf(1.0 / temperature)).collect();
+        let sum: f64 = powers.iter().sum();
+        powers.iter().map(|p| p / sum).collect()
+    }
+
     /// How far the probability of any class moves from FP32, in percentage points.
     pub(super) fn shift(&self, arm: usize) -> f64 {
         let moved = self.probabilities[0].iter().zip(&self.probabilities[arm]).map(|(a, b)| (a - b).abs());
@@ -124,6 +132,11 @@ fn rounded(weights: &StateDict, settings: &Settings) -> Result<(StateDict, usize
     Ok((rounded, bytes))
 }
 
+/// As many classes as equal shares would have the same entropy: its exponential.
+pub(super) fn perplexity(probabilities: &[f64]) -> f64 {
+    probabilities.iter().filter(|p| **p > 0.0).map(|p| -p * p.ln()).sum::<f64>().exp()
+}
+
 fn softmax(logits: &[f32]) -> Vec<f64> {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f64> = logits.iter().map(|logit| f64::from(logit - most).exp()).collect();
@@ -156,6 +169,18 @@ mod tests {
             let scales = if granularity == Granularity::Channel { 4 } else { 1 };
             assert_eq!(bytes, 4 * 7 + 4 * scales + 16);
         }
+    }
+
+    #[test]
+    fn soft_targets_are_those_of_divided_logits() {
+        let logits = [3.0_f32, 1.0, -2.0, 0.5];
+        let seen = Seen::first("any", &logits, 0);
+        let divided: Vec<f32> = logits.iter().map(|x| x / 4.0).collect();
+        for (soft, expected) in seen.soft_targets(4.0).iter().zip(softmax(&divided)) {
+            assert!((soft - expected).abs() < 1e-7, "{soft} {expected}");
+        }
+        assert!((perplexity(&[0.25; 4]) - 4.0).abs() < 1e-12 && (perplexity(&[1.0, 0.0]) - 1.0).abs() < 1e-12);
+        assert!(perplexity(&seen.soft_targets(20.0)) > perplexity(&seen.soft_targets(2.0)));
     }
 
     #[test]
