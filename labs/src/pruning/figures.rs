@@ -92,12 +92,12 @@ pub(super) fn pixels(cut: &Network) -> Chart {
     };
     let readers = (0..columns).map(|c| (0..rows).filter(|r| weights[r * columns + c] != 0.0).count() as f32);
     let mut images = vec![Image {
-        label: "how many outputs read each pixel".into(),
+        label: "all outputs".into(),
         pixels: grey(readers.collect()),
         marked: false,
     }];
     let output = |row: usize| Image {
-        label: format!("weights of output {}", row + 1),
+        label: format!("output {}", row + 1),
         pixels: grey(weights[row * columns..(row + 1) * columns].iter().map(|w| w.abs()).collect()),
         marked: false,
     };
