@@ -38,7 +38,8 @@ fn difference_from_itself(samples: &[f64]) -> Option<f64> {
         .sum();
     let sigma = (m * n * (m + n + 1.0) / 12.0).sqrt();
     let apart = (wins - m * n / 2.0).abs() > CHANCE * sigma;
-    Some(if apart { (median(&even) / median(&odd).max(f64::MIN_POSITIVE) - 1.0).abs() } else { 0.0 })
+    let [one, other] = [median(&even), median(&odd)];
+    Some(if apart { one.max(other) / one.min(other).max(f64::MIN_POSITIVE) - 1.0 } else { 0.0 })
 }
 
 /// Puts the samples of variants that took turns before the gate; what it finds stands in the report's notes.
