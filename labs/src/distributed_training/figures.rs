@@ -122,7 +122,10 @@ pub(super) fn speeds(costs: &Costs, setup: &Setup, events: &[Event], name: &str)
     Chart {
         id: "speeds".into(),
         title: "How much of the workers is used?".into(),
-        caption: format!("Simulated: {name}, {} workers with a processor each, without overlap of messages and arithmetic. Parts of a step were timed on this device, links are assumed. More text for each worker hides a slow link.", setup.workers()),
+        caption: format!(
+            "Simulated: {name}, {} workers with a processor each, without overlap of messages and arithmetic. Parts of a step were timed on this device, links are assumed. More text for each worker hides a slow link.",
+            setup.workers()
+        ),
         x: Axis::log("Windows for each worker"),
         y: Axis { min: Some(0.0), ..Axis::linear("Of n times one worker (%)") },
         body: ChartBody::Line { series: links.into_iter().map(|(name, link)| line(name, of(link))).collect() },
@@ -151,7 +154,10 @@ pub(super) fn step(costs: &Costs, setup: &Setup, events: &[Event], params: &Para
     Chart {
         id: "step".into(),
         title: "What happens in one step?".into(),
-        caption: format!("{}: the order is that of the messages that were really sent, the times are simulated for the chosen link. Pale pieces wait for a message.", STAGES[params.stage as usize]),
+        caption: format!(
+            "{}: the order is that of the messages that were really sent, the times are simulated for the chosen link. Pale pieces wait for a message.",
+            STAGES[params.stage as usize]
+        ),
         x: Axis { min: Some(0.0), ..Axis::linear("Time (ms, simulated)") },
         y: Axis::linear("Worker"),
         body: ChartBody::Gantt { lanes: (0..n).map(|rank| format!("Worker {rank}")).collect(), spans },

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use lab_api::LabError;
+use lab_kit::tuning::optim::{Adam, adamw};
 use lab_kit::{
     Context,
     measure::in_turns,
@@ -10,7 +11,6 @@ use lab_kit::{
     sharding::Stage,
     stats::median,
 };
-use lab_kit::tuning::optim::{Adam, adamw};
 
 use super::{
     LinkChoice,
@@ -41,7 +41,15 @@ impl Costs {
 
     /// Milliseconds of work in a round.
     pub(super) fn ms(&self, round: usize, work: Work, tokens: f64) -> f64 {
-        let part = |unit: usize| if unit == 0 { 0 } else if unit == self.last { 2 } else { 1 };
+        let part = |unit: usize| {
+            if unit == 0 {
+                0
+            } else if unit == self.last {
+                2
+            } else {
+                1
+            }
+        };
         let part = match work {
             Work::Forward(unit) => part(unit),
             Work::Backward(unit) => 3 + part(unit),

@@ -64,33 +64,56 @@ pub(super) fn counted(report: &mut Report, params: &Params, setup: &Setup, ran: 
     if whole > 0.0 {
         for (id, (name, one)) in IDS.iter().zip(stages(ran)).skip(1) {
             let share = 100.0 * sent(one).bytes as f64 / whole;
-            let found =
-                metric(Family::Scale, &format!("sent_{id}"), &format!("{name}: bytes sent in a step, of plain data parallel"), share, "%")
-                    .lower()
-                    .baseline(100.0)
-                    .exact(0.0, COUNTED);
+            let found = metric(
+                Family::Scale,
+                &format!("sent_{id}"),
+                &format!("{name}: bytes sent in a step, of plain data parallel"),
+                share,
+                "%",
+            )
+            .lower()
+            .baseline(100.0)
+            .exact(0.0, COUNTED);
             all.push(if *id == "zero1" { found.detail() } else { found });
         }
     }
     for (id, (name, one)) in IDS.iter().zip(stages(ran)) {
-        let counts = [("bytes", sent(one).bytes as f64 / 1e6, "MB"), ("messages", sent(one).messages as f64, "messages")];
+        let counts =
+            [("bytes", sent(one).bytes as f64 / 1e6, "MB"), ("messages", sent(one).messages as f64, "messages")];
         for (what, value, unit) in counts {
             let label = format!("{name}: {what} sent by a worker in a step");
-            all.push(metric(Family::Scale, &format!("{what}_{id}"), &label, value, unit).lower().exact(0.0, COUNTED).detail());
+            all.push(
+                metric(Family::Scale, &format!("{what}_{id}"), &label, value, unit)
+                    .lower()
+                    .exact(0.0, COUNTED)
+                    .detail(),
+            );
         }
     }
     all.push(
-        metric(Family::Memory, "activations", "Activations on a worker, at any stage", ddp.peak.activations as f64 / 1e6, "MB")
-            .lower()
-            .exact(0.0, COUNTED)
-            .help("What the way back through the network needs of the worker's own text. Cutting states does not cut it."),
+        metric(
+            Family::Memory,
+            "activations",
+            "Activations on a worker, at any stage",
+            ddp.peak.activations as f64 / 1e6,
+            "MB",
+        )
+        .lower()
+        .exact(0.0, COUNTED)
+        .help("What the way back through the network needs of the worker's own text. Cutting states does not cut it."),
     );
     let equal = stages(ran)[1..].iter().filter(|(_, one)| one.weights == ddp.weights).count();
     all.push(
-        metric(Family::Quality, "equal_bits", "Stages that end in the very bits of plain data parallel", equal as f64, "of 3")
-            .higher()
-            .baseline(3.0)
-            .exact(0.0, "the same sums in the same order"),
+        metric(
+            Family::Quality,
+            "equal_bits",
+            "Stages that end in the very bits of plain data parallel",
+            equal as f64,
+            "of 3",
+        )
+        .higher()
+        .baseline(3.0)
+        .exact(0.0, "the same sums in the same order"),
     );
     all.push(
         learned(Family::Quality, "arrival", "Sums by arrival: workers end apart by", 1e9 * ran[ARRIVAL].1.marks.last().map_or(0.0, |mark| mark.apart), "billionths", 1000.0)
@@ -99,9 +122,16 @@ pub(super) fn counted(report: &mut Report, params: &Params, setup: &Setup, ran: 
     );
     let from_one = 1e9 * ddp.from(&ran[ONE].1).last().map_or(0.0, |point| point[1]);
     all.push(
-        learned(Family::Quality, "from_one", "Data parallel: from one worker with all windows", from_one, "billionths", 5000.0)
-            .detail()
-            .help("Of the length of the weights. The mathematics is the same, sums are made in another order."),
+        learned(
+            Family::Quality,
+            "from_one",
+            "Data parallel: from one worker with all windows",
+            from_one,
+            "billionths",
+            5000.0,
+        )
+        .detail()
+        .help("Of the length of the weights. The mathematics is the same, sums are made in another order."),
     );
     all.push(
         learned(Family::Quality, "loss_ddp", "Data parallel: loss of an unseen letter", ddp.judged, "nats", 0.5)
@@ -109,13 +139,29 @@ pub(super) fn counted(report: &mut Report, params: &Params, setup: &Setup, ran: 
             .detail(),
     );
     if let Some((name, one)) = ran.get(ARRIVAL + 1) {
-        all.push(learned(Family::Quality, "loss_other", &format!("{name}: loss of an unseen letter"), one.judged, "nats", 0.5).baseline(ddp.judged));
+        all.push(
+            learned(
+                Family::Quality,
+                "loss_other",
+                &format!("{name}: loss of an unseen letter"),
+                one.judged,
+                "nats",
+                0.5,
+            )
+            .baseline(ddp.judged),
+        );
         if whole > 0.0 {
             all.push(
-                metric(Family::Scale, "sent_other", &format!("{name}: bytes sent, of plain data parallel"), 100.0 * sent(one).bytes as f64 / whole, "%")
-                    .lower()
-                    .baseline(100.0)
-                    .exact(0.0, COUNTED),
+                metric(
+                    Family::Scale,
+                    "sent_other",
+                    &format!("{name}: bytes sent, of plain data parallel"),
+                    100.0 * sent(one).bytes as f64 / whole,
+                    "%",
+                )
+                .lower()
+                .baseline(100.0)
+                .exact(0.0, COUNTED),
             );
         }
     }
@@ -130,7 +176,10 @@ pub(super) fn counted(report: &mut Report, params: &Params, setup: &Setup, ran: 
     report.charts.push(figures::losses(ran, setup.shares.iter().sum::<usize>() * LETTERS));
     report.tables.push(figures::counts(ran));
     if params.exchange != Exchange::Every && params.steps < 64 {
-        report.notes.push("After so few steps all ways are still near their first weights: take 100 steps or more to compare losses.".into());
+        report.notes.push(
+            "After so few steps all ways are still near their first weights: take 100 steps or more to compare losses."
+                .into(),
+        );
     }
     if setup.workers() == 1 {
         report.notes.push("A single worker has nobody to send anything to, and there is nothing to cut.".into());
@@ -138,7 +187,13 @@ pub(super) fn counted(report: &mut Report, params: &Params, setup: &Setup, ran: 
 }
 
 /// What was timed on one worker, and what is simulated from it for several.
-pub(super) fn timed(report: &mut Report, params: &Params, (setup, costs): (&Setup, &Costs), ran: &[Named], cx: &Context) {
+pub(super) fn timed(
+    report: &mut Report,
+    params: &Params,
+    (setup, costs): (&Setup, &Costs),
+    ran: &[Named],
+    cx: &Context,
+) {
     let n = setup.workers() as f64;
     let windows = setup.shares.iter().copied().max().unwrap_or(1) as f64;
     let rounds: Vec<usize> = (0..costs.rounds()).collect();
@@ -149,12 +204,11 @@ pub(super) fn timed(report: &mut Report, params: &Params, (setup, costs): (&Setu
             .measured(samples)
     };
     let wire = costs.wire(params.link);
-    let took = |one: &Ran, round: usize| costs.simulate(round, &one.events, (setup.workers(), wire), 1.0).end_ms.max(1e-9);
+    let took =
+        |one: &Ran, round: usize| costs.simulate(round, &one.events, (setup.workers(), wire), 1.0).end_ms.max(1e-9);
     let total: usize = setup.shares.iter().sum();
     // Text a second of all, over text a second of one.
-    let speed = |one: &Ran, round: usize| {
-        total as f64 / windows * costs.step(round, windows) / took(one, round)
-    };
+    let speed = |one: &Ran, round: usize| total as f64 / windows * costs.step(round, windows) / took(one, round);
     let all = &mut report.metrics;
     for (id, (name, one)) in IDS.iter().zip(stages(ran)) {
         let label = format!("{name}: text a second, of one worker's (simulated)");
@@ -166,12 +220,19 @@ pub(super) fn timed(report: &mut Report, params: &Params, (setup, costs): (&Setu
     }
     let shown = &stages(ran)[params.stage as usize];
     all.push(
-        sampled(Family::Utilization, "used", &format!("{}: share of the workers' time in arithmetic (simulated)", shown.0), over(&|round| 100.0 * speed(&shown.1, round) / n), "%")
-            .higher()
-            .baseline(100.0),
+        sampled(
+            Family::Utilization,
+            "used",
+            &format!("{}: share of the workers' time in arithmetic (simulated)", shown.0),
+            over(&|round| 100.0 * speed(&shown.1, round) / n),
+            "%",
+        )
+        .higher()
+        .baseline(100.0),
     );
     all.push(
-        sampled(Family::Time, "step_ms", "A step of one worker alone", over(&|round| costs.step(round, windows)), "ms").lower(),
+        sampled(Family::Time, "step_ms", "A step of one worker alone", over(&|round| costs.step(round, windows)), "ms")
+            .lower(),
     );
     let gather = over(&|round| took(&ran[GATHER].1, round) / took(&ran[FIRST].1, round));
     all.push(
@@ -194,10 +255,21 @@ pub(super) fn timed(report: &mut Report, params: &Params, (setup, costs): (&Setu
         );
     }
     let copy = costs.copy();
-    all.push(metric(Family::Time, "latency", "A message in this thread: of any size", 1e3 * copy.latency_ms, "µs").lower().measured(vec![1e3 * copy.latency_ms]).detail());
-    all.push(metric(Family::Time, "bandwidth", "A message in this thread: bytes a second", 1e-6 * copy.bytes_per_ms, "GB/s").higher().measured(vec![1e-6 * copy.bytes_per_ms]).detail());
+    all.push(
+        metric(Family::Time, "latency", "A message in this thread: of any size", 1e3 * copy.latency_ms, "µs")
+            .lower()
+            .measured(vec![1e3 * copy.latency_ms])
+            .detail(),
+    );
+    all.push(
+        metric(Family::Time, "bandwidth", "A message in this thread: bytes a second", 1e-6 * copy.bytes_per_ms, "GB/s")
+            .higher()
+            .measured(vec![1e-6 * copy.bytes_per_ms])
+            .detail(),
+    );
     report.charts.push(figures::speeds(costs, setup, &shown.1.events, shown.0));
     report.charts.push(figures::step(costs, setup, &shown.1.events, params));
-    let link = if params.link == LinkChoice::Copy { "a copy within this thread, as measured" } else { "an assumed link" };
+    let link =
+        if params.link == LinkChoice::Copy { "a copy within this thread, as measured" } else { "an assumed link" };
     report.notes.push(format!("The workers took turns in one thread: their weights, bytes, messages and the order of events are real. Times of several workers are simulated from parts that were timed here and from {link}; real workers would also get into each other's way, and could send while they compute."));
 }

@@ -81,8 +81,7 @@ pub fn fit_wire(messages: &[(f64, f64)]) -> Option<Wire> {
     let (x, y) = (mean(&|m| weight(m) * m.0) / all, mean(&|m| weight(m) * m.1) / all);
     let slope =
         mean(&|m| weight(m) * (m.0 - x) * (m.1 - y)) / mean(&|m| weight(m) * (m.0 - x).powi(2)).max(f64::MIN_POSITIVE);
-    (slope > 0.0 && slope.is_finite())
-        .then(|| Wire { latency_ms: (y - slope * x).max(0.0), bytes_per_ms: 1.0 / slope })
+    (slope > 0.0 && slope.is_finite()).then(|| Wire { latency_ms: (y - slope * x).max(0.0), bytes_per_ms: 1.0 / slope })
 }
 
 #[cfg(test)]

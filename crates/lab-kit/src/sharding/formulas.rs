@@ -45,10 +45,7 @@ pub fn expected(sizes: &[usize], stage: Stage, n: usize) -> Traffic {
     let rings = if stage == Stage::Zero3 { 3 } else { 2 };
     let parts: usize = sizes.iter().map(|size| size.div_ceil(n)).sum();
     let (small, bytes) = if stage == Stage::Ddp { (1, 8) } else { (2, 12) };
-    Traffic {
-        messages: (n - 1) * (rings * sizes.len() + small),
-        bytes: (n - 1) * (rings * 4 * parts + bytes),
-    }
+    Traffic { messages: (n - 1) * (rings * sizes.len() + small), bytes: (n - 1) * (rings * 4 * parts + bytes) }
 }
 // ANCHOR_END: expected
 

@@ -111,7 +111,10 @@ impl<'a> Worker<'a> {
             ranks,
             rank,
             part: Vec::new(),
-            gradient: full.iter().map(|u| if stage <= Stage::Zero1 { vec![0.0; u.len()] } else { Vec::new() }).collect(),
+            gradient: full
+                .iter()
+                .map(|u| if stage <= Stage::Zero1 { vec![0.0; u.len()] } else { Vec::new() })
+                .collect(),
             own: Vec::new(),
             moments: Vec::new(),
             full,
@@ -221,8 +224,7 @@ impl<'a> Worker<'a> {
 
         self.open(link, last).await?;
         self.begin(last);
-        let mut dx =
-            units.leave_backward(&self.full[last], answers, (1.0 / all) as f32, &mut self.gradient[last]);
+        let mut dx = units.leave_backward(&self.full[last], answers, (1.0 / all) as f32, &mut self.gradient[last]);
         self.activations -= bytes;
         self.close(link, last, Work::Backward(last), count);
         self.reduce(link, last).await?;

@@ -72,8 +72,16 @@ impl Units {
         let mix = self.0.layers[layer];
         let kept = self.0.layer(mix, self.0.parts(mix, 0), weights, x, t);
         let buffers = [
-            &kept.u, &kept.sizes, &kept.projected, &kept.local, &kept.sigmoid, &kept.z, &kept.delta, &kept.keep,
-            &kept.kernel, &kept.y,
+            &kept.u,
+            &kept.sizes,
+            &kept.projected,
+            &kept.local,
+            &kept.sigmoid,
+            &kept.z,
+            &kept.delta,
+            &kept.keep,
+            &kept.kernel,
+            &kept.y,
         ];
         // The mixer's own: queries, keys, values, outputs, and a table of weights where there is one.
         let rows = x.len() / self.0.channels;
