@@ -121,7 +121,6 @@ impl<'a> Setup<'a> {
 
 /// What is kept of a training.
 pub(super) struct Ran {
-    pub(super) way: Way,
     pub(super) losses: Vec<f64>,
     /// On text that no training saw.
     pub(super) judged: f64,
@@ -263,7 +262,6 @@ pub(super) async fn run(
     let first = fingerprint(&workers[0].weights());
     let weights = together(&workers);
     Ok(Ran {
-        way,
         losses,
         judged: setup.judge(&weights),
         sent: mail.sent(),

@@ -62,7 +62,7 @@ pub(super) fn held(all: &[(String, Held)]) -> Chart {
     Chart {
         id: "held".into(),
         title: "What does one worker hold, and what does it send?".into(),
-        caption: "The most of each kind, counted from the worker's own buffers, one piece after the other. Beside each name stands what the worker sent in a step. The bars get shorter, the messages of the first three do not get longer; the last piece belongs to the text and is the same for all.".into(),
+        caption: "The most of each kind, counted from the worker's own buffers. From left to right: weights, gradients, moments, a thin piece for what passes through, activations. Beside each name stands what the worker sends in a step. The bars get shorter, the messages of the first three do not get longer; the last piece belongs to the text and is the same for all.".into(),
         x: Axis { min: Some(0.0), ..Axis::linear("Held by one worker (MB)") },
         y: Axis::linear("Stage"),
         body: ChartBody::Gantt { lanes: all.iter().map(|(name, _)| name.clone()).collect(), spans },
@@ -70,11 +70,11 @@ pub(super) fn held(all: &[(String, Held)]) -> Chart {
 }
 
 pub(super) fn held_of_run(ran: &[Named]) -> Chart {
-    let of = |(name, one): &Named| {
+    let of = |(i, (name, one)): (usize, &Named)| {
         let sent = one.sent_in_a_step().bytes as f64 / MB;
-        (format!("{name}: sends {sent:.2} MB"), one.peak)
+        (format!("{}: sends {sent:.2} MB", if i == 0 { "Uncut" } else { name }), one.peak)
     };
-    held(&ran[FIRST..FIRST + STAGES.len()].iter().map(of).collect::<Vec<_>>())
+    held(&ran[FIRST..FIRST + STAGES.len()].iter().enumerate().map(of).collect::<Vec<_>>())
 }
 
 /// How far weights are apart.
