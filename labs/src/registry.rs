@@ -22,6 +22,9 @@ pub mod distillation;
 #[path = "distilled_lm/mod.rs"]
 pub mod distilled_lm;
 
+#[path = "distributed_training/mod.rs"]
+pub mod distributed_training;
+
 #[path = "draw/mod.rs"]
 pub mod draw;
 
@@ -120,6 +123,7 @@ lab_kit::registry! {
     dark_knowledge::DarkKnowledge = "dark_knowledge",
     distillation::Distillation = "distillation",
     distilled_lm::DistilledLm = "distilled_lm",
+    distributed_training::DistributedTraining = "distributed_training",
     draw::Draw = "draw",
     early_exit::EarlyExit = "early_exit",
     efficient_architectures::EfficientArchitectures = "efficient_architectures",

@@ -5,6 +5,7 @@
 mod mix;
 #[cfg(test)]
 mod tests;
+mod units;
 
 use lab_kernels::product::{View, product};
 use rand::Rng;
@@ -18,6 +19,7 @@ use super::{
 };
 use layers::{convolve, convolve_backward, norm, norm_backward};
 use mix::{Mixed, Steps};
+pub use units::{Answers, Trail, Units};
 
 /// What mixes the tokens of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
