@@ -1,6 +1,7 @@
 //! From a graph to a program: passes, kernels, their order, and places in memory.
 
 use lab_api::LabError;
+use rand::RngCore;
 
 use super::{
     Fuse, Graph, Id, Life, Op, Order, Place, Strategy, bound, cse, dead, deal, fold, fuse, height, last_rows, merge,
@@ -106,12 +107,24 @@ const WIDTH: usize = 4;
 /// # Errors
 /// [`LabError::Refused`] when all orders of more than nine buffers are asked for; [`LabError::Engine`] when a view would need a copy.
 pub fn compile(graph: &Graph, setting: Setting) -> Result<Program, LabError> {
+    ordered(graph, setting, None)
+}
+
+/// The same in an order that is drawn: any that respects what kernels wait for.
+///
+/// # Errors
+/// As [`compile`].
+pub fn shuffled(graph: &Graph, setting: Setting, rng: &mut dyn RngCore) -> Result<Program, LabError> {
+    ordered(graph, setting, Some(rng))
+}
+
+fn ordered(graph: &Graph, setting: Setting, rng: Option<&mut dyn RngCore>) -> Result<Program, LabError> {
     let graph = passes(graph, setting);
     let view =
         |id| LabError::Engine { why: format!("node {id} of a graph is a view that needs a copy: put one before it") };
     let places = places(&graph).map_err(view)?;
     let groups = fuse(&graph, setting.fuse);
-    let order = deal(&graph, &places, &groups, setting.order, None);
+    let order = deal(&graph, &places, &groups, setting.order, rng);
     let groups = order.iter().map(|i| groups[*i].clone()).collect();
     arrange(graph, places, groups, setting)
 }
@@ -140,12 +153,7 @@ fn passes(graph: &Graph, setting: Setting) -> Graph {
 ///
 /// # Errors
 /// As [`compile`].
-pub(super) fn arrange(
-    graph: Graph,
-    places: Vec<Place>,
-    groups: Vec<Vec<Id>>,
-    setting: Setting,
-) -> Result<Program, LabError> {
+fn arrange(graph: Graph, places: Vec<Place>, groups: Vec<Vec<Id>>, setting: Setting) -> Result<Program, LabError> {
     let readers = graph.readers();
     let mut asked = vec![false; graph.nodes.len()];
     graph.outputs.iter().for_each(|id| asked[places[*id].root] = true);

@@ -1,6 +1,6 @@
 use rand::{Rng, RngCore};
 
-use super::{compile::arrange, *};
+use super::*;
 use crate::{
     models::{GlyphClassifier, LanguageModel, StateDict, TransformerConfig},
     rng,
@@ -156,13 +156,15 @@ fn orders_are_orders_and_memory_ends_as_it_is_planned() {
         let (graph, inputs, states) = random(&mut rng, 25);
         let places = places(&graph).expect("views are views");
         let kernels = fuse(&graph, Fuse::Reductions);
-        let order = deal(&graph, &places, &kernels, Order::Given, Some(&mut rng));
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..kernels.len()).collect::<Vec<_>>());
-        let groups = order.iter().map(|i| kernels[*i].clone()).collect();
-        let setting = Setting { plan: Strategy::InTime, in_place: true, ..Setting::NONE };
-        let program = arrange(graph.clone(), places, groups, setting).expect("arranged");
+        for order in [Order::Given, Order::Depth, Order::Breadth, Order::LeastMemory] {
+            let order = deal(&graph, &places, &kernels, order, None);
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..kernels.len()).collect::<Vec<_>>());
+        }
+        let setting = Setting { plan: Strategy::InTime, in_place: true, fuse: Fuse::Reductions, ..Setting::NONE };
+        let program = shuffled(&graph, setting, &mut rng).expect("compiles");
+        assert!(disjoint(&program));
         let bound = program.bind(&mut |_, _| None, false, 0).expect("constants are given");
         let mut memory = Memory::new(&program, false);
         memory.inputs = inputs.clone();
