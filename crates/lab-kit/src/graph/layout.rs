@@ -15,7 +15,7 @@ pub struct Place {
 
 /// Strides of numbers that lie in order.
 #[must_use]
-pub fn strides_of(shape: Shape) -> [usize; 4] {
+pub(super) fn strides_of(shape: Shape) -> [usize; 4] {
     let [_, b, c, d] = shape;
     [b * c * d, c * d, d, 1]
 }

@@ -175,7 +175,7 @@ fn orders_are_orders_and_memory_ends_as_it_is_planned() {
 }
 
 /// Six buffers by hand: A to F.
-pub(super) fn six() -> Vec<Life> {
+fn six() -> Vec<Life> {
     [(0, 3, 1), (3, 6, 2), (4, 4, 3), (0, 2, 4), (1, 3, 2), (3, 5, 2)]
         .map(|(first, last, size)| Life { first, last, size })
         .to_vec()
