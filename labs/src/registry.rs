@@ -13,6 +13,9 @@ pub mod benchmarking;
 #[path = "checkpointing/mod.rs"]
 pub mod checkpointing;
 
+#[path = "compilers/mod.rs"]
+pub mod compilers;
+
 #[path = "dark_knowledge/mod.rs"]
 pub mod dark_knowledge;
 
@@ -120,6 +123,7 @@ lab_kit::registry! {
     batching::Batching = "batching",
     benchmarking::Benchmarking = "benchmarking",
     checkpointing::Checkpointing = "checkpointing",
+    compilers::Compilers = "compilers",
     dark_knowledge::DarkKnowledge = "dark_knowledge",
     distillation::Distillation = "distillation",
     distilled_lm::DistilledLm = "distilled_lm",

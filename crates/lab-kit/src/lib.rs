@@ -22,6 +22,7 @@ pub mod five_gram;
 pub mod formats;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
+pub mod graph;
 mod host;
 pub mod hot_paths;
 mod input;
