@@ -39,6 +39,7 @@ pub mod quant;
 pub mod recompute;
 pub mod report;
 pub mod scaling;
+pub mod search;
 pub mod serving;
 pub mod sparse;
 pub mod speculative;
