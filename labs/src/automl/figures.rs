@@ -43,8 +43,7 @@ pub(super) fn cut(curves: &[Vec<f64>], reached: &[usize], rungs: usize) -> Chart
     }
     let mut series = vec![line("Cut", if gone.is_empty() { vec![start] } else { gone })];
     let ended = |i: usize| curves[i].len() == rungs;
-    let last: Vec<f64> =
-        (0..curves.len()).map(|i| if ended(i) { -curves[i][rungs - 1] } else { f64::NAN }).collect();
+    let last: Vec<f64> = (0..curves.len()).map(|i| if ended(i) { -curves[i][rungs - 1] } else { f64::NAN }).collect();
     let mut order: Vec<usize> = (0..curves.len()).filter(|i| last[*i].is_finite()).collect();
     order.sort_by_key(|i| rank_of(&last, *i));
     if let Some(best) = order.iter().find(|i| reached[**i] == rungs) {

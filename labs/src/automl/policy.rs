@@ -193,12 +193,7 @@ pub(crate) struct Policies<'a> {
 }
 
 impl<'a> Policies<'a> {
-    pub(super) async fn around(
-        first: Policy,
-        model: &'a Model,
-        budget: usize,
-        cx: &Context,
-    ) -> Result<Self, LabError> {
+    pub(super) async fn around(first: Policy, model: &'a Model, budget: usize, cx: &Context) -> Result<Self, LabError> {
         let fp32 = model.losses(None, &model.choosing, cx).await?;
         Ok(Self { model, budget, candidates: vec![first], fp32, losses: vec![vec![]], seed: cx.seed })
     }

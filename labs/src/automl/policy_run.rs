@@ -16,7 +16,7 @@ use super::{
     training_run::mean,
 };
 
-/// Windows that tell what a matrix alone costs, and those that judge.
+/// Windows that tell what a matrix alone costs, and those that judge, at most.
 const ALONE: usize = 4;
 const JUDGING: usize = 24;
 /// Children of a generation.
@@ -63,7 +63,10 @@ pub(super) async fn evolve(policies: &mut Policies<'_>, budget: f64, cx: &Contex
             found.accepted += 1;
         }
         found.losses.push(policies.above(found.parent, last));
-        cx.progress(&format!("{} swaps tried", policies.candidates.len() - 1), 0.5 + 0.2 * (found.log.spent() / budget).min(1.0));
+        cx.progress(
+            &format!("{} swaps tried", policies.candidates.len() - 1),
+            0.5 + 0.2 * (found.log.spent() / budget).min(1.0),
+        );
     }
     Ok(found)
 }
@@ -82,18 +85,16 @@ pub(super) async fn alone(model: &Model, windows: usize, cx: &Context) -> Result
 }
 
 /// Loss above FP32 on the text that judges, window by window.
-pub(super) async fn judge(
-    model: &Model,
-    policy: &Policy,
-    fp32: &[f64],
-    cx: &Context,
-) -> Result<Vec<f64>, LabError> {
+pub(super) async fn judge(model: &Model, policy: &Policy, fp32: &[f64], cx: &Context) -> Result<Vec<f64>, LabError> {
     let losses = model.losses(Some(policy), &model.judging, cx).await?;
     Ok(losses.iter().zip(fp32).map(|(loss, fp32)| loss - fp32).collect())
 }
 
 fn nats(id: &str, label: &str, value: f64, within: f64) -> Metric {
-    Metric { kind: lab_api::Kind::Trained, ..metric(Family::Quality, id, label, value, "nats").lower().exact(within, SUMS) }
+    Metric {
+        kind: lab_api::Kind::Trained,
+        ..metric(Family::Quality, id, label, value, "nats").lower().exact(within, SUMS)
+    }
 }
 
 pub(super) async fn run(params: &Params, cx: &mut Context) -> Result<Report, LabError> {
@@ -101,11 +102,11 @@ pub(super) async fn run(params: &Params, cx: &mut Context) -> Result<Report, Lab
     report.metrics.extend(summary::counted(params));
     cx.publish(&report)?;
     cx.progress("Loading", 0.0);
-    let model = Model::load(params.grid, params.windows as usize, JUDGING, cx).await?;
+    let model = Model::load(params.grid, params.windows as usize, JUDGING.min(params.windows as usize), cx).await?;
     let bytes = model.budget(f64::from(params.bytes));
     let [two, three, four] = [0, 1, 2].map(|width| model.bytes_of(&model.uniform(width)) as f64);
     let began = cx.now_ms();
-    let single = alone(&model, ALONE, cx).await?;
+    let single = alone(&model, ALONE.min(params.windows as usize / 3).max(1), cx).await?;
     let first = packed_in(&by_width(&single, params.grid), &model, bytes)?;
     let mut policies = Policies::around(first.clone(), &model, bytes, cx).await?;
     let (best, log, accepted) = if params.method == Method::Evolution {
@@ -185,7 +186,8 @@ pub(super) fn short(name: &str) -> String {
 
 /// How far windows scatter, and how far the difference of two policies on the same windows does.
 fn paired(policies: &Policies<'_>, best: usize) -> Vec<Metric> {
-    let other = if best == 0 { policies.losses.iter().skip(1).position(|all| all.len() > 3).map_or(0, |i| i + 1) } else { 0 };
+    let other =
+        if best == 0 { policies.losses.iter().skip(1).position(|all| all.len() > 3).map_or(0, |i| i + 1) } else { 0 };
     let (a, b) = (&policies.losses[best], &policies.losses[other]);
     let deviation = |values: &[f64]| {
         let middle = mean(values);
@@ -195,7 +197,9 @@ fn paired(policies: &Policies<'_>, best: usize) -> Vec<Metric> {
     vec![
         nats("policy_scatter", "From window to window: difference of two policies", deviation(&apart), 1.0)
             .baseline(deviation(a))
-            .help("Standard deviation of the difference on the same windows. The baseline is that of one policy's loss."),
+            .help(
+                "Standard deviation of the difference on the same windows. The baseline is that of one policy's loss.",
+            ),
     ]
 }
 

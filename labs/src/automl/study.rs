@@ -13,8 +13,8 @@ use lab_kit::{
     report::{MetricExt, metric},
     rng,
     search::{
-        Asha, Decides, Done, Log, asynchronous, best_of_random, brackets, cost, expected_best, hyperband, kept, median_rule,
-        propose, rank_of, rungs, search_full, spearman, successive_halving,
+        Asha, Decides, Done, Log, asynchronous, best_of_random, brackets, cost, expected_best, hyperband, kept,
+        median_rule, propose, rank_of, rungs, search_full, spearman, successive_halving,
     },
     stats::{median, median_interval, percentile},
     testing::{FakeClock, context, ready},
@@ -82,7 +82,10 @@ impl Job {
 }
 
 /// Two at a time: each takes one core.
-pub(super) fn two<T: Send>(count: usize, job: impl Fn(usize, &Context) -> Result<T, LabError> + Sync) -> Result<Vec<T>, LabError> {
+pub(super) fn two<T: Send>(
+    count: usize,
+    job: impl Fn(usize, &Context) -> Result<T, LabError> + Sync,
+) -> Result<Vec<T>, LabError> {
     let next = AtomicUsize::new(0);
     let worker = || -> Result<Vec<(usize, T)>, LabError> {
         let cx = context(Rc::new(FakeClock::real()));
@@ -184,7 +187,14 @@ fn described(report: &mut Report, pool: &[Curve]) {
     ] {
         let values: Vec<f32> = ends.iter().map(|x| *x as f32).collect();
         report.metrics.push(
-            number(Family::Quality, &format!("pool_{id}"), &format!("Pool of {POOL}: {words}"), f64::from(percentile(&values, percent)), "%").higher(),
+            number(
+                Family::Quality,
+                &format!("pool_{id}"),
+                &format!("Pool of {POOL}: {words}"),
+                f64::from(percentile(&values, percent)),
+                "%",
+            )
+            .higher(),
         );
     }
     // Share of the variance that lies between four bins of an axis.
@@ -198,10 +208,17 @@ fn described(report: &mut Report, pool: &[Curve]) {
             let inside = |one: &&Curve| ((one.point[axis] * f64::from(bins)) as usize).min(bins as usize - 1) == bin;
             pool.iter().filter(inside).map(Curve::end).collect()
         };
-        let between = (0..bins as usize).map(of).map(|bin| bin.len() as f64 * (mean(&bin) - middle).powi(2)).sum::<f64>();
+        let between =
+            (0..bins as usize).map(of).map(|bin| bin.len() as f64 * (mean(&bin) - middle).powi(2)).sum::<f64>();
         let share = 100.0 * between / all.max(1e-9);
         values.push(share);
-        report.metrics.push(number(Family::Quality, &format!("matters_{name}"), &format!("Variance of the final score between bins of the {name}"), share, "%"));
+        report.metrics.push(number(
+            Family::Quality,
+            &format!("matters_{name}"),
+            &format!("Variance of the final score between bins of the {name}"),
+            share,
+            "%",
+        ));
     }
     report.charts.push(chart(
         "matters",
@@ -239,7 +256,12 @@ fn orders(report: &mut Report, pool: &[Curve]) {
             let mut add = |id: String, label: String, value: f64, unit: &str| {
                 report.metrics.push(number(Family::Scale, &id, &label, value, unit));
             };
-            add(format!("order_{id}_{rung}"), format!("Order after 1/{share} against the end, {words} (Spearman)"), order, "");
+            add(
+                format!("order_{id}_{rung}"),
+                format!("Order after 1/{share} against the end, {words} (Spearman)"),
+                order,
+                "",
+            );
             add(
                 format!("kept_{id}_{rung}"),
                 format!("Best third of the end in the best third after 1/{share}, {words}"),
@@ -263,7 +285,8 @@ fn orders(report: &mut Report, pool: &[Curve]) {
         (Axis::linear("Share of the training"), Axis::linear("")),
         ChartBody::Heatmap { rows, columns: ["1/27", "1/9", "1/3"].map(String::from).to_vec(), values },
     ));
-    let dots = |falls: bool| pool.iter().filter(|one| one.falls() == falls).map(|one| [one.right[1], one.end()]).collect();
+    let dots =
+        |falls: bool| pool.iter().filter(|one| one.falls() == falls).map(|one| [one.right[1], one.end()]).collect();
     report.charts.push(chart(
         "foretold",
         "Who overtakes whom?",
@@ -301,19 +324,19 @@ impl<'a> Replay<'a> {
     }
 }
 
-const METHODS: [(&str, &str, f64); 12] = [
-    ("random", "Random, 3 whole", 3.0),
-    ("halving", "Halving, 27 trials", 3.0),
-    ("nine", "Halving, 9 trials from 1/9", 3.0),
-    ("asha", "ASHA, promotion", 3.0),
-    ("arrival", "ASHA, on arrival", 3.0),
-    ("median", "Median rule", 3.0),
-    ("random_long", "Random, 13 whole", 13.0),
-    ("hyperband", "Hyperband, one round", 13.2),
-    ("halving_long", "Halving, 81 trials", 9.0),
-    ("asha_long", "ASHA, promotion", 13.0),
-    ("median_long", "Median rule", 13.0),
-    ("model_long", "Model (TPE), 13 whole", 13.0),
+const METHODS: [(&str, &str); 12] = [
+    ("random", "Random, 3 whole"),
+    ("halving", "Halving, 27 trials"),
+    ("nine", "Halving, 9 trials from 1/9"),
+    ("asha", "ASHA, promotion"),
+    ("arrival", "ASHA, on arrival"),
+    ("median", "Median rule"),
+    ("random_long", "Random, 13 whole"),
+    ("hyperband", "Hyperband, one round"),
+    ("halving_long", "Halving, 81 trials"),
+    ("asha_long", "ASHA, promotion"),
+    ("median_long", "Median rule"),
+    ("model_long", "Model (TPE), 13 whole"),
 ];
 
 fn replayed(id: &str, replay: &mut Replay<'_>) -> Result<Log, LabError> {
@@ -326,7 +349,9 @@ fn replayed(id: &str, replay: &mut Replay<'_>) -> Result<Log, LabError> {
     ready(async {
         match id.trim_end_matches("_long") {
             "random" => search_full(0..budget as usize, &rungs, &mut advance).await,
-            "halving" => successive_halving(0..if budget > 3.0 { 81.min(most) } else { TRIALS }, &rungs, ETA, &mut advance).await,
+            "halving" => {
+                successive_halving(0..if budget > 3.0 { 81.min(most) } else { TRIALS }, &rungs, ETA, &mut advance).await
+            }
             "nine" => successive_halving(0..9, &rungs[1..], ETA, &mut advance).await.map(|mut log| {
                 log.reached.iter_mut().for_each(|one| one.rung += 1);
                 log
@@ -364,7 +389,7 @@ fn replays(report: &mut Report, pool: &[Curve]) -> Result<(), LabError> {
             "asha_long" | "hyperband" => curves.len() >= 50,
             _ => true,
         };
-        for (id, name, budget) in METHODS.into_iter().filter(|one| enough(one.0)) {
+        for (id, name) in METHODS.into_iter().filter(|one| enough(one.0)) {
             let (mut found, mut test, mut spent) = (Vec::new(), Vec::new(), Vec::new());
             for draw in 0..DRAWS {
                 let mut replay = Replay::new(curves, draw);
@@ -386,20 +411,41 @@ fn replays(report: &mut Report, pool: &[Curve]) -> Result<(), LabError> {
                     .help("Median over draws from the pool; the interval holds four fifths of the draws."),
             );
             report.metrics.push(
-                number(Family::Quality, &format!("replay_test_{id}_{part}"), &format!("{name}, {words}: on unseen families"), mean(&test), "%")
-                    .higher(),
+                number(
+                    Family::Quality,
+                    &format!("replay_test_{id}_{part}"),
+                    &format!("{name}, {words}: on unseen families"),
+                    mean(&test),
+                    "%",
+                )
+                .higher(),
             );
-            report.metrics.push(number(Family::Time, &format!("spent_{id}_{part}"), &format!("{name}, {words}: spent"), mean(&spent), "whole trainings").lower());
+            report.metrics.push(
+                number(
+                    Family::Time,
+                    &format!("spent_{id}_{part}"),
+                    &format!("{name}, {words}: spent"),
+                    mean(&spent),
+                    "whole trainings",
+                )
+                .lower(),
+            );
             let text = |words: &str| Cell::Text(words.to_owned());
             let one = |x: f64| Cell::Number((10.0 * x).round() / 10.0);
             rows.push(vec![text(words), text(name), one(mean(&spent)), one(middle), one(low), one(mean(&test))]);
-            let _ = budget;
         }
     }
     report.tables.push(table(
         "replays",
         "Schedulers over the pool",
-        &["Space", "Method", "Spent (whole trainings)", "Found, median (%)", "Found, worst tenth (%)", "Unseen families, mean (%)"],
+        &[
+            "Space",
+            "Method",
+            "Spent (whole trainings)",
+            "Found, median (%)",
+            "Found, worst tenth (%)",
+            "Unseen families, mean (%)",
+        ],
         rows,
     ));
     found_best(report, pool)?;
@@ -428,15 +474,40 @@ fn replays(report: &mut Report, pool: &[Curve]) -> Result<(), LabError> {
         },
     ));
     for k in [3, 6, 9, 13, 20] {
-        report.metrics.push(number(Family::Scale, &format!("random_{k}"), &format!("Random search, {k} whole trainings: mean of the best"), random(k)[1], "%").higher());
+        report.metrics.push(
+            number(
+                Family::Scale,
+                &format!("random_{k}"),
+                &format!("Random search, {k} whole trainings: mean of the best"),
+                random(k)[1],
+                "%",
+            )
+            .higher(),
+        );
     }
     for (n, first) in brackets(4, ETA) {
         report.metrics.push(
-            metric(Family::Scale, &format!("bracket_{n}"), &format!("Hyperband's bracket of {n}"), cost(n, &marks()[first..], ETA)[0], "whole trainings").exact(1e-9, "counted"),
+            metric(
+                Family::Scale,
+                &format!("bracket_{n}"),
+                &format!("Hyperband's bracket of {n}"),
+                cost(n, &marks()[first..], ETA)[0],
+                "whole trainings",
+            )
+            .exact(1e-9, "counted"),
         );
     }
     for n in [5, 27, POOL] {
-        report.metrics.push(metric(Family::Quality, &format!("luck_{n}"), &format!("Best of {n} equal ones above their mean"), expected_best(n), "σ").exact(1e-6, "counted"));
+        report.metrics.push(
+            metric(
+                Family::Quality,
+                &format!("luck_{n}"),
+                &format!("Best of {n} equal ones above their mean"),
+                expected_best(n),
+                "σ",
+            )
+            .exact(1e-6, "counted"),
+        );
     }
     Ok(())
 }
@@ -456,7 +527,9 @@ fn found_best(report: &mut Report, pool: &[Curve]) -> Result<(), LabError> {
         for (rung, share) in lost.into_iter().enumerate() {
             let label = match rung {
                 3 => format!("Halving of 27 finds the best of its draw, {words}"),
-                _ => format!("Halving of 27 cuts the best of its draw after 1/{}, {words}", 3_usize.pow(3 - rung as u32)),
+                _ => {
+                    format!("Halving of 27 cuts the best of its draw after 1/{}, {words}", 3_usize.pow(3 - rung as u32))
+                }
             };
             report.metrics.push(number(Family::Quality, &format!("best_{part}_{rung}"), &label, share, "% of draws"));
         }
@@ -470,7 +543,9 @@ fn picture(report: &mut Report, pool: &[Curve]) -> Result<(), LabError> {
     for draw in 0..DRAWS {
         let mut replay = Replay::new(&all, draw);
         let log = replayed("halving", &mut replay)?;
-        let reached = |trial: usize| log.reached.iter().filter(|one| one.trial == trial).map(|one| one.rung + 1).max().unwrap_or(0);
+        let reached = |trial: usize| {
+            log.reached.iter().filter(|one| one.trial == trial).map(|one| one.rung + 1).max().unwrap_or(0)
+        };
         let ends: Vec<f64> = replay.drawn[..TRIALS].iter().map(|one| -one.end()).collect();
         let cut_best = (0..TRIALS).filter(|i| rank_of(&ends, *i) <= 2).all(|i| reached(i) < 4);
         if cut_best {
@@ -481,9 +556,16 @@ fn picture(report: &mut Report, pool: &[Curve]) -> Result<(), LabError> {
                 let early: Vec<f64> = curves.iter().map(|one| -one[rung]).collect();
                 rank_of(&early, best) as f64
             };
-            report.metrics.push(number(Family::Quality, "picture_missed", "The draw of the picture: best of all over the winner", -ends[best] - found, "points"));
+            report.metrics.push(number(
+                Family::Quality,
+                "picture_missed",
+                "The draw of the picture: best of all over the winner",
+                -ends[best] - found,
+                "points",
+            ));
             for rung in 0..3 {
-                let label = format!("The draw of the picture: place of the best after 1/{}", 3_usize.pow(3 - rung as u32));
+                let label =
+                    format!("The draw of the picture: place of the best after 1/{}", 3_usize.pow(3 - rung as u32));
                 report.metrics.push(number(Family::Scale, &format!("picture_place_{rung}"), &label, at(rung), ""));
             }
             report.charts.push(cut(&curves, &(0..TRIALS).map(reached).collect::<Vec<_>>(), 4));
@@ -522,18 +604,42 @@ fn again(report: &mut Report, pool: &[Curve], images: &[Images; 3], cx: &Context
     };
     add("noise", "Standard deviation of a seed, ten best, families that choose", noise, "points");
     add("spread", "Standard deviation between the ten best", deviation(&old), "points");
-    add("fell", "The ten best: from the search to fresh seeds, families that choose", mean(&old) - mean(&new), "points");
+    add(
+        "fell",
+        "The ten best: from the search to fresh seeds, families that choose",
+        mean(&old) - mean(&new),
+        "points",
+    );
     add("fell_first", "The best: from the search to fresh seeds, families that choose", old[0] - new[0], "points");
     let negative = |values: &[f64]| values.iter().map(|x| -x).collect::<Vec<_>>();
-    add("ten_order", "Order of the ten best in the search against fresh seeds (Spearman)", spearman(&negative(&old), &negative(&new)), "");
-    add("ten_test_order", "Order of the ten best against unseen families (Spearman)", spearman(&negative(&old), &negative(&tests)), "");
+    add(
+        "ten_order",
+        "Order of the ten best in the search against fresh seeds (Spearman)",
+        spearman(&negative(&old), &negative(&new)),
+        "",
+    );
+    add(
+        "ten_test_order",
+        "Order of the ten best against unseen families (Spearman)",
+        spearman(&negative(&old), &negative(&tests)),
+        "",
+    );
     add("ten_low", "Tenth of the pool, families that choose", old[9], "%");
     add("ten_high", "First of the pool, families that choose", old[0], "%");
-    add("ten_test_low", "Lowest of the ten best, unseen families", tests.iter().copied().fold(f64::INFINITY, f64::min), "%");
+    add(
+        "ten_test_low",
+        "Lowest of the ten best, unseen families",
+        tests.iter().copied().fold(f64::INFINITY, f64::min),
+        "%",
+    );
     add("ten_test_high", "Highest of the ten best, unseen families", tests.iter().copied().fold(0.0, f64::max), "%");
     let values: Vec<f64> = groups[10].iter().map(|one| one.test).collect();
     report.metrics.push(over_seeds(Family::Quality, "untuned", "Untuned, unseen families", &values, "%", cx).higher());
-    report.metrics.push(number(Family::Quality, "best_test", "Best of the pool with fresh seeds, unseen families", test[0], "%").higher().baseline(median(&values)));
+    report.metrics.push(
+        number(Family::Quality, "best_test", "Best of the pool with fresh seeds, unseen families", test[0], "%")
+            .higher()
+            .baseline(median(&values)),
+    );
     let dots = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| [*x, *y]).collect::<Vec<_>>();
     report.charts.push(chart(
         "ten",
@@ -550,7 +656,13 @@ fn again(report: &mut Report, pool: &[Curve], images: &[Images; 3], cx: &Context
     report.tables.push(table(
         "ten",
         "The ten best of the pool",
-        &["Configuration", "In the search (%)", "Fresh seeds (%)", "Unseen families (%)", "Fresh seeds, unseen families (%)"],
+        &[
+            "Configuration",
+            "In the search (%)",
+            "Fresh seeds (%)",
+            "Unseen families (%)",
+            "Fresh seeds, unseen families (%)",
+        ],
         rows.collect(),
     ));
     Ok(())
@@ -562,14 +674,28 @@ fn tied(report: &mut Report, pool: &[Curve], images: &[Images; 3]) -> Result<(),
     let ends: Vec<f64> = falling.iter().map(|one| -one.end()).collect();
     for rung in 0..2 {
         let whole = marks()[rung] as f64;
-        let jobs: Vec<Job> = falling.iter().filter_map(|one| one.config).map(|config| Job::new(config, whole, &[1.0], 0)).collect();
+        let jobs: Vec<Job> =
+            falling.iter().filter_map(|one| one.config).map(|config| Job::new(config, whole, &[1.0], 0)).collect();
         let short: Vec<f64> = train(&jobs, images)?.iter().map(|one| -one.end()).collect();
         let early: Vec<f64> = falling.iter().map(|one| -one.right[rung]).collect();
         let share = 3_usize.pow(3 - rung as u32);
         for (id, words, values) in [("tied", "ends at the rung", &short), ("whole", "ends with the training", &early)] {
-            report.metrics.push(number(Family::Scale, &format!("{id}_{rung}"), &format!("Order after 1/{share} against the end, the cosine {words} (Spearman)"), spearman(values, &ends), ""));
+            report.metrics.push(number(
+                Family::Scale,
+                &format!("{id}_{rung}"),
+                &format!("Order after 1/{share} against the end, the cosine {words} (Spearman)"),
+                spearman(values, &ends),
+                "",
+            ));
             report.metrics.push(
-                number(Family::Quality, &format!("{id}_right_{rung}"), &format!("Right after 1/{share}, median of {TRIALS}, the cosine {words}"), -median(values), "%").higher(),
+                number(
+                    Family::Quality,
+                    &format!("{id}_right_{rung}"),
+                    &format!("Right after 1/{share}, median of {TRIALS}, the cosine {words}"),
+                    -median(values),
+                    "%",
+                )
+                .higher(),
             );
         }
     }
@@ -583,7 +709,15 @@ async fn seconds(report: &mut Report, pool: &[Curve], images: &[Images; 3], cx: 
         for width in [WIDTHS[0], WIDTHS[2]] {
             let us = 1e3 * ms.get(&(batch, width)).copied().unwrap_or(0.0);
             report.metrics.push(
-                metric(Family::Time, &format!("us_{batch}_{width}"), &format!("An image in training, batch {batch}, {width} units"), us, "µs").lower().measured(vec![us]),
+                metric(
+                    Family::Time,
+                    &format!("us_{batch}_{width}"),
+                    &format!("An image in training, batch {batch}, {width} units"),
+                    us,
+                    "µs",
+                )
+                .lower()
+                .measured(vec![us]),
             );
         }
     }
@@ -591,11 +725,21 @@ async fn seconds(report: &mut Report, pool: &[Curve], images: &[Images; 3], cx: 
     let some: Vec<&Curve> = pool.iter().take(TRIALS).collect();
     let whole = |config: &Config| 0.5 * WHOLE as f64 * of(&Config::untuned()) / of(config).max(1e-9);
     let same = |config: &Config| Job::new(*config, 0.5 * WHOLE as f64, &[1.0], 0);
-    let jobs: Vec<Job> = some.iter().filter_map(|one| one.config).flat_map(|config| [same(&config), Job::new(config, whole(&config), &[1.0], 0)]).collect();
+    let jobs: Vec<Job> = some
+        .iter()
+        .filter_map(|one| one.config)
+        .flat_map(|config| [same(&config), Job::new(config, whole(&config), &[1.0], 0)])
+        .collect();
     let found = train(&jobs, images)?;
     let pick = |offset: usize| -> Vec<f64> { found.iter().skip(offset).step_by(2).map(|one| -one.end()).collect() };
     let (by_images, by_seconds) = (pick(0), pick(1));
-    report.metrics.push(number(Family::Scale, "seconds_order", "Order by equal images against order by equal time (Spearman)", spearman(&by_images, &by_seconds), ""));
+    report.metrics.push(number(
+        Family::Scale,
+        "seconds_order",
+        "Order by equal images against order by equal time (Spearman)",
+        spearman(&by_images, &by_seconds),
+        "",
+    ));
     for (id, words, scores) in [("images", "equal images", &by_images), ("seconds", "equal time", &by_seconds)] {
         let mut best: Vec<f64> = Vec::new();
         for (i, one) in some.iter().enumerate() {
@@ -605,16 +749,33 @@ async fn seconds(report: &mut Report, pool: &[Curve], images: &[Images; 3], cx: 
                 best.push(config.width as f64);
             }
         }
-        report.metrics.push(number(Family::Scale, &format!("width_{id}"), &format!("Units of the best third, mean, at {words}"), mean(&best), "units"));
+        report.metrics.push(number(
+            Family::Scale,
+            &format!("width_{id}"),
+            &format!("Units of the best third, mean, at {words}"),
+            mean(&best),
+            "units",
+        ));
     }
-    let (one, other): (Vec<&Curve>, Vec<&Curve>) = (found.iter().step_by(2).collect(), found.iter().skip(1).step_by(2).collect());
+    let (one, other): (Vec<&Curve>, Vec<&Curve>) =
+        (found.iter().step_by(2).collect(), found.iter().skip(1).step_by(2).collect());
     let longest = |all: &[&Curve]| {
         let ms: Vec<f64> = all.iter().map(|one| one.ms).collect();
         ms.iter().copied().fold(0.0, f64::max) / ms.iter().copied().fold(f64::INFINITY, f64::min).max(1e-9)
     };
     for (id, words, all) in [("images", "equal images", &one), ("seconds", "equal time", &other)] {
         let value = longest(all);
-        report.metrics.push(metric(Family::Time, &format!("uneven_{id}"), &format!("Longest training over the shortest, {words}"), value, "×").lower().measured(vec![value]));
+        report.metrics.push(
+            metric(
+                Family::Time,
+                &format!("uneven_{id}"),
+                &format!("Longest training over the shortest, {words}"),
+                value,
+                "×",
+            )
+            .lower()
+            .measured(vec![value]),
+        );
     }
     Ok(())
 }
@@ -628,13 +789,9 @@ fn live(report: &mut Report, images: &[Images; 3], cx: &Context) -> Result<(), L
         (Method::Model, "model", "ASHA with a model"),
     ];
     let params = Params { images: LIVE_IMAGES, resource: Resource::Images, ..Params::default() };
-    let found = two(methods.len() * LIVE as usize, |i, cx| {
-        let cx = {
-            let mut own = context(Rc::new(FakeClock::real()));
-            own.seed = 100 + (i % LIVE as usize) as u64;
-            let _ = cx;
-            own
-        };
+    let found = two(methods.len() * LIVE as usize, |i, _| {
+        let mut cx = context(Rc::new(FakeClock::real()));
+        cx.seed = 100 + i as u64 % LIVE;
         let one = ready(search(methods[i / LIVE as usize].0, &params, images, &Counts::Images, &cx))?;
         let config = one.config();
         let mut training = one.bench.training(config, cx.seed + 1000);
@@ -649,7 +806,16 @@ fn live(report: &mut Report, images: &[Images; 3], cx: &Context) -> Result<(), L
         if i > 0 {
             let gains: Vec<f64> = of(i).iter().zip(of(0)).map(|(a, b)| a - b).collect();
             report.metrics.push(
-                over_seeds(Family::Quality, &format!("live_gain_{id}"), &format!("{name} over random search, truly run, same seeds"), &gains, "points", cx).higher().baseline(0.0),
+                over_seeds(
+                    Family::Quality,
+                    &format!("live_gain_{id}"),
+                    &format!("{name} over random search, truly run, same seeds"),
+                    &gains,
+                    "points",
+                    cx,
+                )
+                .higher()
+                .baseline(0.0),
             );
         }
     }

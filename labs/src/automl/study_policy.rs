@@ -78,15 +78,36 @@ async fn one(grid: Grid, name: &str) -> Result<Found, LabError> {
         at.push(test);
         metrics.push(nats(&id(&format!("uniform_{bits}")), &say(&format!("{bits} bits everywhere")), test));
         let kib = model.bytes_of(&policy) as f64 / 1024.0;
-        metrics.push(metric(Family::Memory, &id(&format!("bytes_{bits}")), &format!("{bits} bits everywhere, {name} grid"), kib, "KiB").lower().exact(0.0, "counted"));
+        metrics.push(
+            metric(
+                Family::Memory,
+                &id(&format!("bytes_{bits}")),
+                &format!("{bits} bits everywhere, {name} grid"),
+                kib,
+                "KiB",
+            )
+            .lower()
+            .exact(0.0, "counted"),
+        );
     }
     let windows = &model.choosing[..ALONE];
     let base = mean(&model.losses(None, windows, &cx).await?);
     let together = mean(&model.losses(Some(&model.uniform(0)), windows, &cx).await?) - base;
-    metrics.push(nats(&id("sum"), &format!("2 bits, {name} grid: sum of what each matrix loses alone"), single.iter().sum::<f64>()).baseline(together));
+    metrics.push(
+        nats(
+            &id("sum"),
+            &format!("2 bits, {name} grid: sum of what each matrix loses alone"),
+            single.iter().sum::<f64>(),
+        )
+        .baseline(together),
+    );
     let most = single.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     metrics.push(nats(&id("most"), &format!("2 bits, {name} grid: the most that a matrix loses alone"), most));
-    metrics.push(nats(&id("least"), &format!("2 bits, {name} grid: the median of what a matrix loses alone"), lab_kit::stats::median(&single)));
+    metrics.push(nats(
+        &id("least"),
+        &format!("2 bits, {name} grid: the median of what a matrix loses alone"),
+        lab_kit::stats::median(&single),
+    ));
     let mut firsts = Vec::new();
     for percent in [12.5, 25.0, 37.5, 50.0] {
         let budget = model.budget(percent);
@@ -97,8 +118,17 @@ async fn one(grid: Grid, name: &str) -> Result<Found, LabError> {
         firsts.push(policy);
         if percent == 25.0 {
             let sum = |policy: &Policy| policy.iter().zip(&loss).map(|(width, loss)| loss[*width]).sum::<f64>();
-            if let (Some(exact), Some(swept)) = (knapsack(&loss, &model.bytes, budget), sweep(&loss, &model.bytes, budget)) {
-                metrics.push(nats(&id("sweep"), &format!("By a price for bytes, {name} grid: sum of single losses"), sum(&swept)).baseline(sum(&exact)));
+            if let (Some(exact), Some(swept)) =
+                (knapsack(&loss, &model.bytes, budget), sweep(&loss, &model.bytes, budget))
+            {
+                metrics.push(
+                    nats(
+                        &id("sweep"),
+                        &format!("By a price for bytes, {name} grid: sum of single losses"),
+                        sum(&swept),
+                    )
+                    .baseline(sum(&exact)),
+                );
             }
         }
     }
@@ -106,10 +136,16 @@ async fn one(grid: Grid, name: &str) -> Result<Found, LabError> {
     let three = model.bytes_of(&model.uniform(1));
     let level = packed_in(&loss, &model, three)?;
     let seen = model.losses(None, &model.choosing, &cx).await?;
-    for (what, words, policy) in [("level", "Knapsack", &level), ("level_uniform", "3 bits everywhere", &model.uniform(1))] {
+    for (what, words, policy) in
+        [("level", "Knapsack", &level), ("level_uniform", "3 bits everywhere", &model.uniform(1))]
+    {
         let choosing = mean(&model.losses(Some(policy), &model.choosing, &cx).await?) - mean(&seen);
         let test = judge(&model, policy, &fp32, &cx).await?;
-        metrics.push(nats(&id(&format!("{what}_chosen")), &format!("{words} at the bytes of 3 bits, {name} grid: text that chooses"), choosing));
+        metrics.push(nats(
+            &id(&format!("{what}_chosen")),
+            &format!("{words} at the bytes of 3 bits, {name} grid: text that chooses"),
+            choosing,
+        ));
         metrics.push(nats(&id(&format!("{what}_test")), &say(&format!("{words} at the bytes of 3 bits")), mean(&test)));
     }
     let budget = model.budget(25.0);
@@ -125,7 +161,9 @@ async fn one(grid: Grid, name: &str) -> Result<Found, LabError> {
     drawn.sort_by(f64::total_cmp);
     metrics.push(nats(&id("random_best"), &say("Best of four random policies at 25 %"), drawn[0]));
     metrics.push(nats(&id("random_worst"), &say("Worst of four random policies at 25 %"), drawn[RANDOM - 1]));
-    for (what, words, backwards) in [("front", "First layers at 3 bits, at 25 %", false), ("back", "Last layers at 3 bits, at 25 %", true)] {
+    for (what, words, backwards) in
+        [("front", "First layers at 3 bits, at 25 %", false), ("back", "Last layers at 3 bits, at 25 %", true)]
+    {
         let test = mean(&judge(&model, &filled(&model, budget, backwards), &fp32, &cx).await?);
         metrics.push(nats(&id(what), &say(words), test));
     }
@@ -140,16 +178,40 @@ async fn one(grid: Grid, name: &str) -> Result<Found, LabError> {
     let error = deviation(&gain) / (gain.len() as f64).sqrt();
     let gained = mean(&gain);
     metrics.extend([
-        nats(&id("evolved_chosen"), &format!("After swaps, {name} grid: text that chooses"), policies.above(evolved.parent, last)).baseline(policies.above(0, last)),
+        nats(
+            &id("evolved_chosen"),
+            &format!("After swaps, {name} grid: text that chooses"),
+            policies.above(evolved.parent, last),
+        )
+        .baseline(policies.above(0, last)),
         nats(&id("evolved_test"), &say("After swaps, at 25 %"), mean(&after)).baseline(mean(&before)),
-        number(Family::Quality, &id("evolved_gain"), &format!("Swaps against the knapsack, {name} grid, unseen text"), gained, "nats")
-            .higher()
-            .interval(lab_api::Interval { low: gained - 1.96 * error, high: gained + 1.96 * error, level: 0.95 }),
-        nats(&id("evolved_sum"), &format!("After swaps, {name} grid: sum of single losses"), sum(&found)).baseline(sum(&firsts[1])),
-        number(Family::Scale, &id("tried"), &format!("Swaps tried, {name} grid"), (policies.candidates.len() - 1) as f64, "swaps"),
+        number(
+            Family::Quality,
+            &id("evolved_gain"),
+            &format!("Swaps against the knapsack, {name} grid, unseen text"),
+            gained,
+            "nats",
+        )
+        .higher()
+        .interval(lab_api::Interval { low: gained - 1.96 * error, high: gained + 1.96 * error, level: 0.95 }),
+        nats(&id("evolved_sum"), &format!("After swaps, {name} grid: sum of single losses"), sum(&found))
+            .baseline(sum(&firsts[1])),
+        number(
+            Family::Scale,
+            &id("tried"),
+            &format!("Swaps tried, {name} grid"),
+            (policies.candidates.len() - 1) as f64,
+            "swaps",
+        ),
         number(Family::Scale, &id("accepted"), &format!("Swaps taken, {name} grid"), evolved.accepted as f64, "swaps"),
-        number(Family::Quality, &id("scatter"), &format!("From window to window, {name} grid: difference of two policies"), deviation(&gain), "nats")
-            .baseline(deviation(&model.losses(Some(&found), &model.judging, &cx).await?)),
+        number(
+            Family::Quality,
+            &id("scatter"),
+            &format!("From window to window, {name} grid: difference of two policies"),
+            deviation(&gain),
+            "nats",
+        )
+        .baseline(deviation(&model.losses(Some(&found), &model.judging, &cx).await?)),
     ]);
     let reads = evolved.log.spent() * CHOOSING as f64 / evolved.losses.len().max(1) as f64;
     let mut swaps = vec![[0.0, policies.above(0, last)]];

@@ -34,10 +34,16 @@ pub(super) fn counted(params: &Params) -> Vec<Metric> {
             .baseline(anew)
             .exact(1e-9, COUNTED)
             .help("Each trial goes on where it stopped. The baseline begins anew at each rung."),
-        metric(Family::Quality, "luck", &format!("Of {n} equal trials, the best looks better than it is by"), expected_best(n), "σ")
-            .lower()
-            .exact(1e-6, COUNTED)
-            .help("The mean of the maximum of so many normal numbers, in standard deviations of the noise of one trial."),
+        metric(
+            Family::Quality,
+            "luck",
+            &format!("Of {n} equal trials, the best looks better than it is by"),
+            expected_best(n),
+            "σ",
+        )
+        .lower()
+        .exact(1e-6, COUNTED)
+        .help("The mean of the maximum of so many normal numbers, in standard deviations of the noise of one trial."),
     ]
 }
 
@@ -61,23 +67,46 @@ pub(super) fn searched(params: &Params, [found, random]: [&Searched<'_>; 2], fre
     let chosen = 100.0 - found.winner.score;
     let again = mean(&fresh[0].choosing);
     let mut all = vec![
-        learned(Family::Quality, "gain", "The method's winner over that of random search, unseen families", yours - others, "points", 60.0)
-            .higher()
-            .baseline(0.0)
-            .help("Both winners trained anew with fresh seeds; both searches had the same budget."),
+        learned(
+            Family::Quality,
+            "gain",
+            "The method's winner over that of random search, unseen families",
+            yours - others,
+            "points",
+            60.0,
+        )
+        .higher()
+        .baseline(0.0)
+        .help("Both winners trained anew with fresh seeds; both searches had the same budget."),
         learned(Family::Quality, "right", "Winner, trained anew: right on unseen families", yours, "%", 60.0)
             .higher()
             .baseline(others)
             .help("The baseline is the winner of random search."),
         learned(Family::Quality, "right_untuned", "Untuned: right on unseen families", untuned, "%", 40.0).higher(),
-        learned(Family::Quality, "chosen", "Winner in the search: right on the families that choose", chosen, "%", 60.0)
-            .higher()
-            .baseline(again)
-            .help("The baseline is the same configuration with fresh seeds, on the same families. What lies between is luck."),
-        learned(Family::Quality, "gap", "From families that choose to unseen ones, winner trained anew", again - yours, "points", 40.0)
-            .lower()
-            .detail()
-            .help("Unseen families may also be harder."),
+        learned(
+            Family::Quality,
+            "chosen",
+            "Winner in the search: right on the families that choose",
+            chosen,
+            "%",
+            60.0,
+        )
+        .higher()
+        .baseline(again)
+        .help(
+            "The baseline is the same configuration with fresh seeds, on the same families. What lies between is luck.",
+        ),
+        learned(
+            Family::Quality,
+            "gap",
+            "From families that choose to unseen ones, winner trained anew",
+            again - yours,
+            "points",
+            40.0,
+        )
+        .lower()
+        .detail()
+        .help("Unseen families may also be harder."),
         learned(Family::Scale, "winner_first", "Place of the winner at the first rung", place as f64, "", 100.0)
             .lower()
             .help(&format!("Of {} trials that came there. 1 is best.", first.len())),
@@ -86,7 +115,13 @@ pub(super) fn searched(params: &Params, [found, random]: [&Searched<'_>; 2], fre
             .baseline(random.log.trials() as f64),
         certain(
             params,
-            metric(Family::Utilization, "on_cut", "Share of the budget for trials that were cut", 100.0 * found.log.on_the_cut(rungs - 1), "%"),
+            metric(
+                Family::Utilization,
+                "on_cut",
+                "Share of the budget for trials that were cut",
+                100.0 * found.log.on_the_cut(rungs - 1),
+                "%",
+            ),
         )
         .lower()
         .baseline(100.0 * random.log.on_the_cut(rungs - 1)),
@@ -115,17 +150,20 @@ pub(super) fn searched(params: &Params, [found, random]: [&Searched<'_>; 2], fre
 
 /// What only those know who train to the end what was cut.
 pub(super) fn finished(params: &Params, found: &Searched<'_>) -> Vec<Metric> {
-    let ends: Vec<f64> = found.bench.marks.iter().map(|marks| -marks.last().map_or(f64::NAN, |mark| mark.right)).collect();
+    let ends: Vec<f64> =
+        found.bench.marks.iter().map(|marks| -marks.last().map_or(f64::NAN, |mark| mark.right)).collect();
     let best = (0..ends.len()).find(|i| rank_of(&ends, *i) == 1).unwrap_or(0);
-    let mut all = vec![learned(
-        Family::Quality,
-        "missed",
-        "The best of all trials over the winner, families that choose",
-        found.winner.score - (100.0 + ends[best]),
-        "points",
-        60.0,
-    )
-    .lower()];
+    let mut all = vec![
+        learned(
+            Family::Quality,
+            "missed",
+            "The best of all trials over the winner, families that choose",
+            found.winner.score - (100.0 + ends[best]),
+            "points",
+            60.0,
+        )
+        .lower(),
+    ];
     for (rung, to) in params.rungs().into_iter().enumerate().take(params.rungs as usize - 1) {
         let at = |i: usize| found.bench.marks[i].iter().find(|mark| mark.at == to).map(|mark| -mark.right);
         // Some methods pass a rung without a look.
@@ -134,14 +172,41 @@ pub(super) fn finished(params: &Params, found: &Searched<'_>) -> Vec<Metric> {
         let ends: Vec<f64> = seen.iter().map(|i| ends[*i]).collect();
         let Some(best) = seen.iter().position(|i| *i == best) else { continue };
         let words = format!("rung {}", rung + 1);
-        all.push(learned(Family::Scale, &format!("order_{rung}"), &format!("Order at {words} against the end (Spearman)"), spearman(&early, &ends), "", 2.0).higher());
+        all.push(
+            learned(
+                Family::Scale,
+                &format!("order_{rung}"),
+                &format!("Order at {words} against the end (Spearman)"),
+                spearman(&early, &ends),
+                "",
+                2.0,
+            )
+            .higher(),
+        );
         let third = ends.len().div_ceil(3);
         all.push(
-            learned(Family::Scale, &format!("kept_{rung}"), &format!("Best third of the end within that of {words}"), 100.0 * kept(&early, &ends, third), "%", 100.0)
-                .higher()
-                .detail(),
+            learned(
+                Family::Scale,
+                &format!("kept_{rung}"),
+                &format!("Best third of the end within that of {words}"),
+                100.0 * kept(&early, &ends, third),
+                "%",
+                100.0,
+            )
+            .higher()
+            .detail(),
         );
-        all.push(learned(Family::Scale, &format!("best_{rung}"), &format!("Place of the best of all at {words}"), rank_of(&early, best) as f64, "", 100.0).lower());
+        all.push(
+            learned(
+                Family::Scale,
+                &format!("best_{rung}"),
+                &format!("Place of the best of all at {words}"),
+                rank_of(&early, best) as f64,
+                "",
+                100.0,
+            )
+            .lower(),
+        );
     }
     all
 }

@@ -63,22 +63,23 @@ fn finite(log: &Log, rung: usize) -> Result<(), LabError> {
         return Ok(());
     }
     let count = log.at(rung).len();
-    Err(LabError::Refused { why: format!("none of the {count} trials at rung {rung} has a finite score: narrow the space") })
+    Err(LabError::Refused {
+        why: format!("none of the {count} trials at rung {rung} has a finite score: narrow the space"),
+    })
 }
 
 // ANCHOR: cost
 /// What halving costs, in units of the last rung, if trials go on where they stopped, and if they begin anew at each rung.
 #[must_use]
 pub fn cost(trials: usize, rungs: &[usize], eta: usize) -> [f64; 2] {
-    let last = rungs.last().copied().unwrap_or(1) as f64;
-    let (mut before, mut sums) = (0, [0.0; 2]);
+    let (mut before, mut sums) = (0, [0; 2]);
     for (rung, to) in rungs.iter().enumerate() {
-        let alive = (trials / eta.max(1).pow(rung as u32)).max(1) as f64;
-        sums[0] += alive * (to - before) as f64 / last;
-        sums[1] += alive * *to as f64 / last;
+        let alive = (trials / eta.max(1).pow(rung as u32)).max(1);
+        sums[0] += alive * (to - before);
+        sums[1] += alive * to;
         before = *to;
     }
-    sums
+    sums.map(|sum| sum as f64 / before.max(1) as f64)
 }
 // ANCHOR_END: cost
 

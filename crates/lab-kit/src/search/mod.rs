@@ -110,8 +110,9 @@ impl Log {
     #[must_use]
     pub fn on_the_cut(&self, rung: usize) -> f64 {
         let ended = |trial: usize| self.reached.iter().any(|one| one.trial == trial && one.rung >= rung);
-        let cut: f64 = self.reached.iter().filter(|one| !ended(one.trial)).map(|one| one.cost).fold(0.0, |sum, cost| sum + cost);
-        cut / self.spent().max(f64::MIN_POSITIVE)
+        let cut: f64 = self.reached.iter().filter(|one| !ended(one.trial)).map(|one| one.cost).sum();
+        // The sum of nothing is -0.
+        cut.abs() / self.spent().max(f64::MIN_POSITIVE)
     }
 }
 
