@@ -1,6 +1,9 @@
 //! Every lab of this package. Generated from the folders beside it; `cargo xtask lab registry` writes it anew. Where a
 //! deleted lab keeps this from compiling, delete its lines here by hand first.
 
+#[path = "automl/mod.rs"]
+pub mod automl;
+
 #[path = "batching/mod.rs"]
 pub mod batching;
 
@@ -110,6 +113,7 @@ pub mod speculative_decoding;
 pub mod ssm;
 
 lab_kit::registry! {
+    automl::Automl = "automl",
     batching::Batching = "batching",
     benchmarking::Benchmarking = "benchmarking",
     checkpointing::Checkpointing = "checkpointing",
