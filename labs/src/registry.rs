@@ -3,6 +3,8 @@
 
 #[path = "allocation/mod.rs"]
 pub mod allocation;
+#[path = "automl/mod.rs"]
+pub mod automl;
 
 #[path = "batching/mod.rs"]
 pub mod batching;
@@ -120,6 +122,7 @@ pub mod ssm;
 
 lab_kit::registry! {
     allocation::Allocation = "allocation",
+    automl::Automl = "automl",
     batching::Batching = "batching",
     benchmarking::Benchmarking = "benchmarking",
     checkpointing::Checkpointing = "checkpointing",

@@ -41,6 +41,7 @@ pub mod quant;
 pub mod recompute;
 pub mod report;
 pub mod scaling;
+pub mod search;
 pub mod serving;
 pub mod sharding;
 pub mod sparse;
