@@ -9,7 +9,11 @@ mod space;
 #[cfg(feature = "schema")]
 mod study;
 #[cfg(feature = "schema")]
+mod study_again;
+#[cfg(feature = "schema")]
 mod study_policy;
+#[cfg(feature = "schema")]
+mod study_replay;
 mod summary;
 #[cfg(test)]
 mod tests;
