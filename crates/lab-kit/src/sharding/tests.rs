@@ -188,23 +188,16 @@ fn all_of_a_gradient_is_no_compression_and_nothing_is_lost() {
 #[test]
 fn averaging_is_a_mean_and_the_outer_step_is_nesterovs() {
     let units = units(1);
-    let mut workers: Vec<Worker> =
-        (0..2).map(|r| Worker::new(&units, &init(&units), (Stage::Ddp, Sum::Ring), (r, 2))).collect();
-    let before = together(&workers);
-    for (worker, by) in workers.iter_mut().zip([0.5, 0.25]) {
-        worker.full.iter_mut().flatten().for_each(|w| *w += by);
-    }
+    let before = init(&units);
+    let at = |weights: &[f32], rank| Worker::new(&units, weights, (Stage::Ddp, Sum::Ring), (rank, 2));
     for (rate, keep, moved) in [(1.0, 0.0, 0.375), (0.5, 0.5, 0.5 * 1.5 * 0.375)] {
-        let mut apart: Vec<Worker> =
-            (0..2).map(|r| Worker::new(&units, &before, (Stage::Ddp, Sum::Ring), (r, 2))).collect();
-        let mut outers: Vec<Outer> = apart.iter().map(|worker| Outer::new(worker, rate, keep)).collect();
-        assert_eq!(outers[0].bytes(), 2 * apart[0].held().weights);
-        for (worker, from) in apart.iter_mut().zip(&workers) {
-            worker.full.clone_from(&from.full);
-        }
+        let mut outers: Vec<Outer> = (0..2).map(|rank| Outer::new(&at(&before, rank), rate, keep)).collect();
+        assert_eq!(outers[0].bytes(), 2 * at(&before, 0).held().weights);
+        let by = |by: f32| before.iter().map(|w| w + by).collect::<Vec<f32>>();
+        let mut workers = vec![at(&by(0.5), 0), at(&by(0.25), 1)];
         let mail = Mail::new(2);
         let ports = mail.ports();
-        let calls = apart
+        let calls = workers
             .iter_mut()
             .zip(&mut outers)
             .zip(&ports)
@@ -213,8 +206,8 @@ fn averaging_is_a_mean_and_the_outer_step_is_nesterovs() {
             })
             .collect();
         ready(in_turn(&mail, calls, async || Ok(()))).expect("runs");
-        assert_eq!(apart[0].weights(), apart[1].weights());
-        for (w, before) in together(&apart).iter().zip(&before) {
+        assert_eq!(workers[0].weights(), workers[1].weights());
+        for (w, before) in together(&workers).iter().zip(&before) {
             assert!((w - before - moved).abs() < 1e-5, "{w} {before}");
         }
     }
