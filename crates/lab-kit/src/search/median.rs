@@ -34,7 +34,7 @@ pub async fn median_rule(
             best = best.min(done.score);
             own.push(sum / (rung + 1) as f64);
             let others: Vec<f64> = means.iter().map(|mean| mean[rung]).collect();
-            if number >= complete && !others.is_empty() && !(best <= median(&others)) {
+            if number >= complete && !others.is_empty() && (best > median(&others) || best.is_nan()) {
                 break;
             }
         }
