@@ -2,7 +2,7 @@
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, LabError, Series, Span, Table};
 use lab_kit::{
-    graph::{Counts, Fuse, Graph, Kernel, Life, Op, Program, Setting, Strategy, bound, compile, height, plan},
+    graph::{Counts, Fuse, Graph, Kernel, Life, Op, Passes, Program, Strategy, bound, compile, height, plan},
     stats::median,
 };
 
@@ -74,11 +74,11 @@ pub(super) fn map(id: &str, title: &str, caption: &str, program: &Program) -> Ch
 }
 
 /// Passes as they join one after the other; in the words of the page.
-pub(super) fn stages(params: &Params) -> Vec<(&'static str, Setting)> {
-    let mut setting = Setting::NONE;
+pub(super) fn stages(params: &Params) -> Vec<(&'static str, Passes)> {
+    let mut setting = Passes::NONE;
     let mut all = vec![("no pass", setting)];
     let mine = params.setting();
-    let mut push = |name, change: &dyn Fn(&mut Setting)| {
+    let mut push = |name, change: &dyn Fn(&mut Passes)| {
         let before = setting;
         change(&mut setting);
         if setting != before {
@@ -106,7 +106,7 @@ pub(super) fn passes(graph: &Graph, params: &Params) -> Result<Chart, LabError> 
     let light = |plan| if plan == Strategy::Exact { Strategy::BySize } else { plan };
     let mut counts: Vec<(&str, Counts)> = Vec::new();
     for (name, setting) in stages(params) {
-        counts.push((name, compile(graph, Setting { plan: light(setting.plan), ..setting })?.counts));
+        counts.push((name, compile(graph, Passes { plan: light(setting.plan), ..setting })?.counts));
     }
     let first = counts[0].1;
     let share = |name: &str, of: &dyn Fn(&Counts) -> usize| {
@@ -139,8 +139,8 @@ pub(super) fn lengths(params: &Params) -> Result<Chart, LabError> {
         let graph = net::graph(&Params { length: size, batch: size, ..params.clone() });
         let setting = params.setting();
         let plan = if setting.plan == Strategy::Exact { Strategy::BySize } else { setting.plan };
-        mine.push([f64::from(size), compile(&graph, Setting { plan, ..setting })?.counts.arena as f64 / 1e6]);
-        apart.push([f64::from(size), compile(&graph, Setting::NONE)?.counts.arena as f64 / 1e6]);
+        mine.push([f64::from(size), compile(&graph, Passes { plan, ..setting })?.counts.arena as f64 / 1e6]);
+        apart.push([f64::from(size), compile(&graph, Passes::NONE)?.counts.arena as f64 / 1e6]);
     }
     let line = |name: &str, points| Series { name: name.into(), points, band: Vec::new() };
     Ok(chart(
@@ -209,7 +209,7 @@ pub(super) fn kernels(program: &Program) -> Table {
 
 /// Each pass alone, and all but it.
 pub(super) fn each_pass(graph: &Graph, params: &Params) -> Result<Table, LabError> {
-    let all = Setting {
+    let all = Passes {
         fold: true,
         cse: true,
         dead: true,
@@ -219,14 +219,14 @@ pub(super) fn each_pass(graph: &Graph, params: &Params) -> Result<Table, LabErro
         plan: Strategy::BySize,
         order: params.order,
     };
-    let none = Setting { plan: Strategy::BySize, ..Setting::NONE };
-    let changes: [(&str, [Setting; 2]); 6] = [
-        ("fold", [Setting { fold: true, ..none }, Setting { fold: false, ..all }]),
-        ("cse", [Setting { cse: true, ..none }, Setting { cse: false, ..all }]),
-        ("dead", [Setting { dead: true, ..none }, Setting { dead: false, ..all }]),
-        ("fuse", [Setting { fuse: Fuse::Epilogues, ..none }, Setting { fuse: Fuse::None, ..all }]),
-        ("merge", [Setting { merge: true, ..none }, Setting { merge: false, ..all }]),
-        ("in place", [Setting { in_place: true, ..none }, Setting { in_place: false, ..all }]),
+    let none = Passes { plan: Strategy::BySize, ..Passes::NONE };
+    let changes: [(&str, [Passes; 2]); 6] = [
+        ("fold", [Passes { fold: true, ..none }, Passes { fold: false, ..all }]),
+        ("cse", [Passes { cse: true, ..none }, Passes { cse: false, ..all }]),
+        ("dead", [Passes { dead: true, ..none }, Passes { dead: false, ..all }]),
+        ("fuse", [Passes { fuse: Fuse::Epilogues, ..none }, Passes { fuse: Fuse::None, ..all }]),
+        ("merge", [Passes { merge: true, ..none }, Passes { merge: false, ..all }]),
+        ("in place", [Passes { in_place: true, ..none }, Passes { in_place: false, ..all }]),
     ];
     let of = |setting| compile(graph, setting).map(|program| program.counts);
     let mut rows = Vec::new();

@@ -12,7 +12,7 @@ mod timing;
 use lab_api::{LabError, Report};
 use lab_kit::{
     Context, Lab,
-    graph::{Fuse, Order, Setting, Strategy, compile},
+    graph::{Fuse, Order, Passes, Strategy, compile},
 };
 use serde::{Deserialize, Serialize};
 
@@ -110,8 +110,8 @@ impl Default for Params {
 }
 
 impl Params {
-    fn setting(&self) -> Setting {
-        Setting {
+    fn setting(&self) -> Passes {
+        Passes {
             fold: self.fold,
             cse: self.cse,
             dead: self.dead,
@@ -138,7 +138,7 @@ impl Lab for Compilers {
     async fn run(params: Params, cx: &mut Context) -> Result<Report, LabError> {
         let mut report = Report::default();
         let graph = net::graph(&params);
-        let [none, yours] = [Setting::NONE, params.setting()].map(|setting| compile(&graph, setting));
+        let [none, yours] = [Passes::NONE, params.setting()].map(|setting| compile(&graph, setting));
         let (none, yours) = (none?, yours?);
         report.metrics = summary::counted(&none, &yours);
         report.charts = vec![

@@ -5,7 +5,7 @@ use lab_api::{Family, LabError, Metric, Report};
 use lab_kit::{
     Context,
     graph::{
-        Fuse, Graph, Life, Memory, Order, Poison, Program, Setting, Strategy, bound, compile, height, plan, random,
+        Fuse, Graph, Life, Memory, Order, Passes, Poison, Program, Strategy, bound, compile, height, plan, random,
         shuffled,
     },
     report::{MetricExt, metric},
@@ -24,8 +24,8 @@ const MODELS: [(&str, &str, Model); 5] = [
     ("heads", "Attention by heads", Model::Heads),
 ];
 
-const PLANNED: Setting = Setting { plan: Strategy::BySize, ..Setting::NONE };
-const ALL: Setting = Setting {
+const PLANNED: Passes = Passes { plan: Strategy::BySize, ..Passes::NONE };
+const ALL: Passes = Passes {
     fold: true,
     cse: true,
     dead: true,
@@ -36,22 +36,22 @@ const ALL: Setting = Setting {
     in_place: true,
 };
 
-fn stages() -> [(&'static str, Setting); 13] {
-    let fused = |fuse| Setting { fuse, ..PLANNED };
+fn stages() -> [(&'static str, Passes); 13] {
+    let fused = |fuse| Passes { fuse, ..PLANNED };
     [
         ("none", PLANNED),
-        ("fold", Setting { fold: true, ..PLANNED }),
-        ("cse", Setting { cse: true, ..PLANNED }),
-        ("dead", Setting { dead: true, ..PLANNED }),
+        ("fold", Passes { fold: true, ..PLANNED }),
+        ("cse", Passes { cse: true, ..PLANNED }),
+        ("dead", Passes { dead: true, ..PLANNED }),
         ("elementwise", fused(Fuse::Elementwise)),
         ("reductions", fused(Fuse::Reductions)),
         ("epilogues", fused(Fuse::Epilogues)),
-        ("fold_epilogues", Setting { fold: true, ..fused(Fuse::Epilogues) }),
-        ("merge", Setting { merge: true, ..fused(Fuse::Epilogues) }),
-        ("in_place", Setting { in_place: true, ..PLANNED }),
+        ("fold_epilogues", Passes { fold: true, ..fused(Fuse::Epilogues) }),
+        ("merge", Passes { merge: true, ..fused(Fuse::Epilogues) }),
+        ("in_place", Passes { in_place: true, ..PLANNED }),
         ("all", ALL),
-        ("unmerged", Setting { merge: false, ..ALL }),
-        ("in_time", Setting { plan: Strategy::InTime, ..ALL }),
+        ("unmerged", Passes { merge: false, ..ALL }),
+        ("in_time", Passes { plan: Strategy::InTime, ..ALL }),
     ]
 }
 
@@ -75,9 +75,9 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     times(&mut report, cx).await?;
     tuning(&mut report, cx).await?;
     let graph = net::graph(&Params::default());
-    let before = compile(&graph, Setting::NONE)?;
+    let before = compile(&graph, Passes::NONE)?;
     let planned = compile(&graph, PLANNED)?;
-    let after = compile(&graph, Setting { merge: false, ..ALL })?;
+    let after = compile(&graph, Passes { merge: false, ..ALL })?;
     let mut map = |id: &str, title: &str, caption: &str, program: &Program| {
         report.charts.push(figures::map(id, title, caption, program))
     };
@@ -140,7 +140,7 @@ fn subsets(report: &mut Report) -> Result<(), LabError> {
     for mask in 0..64_u32 {
         let on = |bit: u32| mask >> bit & 1 == 1;
         let fuse = if on(5) { Fuse::Epilogues } else { Fuse::None };
-        let setting = Setting { fold: on(0), cse: on(1), dead: on(2), merge: on(3), in_place: on(4), fuse, ..PLANNED };
+        let setting = Passes { fold: on(0), cse: on(1), dead: on(2), merge: on(3), in_place: on(4), fuse, ..PLANNED };
         let counts = compile(&graph, setting)?.counts;
         arenas.push(counts.arena as f64 / 1e6);
         kernels.push(counts.kernels as f64);
@@ -168,8 +168,8 @@ fn subsets(report: &mut Report) -> Result<(), LabError> {
 fn lengths(report: &mut Report) -> Result<(), LabError> {
     for length in [1, 16, 64, 128, 256] {
         let graph = net::graph(&Params { length, ..Params::default() });
-        let all = compile(&graph, Setting { merge: false, ..ALL })?.counts;
-        let apart = compile(&graph, Setting::NONE)?.counts.arena as f64 / 1e6;
+        let all = compile(&graph, Passes { merge: false, ..ALL })?.counts;
+        let apart = compile(&graph, Passes::NONE)?.counts.arena as f64 / 1e6;
         let label = format!("Prefill of {length}, all passes but merging: arena");
         report.metrics.push(
             exact(Family::Memory, &format!("arena_{length}"), &label, all.arena as f64 / 1e6, "MB")
@@ -197,14 +197,14 @@ fn lengths(report: &mut Report) -> Result<(), LabError> {
 async fn orders(report: &mut Report, cx: &Context) -> Result<(), LabError> {
     for (id, name, model) in [("prefill", "Prefill", Model::LmPrefill), ("heads", "Attention by heads", Model::Heads)] {
         let graph = net::graph(&params(model));
-        let setting = Setting { fuse: Fuse::Epilogues, ..PLANNED };
+        let setting = Passes { fuse: Fuse::Epilogues, ..PLANNED };
         for (order, word) in [
             (Order::Given, "given"),
             (Order::Depth, "depth"),
             (Order::Breadth, "breadth"),
             (Order::LeastMemory, "least"),
         ] {
-            let arena = compile(&graph, Setting { order, ..setting })?.counts.arena as f64 / 1e6;
+            let arena = compile(&graph, Passes { order, ..setting })?.counts.arena as f64 / 1e6;
             let label = format!("{name}, order {word}: arena");
             report.metrics.push(exact(Family::Memory, &format!("order_{id}_{word}"), &label, arena, "MB").lower());
         }
@@ -273,9 +273,9 @@ async fn differential(report: &mut Report, cx: &Context) -> Result<(), LabError>
         let mut flip = || rng.random_bool(0.5);
         let [fold, cse, dead, merge, in_place] = std::array::from_fn(|_| flip());
         let fuse = Fuse::ALL[rng.random_range(0..4)];
-        let setting = Setting { fold, cse, dead, merge, in_place, fuse, ..PLANNED };
+        let setting = Passes { fold, cse, dead, merge, in_place, fuse, ..PLANNED };
         let run = |setting, eager| outcome(&graph, (&inputs, &states), setting, eager);
-        wrong += usize::from(run(setting, false)? != run(Setting::NONE, true)?);
+        wrong += usize::from(run(setting, false)? != run(Passes::NONE, true)?);
         if round % 50 == 0 {
             cx.checkpoint().await?;
         }
@@ -293,7 +293,7 @@ async fn differential(report: &mut Report, cx: &Context) -> Result<(), LabError>
 fn outcome(
     graph: &Graph,
     (inputs, states): (&[Vec<f32>], &[Vec<f32>]),
-    setting: Setting,
+    setting: Passes,
     eager: bool,
 ) -> Result<Vec<Vec<f32>>, LabError> {
     let program = compile(graph, setting)?;
@@ -334,7 +334,7 @@ async fn times(report: &mut Report, cx: &Context) -> Result<(), LabError> {
             }
             cx.progress(&format!("Timing: {name}, {level}"), 0.5);
             let graph = net::graph(&one);
-            let (none, yours) = (compile(&graph, Setting::NONE)?, compile(&graph, one.setting())?);
+            let (none, yours) = (compile(&graph, Passes::NONE)?, compile(&graph, one.setting())?);
             let net = net::read(&one, graph, cx).await?;
             let found = timing::measure(&net, [&none, &yours], &one, cx).await?;
             let ratios: Vec<f64> = found.steps[0].iter().zip(&found.steps[2]).map(|(a, b)| a / b.max(1e-9)).collect();

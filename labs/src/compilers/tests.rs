@@ -71,7 +71,7 @@ fn all_orders_of_many_buffers_are_refused_by_their_number() {
 #[test]
 fn a_map_shows_each_buffer_while_it_lives() {
     let params = Params { model: Model::Mlp, ..Params::default() };
-    let none = compile(&net::graph(&params), Setting::NONE).expect("compiles");
+    let none = compile(&net::graph(&params), Passes::NONE).expect("compiles");
     let lab_api::ChartBody::Gantt { spans, .. } = figures::map("m", "t", "c", &none).body else { panic!("a map") };
     // A staircase: in each line, who stands higher comes later.
     let first = |lane: usize| spans.iter().filter(|span| span.lane == lane).map(|span| span.start as usize).min();

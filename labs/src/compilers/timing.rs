@@ -5,7 +5,7 @@ use std::hint::black_box;
 use lab_api::LabError;
 use lab_kit::{
     Context,
-    graph::{Poison, Program, Setting, Strategy, TILES, compile},
+    graph::{Passes, Poison, Program, Strategy, TILES, compile},
     measure::in_turns,
     stats::median,
 };
@@ -56,7 +56,7 @@ pub(super) async fn measure(
     params: &Params,
     cx: &Context,
 ) -> Result<Times, LabError> {
-    let planned = compile(&net.graph, Setting { plan: Strategy::BySize, ..Setting::NONE })?;
+    let planned = compile(&net.graph, Passes { plan: Strategy::BySize, ..Passes::NONE })?;
     let pack = params.layout == Layout::Chosen;
     let programs = [none, &planned, yours];
     let mut bounds = Vec::new();
@@ -79,7 +79,7 @@ pub(super) async fn measure(
         black_box(programs[i].run(&bounds[i], &mut memories[i], Poison::No));
     })
     .await?;
-    let settings = [Setting::NONE, params.setting()];
+    let settings = [Passes::NONE, params.setting()];
     let compiling = in_turns(cx, 2, ROUNDS, |i| {
         drop(black_box(compile(&net.graph, settings[i])));
     })

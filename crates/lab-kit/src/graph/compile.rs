@@ -10,7 +10,7 @@ use super::{
 
 /// What the compiler does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Setting {
+pub struct Passes {
     /// Factors go into weights.
     pub fold: bool,
     /// Equal nodes are computed once.
@@ -29,7 +29,7 @@ pub struct Setting {
     pub in_place: bool,
 }
 
-impl Setting {
+impl Passes {
     /// A kernel and a buffer for each operation.
     pub const NONE: Self = Self {
         fold: false,
@@ -106,7 +106,7 @@ const WIDTH: usize = 4;
 ///
 /// # Errors
 /// [`LabError::Refused`] when all orders of more than nine buffers are asked for; [`LabError::Engine`] when a view would need a copy.
-pub fn compile(graph: &Graph, setting: Setting) -> Result<Program, LabError> {
+pub fn compile(graph: &Graph, setting: Passes) -> Result<Program, LabError> {
     ordered(graph, setting, None)
 }
 
@@ -114,11 +114,11 @@ pub fn compile(graph: &Graph, setting: Setting) -> Result<Program, LabError> {
 ///
 /// # Errors
 /// As [`compile`].
-pub fn shuffled(graph: &Graph, setting: Setting, rng: &mut dyn RngCore) -> Result<Program, LabError> {
+pub fn shuffled(graph: &Graph, setting: Passes, rng: &mut dyn RngCore) -> Result<Program, LabError> {
     ordered(graph, setting, Some(rng))
 }
 
-fn ordered(graph: &Graph, setting: Setting, rng: Option<&mut dyn RngCore>) -> Result<Program, LabError> {
+fn ordered(graph: &Graph, setting: Passes, rng: Option<&mut dyn RngCore>) -> Result<Program, LabError> {
     let graph = passes(graph, setting);
     let view =
         |id| LabError::Engine { why: format!("node {id} of a graph is a view that needs a copy: put one before it") };
@@ -131,7 +131,7 @@ fn ordered(graph: &Graph, setting: Setting, rng: Option<&mut dyn RngCore>) -> Re
 
 // ANCHOR: passes
 /// The passes that rewrite the graph, in this order: what folds makes nodes dead, and what is equal is merged before what is alike.
-fn passes(graph: &Graph, setting: Setting) -> Graph {
+fn passes(graph: &Graph, setting: Passes) -> Graph {
     let mut graph = graph.clone();
     if setting.fold {
         graph = fold(&graph);
@@ -153,7 +153,7 @@ fn passes(graph: &Graph, setting: Setting) -> Graph {
 ///
 /// # Errors
 /// As [`compile`].
-fn arrange(graph: Graph, places: Vec<Place>, groups: Vec<Vec<Id>>, setting: Setting) -> Result<Program, LabError> {
+fn arrange(graph: Graph, places: Vec<Place>, groups: Vec<Vec<Id>>, setting: Passes) -> Result<Program, LabError> {
     let readers = graph.readers();
     let mut asked = vec![false; graph.nodes.len()];
     graph.outputs.iter().for_each(|id| asked[places[*id].root] = true);

@@ -21,7 +21,7 @@ mod run;
 mod tests;
 
 pub use bind::Bound;
-pub use compile::{Buffer, Counts, Kernel, Program, Setting, compile, shuffled};
+pub use compile::{Buffer, Counts, Kernel, Passes, Program, compile, shuffled};
 pub use cse::cse;
 pub use dead::{dead, last_rows};
 pub use fold::fold;

@@ -6,7 +6,7 @@ use crate::{
     rng,
 };
 
-const ALL: Setting = Setting {
+const ALL: Passes = Passes {
     fold: true,
     cse: true,
     dead: true,
@@ -17,12 +17,12 @@ const ALL: Setting = Setting {
     in_place: true,
 };
 
-fn random_setting(rng: &mut dyn RngCore) -> Setting {
+fn random_setting(rng: &mut dyn RngCore) -> Passes {
     let mut flip = || rng.random_bool(0.5);
     let [fold, cse, dead, merge, in_place] = std::array::from_fn(|_| flip());
     let order = [Order::Given, Order::Depth, Order::Breadth, Order::LeastMemory][rng.random_range(0..4)];
     let plan = [Strategy::None, Strategy::InTime, Strategy::BySize][rng.random_range(0..3)];
-    Setting { fold, cse, dead, merge, fuse: Fuse::ALL[rng.random_range(0..4)], order, plan, in_place }
+    Passes { fold, cse, dead, merge, fuse: Fuse::ALL[rng.random_range(0..4)], order, plan, in_place }
 }
 
 /// No two buffers that live at once share a byte.
@@ -39,7 +39,7 @@ fn disjoint(program: &Program) -> bool {
 fn outcome(
     graph: &Graph,
     given: (&[Vec<f32>], &[Vec<f32>]),
-    setting: Setting,
+    setting: Passes,
     eager: bool,
 ) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
     let program = compile(graph, setting).expect("compiles");
@@ -83,7 +83,7 @@ fn every_setting_gives_the_bits_of_the_eager_twin_on_random_graphs() {
         let given = (&inputs[..], &states[..]);
         let setting = random_setting(&mut rng);
         let differs = |graph: &Graph| {
-            let (wanted, kept) = outcome(graph, given, Setting::NONE, true);
+            let (wanted, kept) = outcome(graph, given, Passes::NONE, true);
             let (found, left) = outcome(graph, given, setting, false);
             found != wanted || left.len() == kept.len() && left != kept
         };
@@ -162,7 +162,7 @@ fn orders_are_orders_and_memory_ends_as_it_is_planned() {
             sorted.sort_unstable();
             assert_eq!(sorted, (0..kernels.len()).collect::<Vec<_>>());
         }
-        let setting = Setting { plan: Strategy::InTime, in_place: true, fuse: Fuse::Reductions, ..Setting::NONE };
+        let setting = Passes { plan: Strategy::InTime, in_place: true, fuse: Fuse::Reductions, ..Passes::NONE };
         let program = shuffled(&graph, setting, &mut rng).expect("compiles");
         assert!(disjoint(&program));
         let bound = program.bind(&mut |_, _| None, false, 0).expect("constants are given");
@@ -170,7 +170,7 @@ fn orders_are_orders_and_memory_ends_as_it_is_planned() {
         memory.inputs = inputs.clone();
         memory.states.clone_from(&states);
         let found = program.run(&bound, &mut memory, Poison::Freed);
-        assert_eq!(found, outcome(&graph, (&inputs, &states), Setting::NONE, true).0);
+        assert_eq!(found, outcome(&graph, (&inputs, &states), Passes::NONE, true).0);
     }
 }
 
@@ -245,30 +245,30 @@ fn counts_are_those_of_the_prototype() {
     let config = LanguageModel::full().config;
     let graph = prefill(&config, 128);
     let count = |setting| compile(&graph, setting).expect("compiles").counts;
-    let planned = Setting { plan: Strategy::BySize, ..Setting::NONE };
+    let planned = Passes { plan: Strategy::BySize, ..Passes::NONE };
     let none = count(planned);
     assert_eq!((none.kernels, none.arena), (176, 1_277_952));
     assert_eq!(none.flops / 1_000_000, 549);
-    assert_eq!(count(Setting { fold: true, ..planned }).kernels, 163);
-    let level = |fuse| count(Setting { fuse, ..planned });
+    assert_eq!(count(Passes { fold: true, ..planned }).kernels, 163);
+    let level = |fuse| count(Passes { fuse, ..planned });
     assert_eq!([Fuse::Elementwise, Fuse::Reductions, Fuse::Epilogues].map(|fuse| level(fuse).kernels), [118, 75, 63]);
     assert_eq!(level(Fuse::Elementwise).arena, 983_040);
-    assert_eq!(count(Setting { fold: true, fuse: Fuse::Elementwise, ..planned }).kernels, 118);
-    let in_place = count(Setting { in_place: true, ..planned });
+    assert_eq!(count(Passes { fold: true, fuse: Fuse::Elementwise, ..planned }).kernels, 118);
+    let in_place = count(Passes { in_place: true, ..planned });
     assert_eq!((in_place.kernels, in_place.bound), (176, 983_040));
-    let merged = count(Setting { fuse: Fuse::Epilogues, merge: true, ..planned });
+    let merged = count(Passes { fuse: Fuse::Epilogues, merge: true, ..planned });
     assert_eq!((merged.kernels, merged.bound), (55, 1_048_576));
     // Slices of tables are views: their twins cost no kernel.
-    let twins = compile(&graph, Setting { cse: true, ..planned }).expect("compiles").counts;
+    let twins = compile(&graph, Passes { cse: true, ..planned }).expect("compiles").counts;
     assert_eq!((none.nodes - twins.nodes, twins.kernels), (14, 176));
     let one = decode(&config, 128);
     let step =
-        |fuse, fold, merge| compile(&one, Setting { fuse, fold, merge, ..planned }).expect("compiles").counts.kernels;
+        |fuse, fold, merge| compile(&one, Passes { fuse, fold, merge, ..planned }).expect("compiles").counts.kernels;
     let all = [Fuse::None, Fuse::Elementwise, Fuse::Reductions, Fuse::Epilogues].map(|fuse| step(fuse, false, false));
     assert_eq!(all, [176, 118, 79, 67]);
     assert_eq!((step(Fuse::None, true, false), step(Fuse::Epilogues, false, true)), (163, 59));
     let images = cnn(&GlyphClassifier::teacher().config, 64);
-    let of = |fuse| compile(&images, Setting { fuse, ..planned }).expect("compiles").counts;
+    let of = |fuse| compile(&images, Passes { fuse, ..planned }).expect("compiles").counts;
     assert_eq!(Fuse::ALL.map(|fuse| of(fuse).kernels), [14, 11, 8, 7]);
 }
 
@@ -299,18 +299,18 @@ fn the_shipped_language_model_says_what_the_kit_says() {
     let tokens = model.tokens(&[&ids], &device).expect("fits");
     let logits = ready(read(model.forward(tokens))).expect("runs");
     let last = &logits[39 * 1024..];
-    for setting in [Setting::NONE, ALL, Setting { merge: false, plan: Strategy::InTime, ..ALL }] {
+    for setting in [Passes::NONE, ALL, Passes { merge: false, plan: Strategy::InTime, ..ALL }] {
         let program = compile(&prefill(&which.config, 40), setting).expect("compiles");
         for pack in [false, true] {
             let bound = program.bind(&mut from(&state), pack, 3).expect("weights are there");
-            let mut memory = Memory::new(&program, setting == Setting::NONE);
+            let mut memory = Memory::new(&program, setting == Passes::NONE);
             memory.inputs[0] = ids.iter().map(|id| *id as f32).collect();
             let found = program.run(&bound, &mut memory, Poison::Freed);
             assert!(worst(&found[0], last) < 1e-3, "{setting:?}: {}", worst(&found[0], last));
         }
     }
     // Token by token, through the cache.
-    for setting in [Setting::NONE, ALL] {
+    for setting in [Passes::NONE, ALL] {
         let mut states: Option<Vec<Vec<f32>>> = None;
         let mut found = Vec::new();
         for (past, id) in ids.iter().take(12).enumerate() {
@@ -348,9 +348,9 @@ fn heads_one_by_one_and_the_cnn_are_their_eager_twins() {
             memory.inputs[0].iter_mut().for_each(|x| *x = rng.random_range(0..20) as f32);
             program.run(&bound, &mut memory, Poison::Freed).swap_remove(0)
         };
-        let plain = of(Setting::NONE, true);
+        let plain = of(Passes::NONE, true);
         for order in [Order::Given, Order::Depth, Order::Breadth, Order::LeastMemory] {
-            assert!(worst(&of(Setting { order, ..ALL }, false), &plain) < 1e-4);
+            assert!(worst(&of(Passes { order, ..ALL }, false), &plain) < 1e-4);
         }
     }
 }
@@ -406,9 +406,9 @@ fn traps_are_avoided() {
     let outer = graph.product(turned, square);
     let y = graph.binary(Binary::Add, outer, a);
     graph.outputs = vec![y];
-    let in_place = Setting { in_place: true, plan: Strategy::InTime, ..Setting::NONE };
+    let in_place = Passes { in_place: true, plan: Strategy::InTime, ..Passes::NONE };
     assert_eq!(outcome(&graph, (&[vec![1.0, 2.0]], &[]), in_place, false).0, [[18.0, 39.0, 38.0, 84.0]]);
-    let many = Setting { plan: Strategy::Exact, ..Setting::NONE };
+    let many = Passes { plan: Strategy::Exact, ..Passes::NONE };
     let refused = compile(&prefill(&LanguageModel::draft().config, 4), many).expect_err("too many");
     assert!(refused.to_string().contains("9 at most"), "{refused}");
 }
