@@ -62,7 +62,11 @@ impl Page<'_> {
         let predictions = predict::forms(id, &lab, &|text| self.inline(text, &lab_file(id), 1)).map_err(plain)?;
         let [guess, before, after] = self.lab_words(id, &lab);
         // What to do with the controls stands beside them, or below where there is no room: controls and result come first.
-        let steps = if before.trim().is_empty() { before } else { format!("<div class=\"lab-words lab-steps\" id=\"lab-{id}-steps\">{before}</div>") };
+        let steps = if before.trim().is_empty() {
+            before
+        } else {
+            format!("<div class=\"lab-words lab-steps\" id=\"lab-{id}-steps\">{before}</div>")
+        };
         let after = if after.is_empty() { after } else { format!("<div class=\"lab-words\">{after}</div>") };
         let meta = &lab.meta;
         let data = self.lab_data(id, &lab)?;

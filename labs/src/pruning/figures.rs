@@ -91,11 +91,7 @@ pub(super) fn pixels(cut: &Network) -> Chart {
         values.iter().map(|v| (255.0 * v / most) as u8).collect()
     };
     let readers = (0..columns).map(|c| (0..rows).filter(|r| weights[r * columns + c] != 0.0).count() as f32);
-    let mut images = vec![Image {
-        label: "all outputs".into(),
-        pixels: grey(readers.collect()),
-        marked: false,
-    }];
+    let mut images = vec![Image { label: "all outputs".into(), pixels: grey(readers.collect()), marked: false }];
     let output = |row: usize| Image {
         label: format!("output {}", row + 1),
         pixels: grey(weights[row * columns..(row + 1) * columns].iter().map(|w| w.abs()).collect()),
