@@ -57,5 +57,3 @@ async fn without_javascript_every_row_unfolds() -> anyhow::Result<()> {
     })
     .await
 }
-
-/// The numbers are those of the kit's tests and of the chapter's worked examples.
