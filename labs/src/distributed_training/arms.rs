@@ -6,7 +6,7 @@ use lab_kit::{
     accumulate::distance,
     data::{Corpus, Part},
     mixing::{Mix, Stack, Task},
-    peers::{Alone, Event, Mail, Traffic, in_turn},
+    peers::{Event, Mail, Solo, Traffic, in_turn},
     rng,
     sharding::{Compressor, Held, Outer, Stage, Sum, Units, Worker, average, fingerprint, together},
 };
@@ -231,7 +231,7 @@ pub(super) async fn run(
             let own = (&batch.tokens[span.clone()], &targets[span]);
             calls.push(Box::pin(async move {
                 *loss = if alone > 0 {
-                    worker.step(&Alone, own, LETTERS, rate).await?
+                    worker.step(&Solo, own, LETTERS, rate).await?
                 } else {
                     worker.step(port, own, LETTERS, rate).await?
                 };

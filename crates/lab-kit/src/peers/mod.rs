@@ -34,9 +34,9 @@ pub trait Link {
 
 /// The link of a worker that has no others.
 #[derive(Debug, Clone, Copy)]
-pub struct Alone;
+pub struct Solo;
 
-impl Link for Alone {
+impl Link for Solo {
     fn rank(&self) -> usize {
         0
     }

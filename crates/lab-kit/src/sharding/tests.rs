@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     LocalBoxFuture,
     measure::memory_reading,
-    peers::{Alone, Mail, Traffic, in_turn},
+    peers::{Mail, Solo, Traffic, in_turn},
     testing::{alone_in_memory, ready},
 };
 
@@ -175,7 +175,7 @@ fn all_of_a_gradient_is_no_compression_and_nothing_is_lost() {
     let mut sent = vec![0.0_f32; 100];
     for round in 1..4 {
         let mut now = gradient.clone();
-        ready(compressor.sum(&Alone, 0, &mut now)).expect("runs");
+        ready(compressor.sum(&Solo, 0, &mut now)).expect("runs");
         assert_eq!(now.iter().filter(|g| **g != 0.0).count(), 10);
         sent.iter_mut().zip(&now).for_each(|(sent, now)| *sent += now);
         // Whatever was sent, it and what is kept are all gradients so far.
