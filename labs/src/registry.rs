@@ -3,6 +3,7 @@
 
 #[path = "allocation/mod.rs"]
 pub mod allocation;
+
 #[path = "automl/mod.rs"]
 pub mod automl;
 
