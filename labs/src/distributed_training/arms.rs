@@ -37,6 +37,7 @@ pub(super) enum Way {
     /// By all, which send this share of gradients; the rest is kept, or not.
     TopK(f64, bool),
     /// By all in step by SGD, all of the gradient or a share of it, whose rest is kept, or not.
+    #[cfg_attr(not(feature = "schema"), expect(dead_code, reason = "only the study trains by SGD"))]
     Sgd(Option<(f64, bool)>),
 }
 

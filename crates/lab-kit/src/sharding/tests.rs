@@ -5,9 +5,8 @@ use rand::Rng;
 use super::*;
 use crate::{
     LocalBoxFuture,
-    measure::memory_reading,
     peers::{Mail, Solo, Traffic, in_turn},
-    testing::{alone_in_memory, ready},
+    testing::{FakeClock, alone_in_memory, context, ready},
 };
 
 const T: usize = 6;
@@ -140,22 +139,24 @@ fn bytes_sent_and_held_are_those_of_the_formulas() {
 #[test]
 fn what_is_counted_is_what_the_allocator_gave() {
     let _alone = alone_in_memory();
+    let cx = context(std::rc::Rc::new(FakeClock::new(0.1)));
+    let held = || cx.memory().expect("tests count").current_bytes;
     let layers = vec![Mix::Attention; 6];
     let units = Units(Stack { channels: 128, keys: 64, taps: 2, vocabulary: 500, outputs: 500, layers });
     let weights = init(&units);
     for stage in [Stage::Ddp, Stage::Zero3] {
-        let before = memory_reading().current_bytes;
+        let before = held();
         let worker = Worker::new(&units, &weights, (stage, Sum::Ring), (1, 4));
-        let given = memory_reading().current_bytes - before;
+        let given = held() - before;
         let counted = worker.held().state();
         assert!((given as f64 / counted as f64 - 1.0).abs() < 0.1, "{stage:?}: {given} {counted}");
     }
     let tokens: Vec<usize> = (0..512).map(|i| i % 500).collect();
     let mut x = units.enter(&weights, &tokens);
     let layer = &weights[units.sizes()[0]..][..units.sizes()[1]];
-    let before = memory_reading().current_bytes;
+    let before = held();
     let trail = units.layer_forward(0, layer, &mut x, 64);
-    let given = memory_reading().current_bytes - before;
+    let given = held() - before;
     assert!((given as f64 / trail.bytes() as f64 - 1.0).abs() < 0.1, "{given} {}", trail.bytes());
 }
 
