@@ -145,7 +145,7 @@ pub(super) fn winners(configs: &[Config], fresh: &[Fresh]) -> Table {
     table(
         "winners",
         "The winners, trained anew",
-        &["", "Configuration", "Right, families that choose (%)", "Right, unseen families (%)"],
+        &["Trained anew", "Configuration", "Right, families that choose (%)", "Right, unseen families (%)"],
         configs.iter().zip(fresh).zip(&names).map(row).collect(),
     )
 }
