@@ -39,6 +39,16 @@ pub(crate) struct Method {
     pub(crate) chapter: Option<String>,
     /// Lab id; absent while it is planned.
     pub(crate) lab: Option<String>,
+    /// Further labs of the method, beside `lab`.
+    #[serde(default)]
+    pub(crate) more_labs: Vec<String>,
+}
+
+impl Method {
+    /// Labels of all its labs, the main one first.
+    pub(crate) fn lab_labels(&self) -> impl Iterator<Item = String> {
+        self.lab.iter().chain(&self.more_labs).map(|lab| format!("lab-{lab}"))
+    }
 }
 
 macro_rules! words {
@@ -99,6 +109,9 @@ impl Catalogue {
             let at = line(text.rfind(&format!("\"{}\"", method.id)).unwrap_or(0));
             if seen.insert(method.id.as_str(), ()).is_some() {
                 return Err((at, format!("the method “{}” stands twice", method.id)));
+            }
+            if method.lab.is_none() && !method.more_labs.is_empty() {
+                return Err((at, format!("the method “{}” has more_labs and no lab: name its main one", method.id)));
             }
         }
         for path in &catalogue.paths {
@@ -166,8 +179,11 @@ pub(crate) fn table(methods: &[&Method], to: LinkTo<'_>) -> String {
         "<div class=\"table-wrapper\" tabindex=\"0\" role=\"region\" aria-label=\"Methods\"><table class=\"methods-table\"><thead><tr><th scope=\"col\">Method</th><th scope=\"col\">Applied</th><th scope=\"col\">Saves</th><th scope=\"col\">Trade-off</th><th scope=\"col\">Buys</th><th scope=\"col\">Level</th><th scope=\"col\">Chapter</th><th scope=\"col\">Lab</th></tr></thead><tbody>",
     );
     for method in methods {
-        let lab = method.lab.as_ref().map(|lab| format!("lab-{lab}"));
-        let lab_cell = link(lab.as_deref(), "lab", to);
+        let mut lab_cell = link(method.lab_labels().next().as_deref(), "lab", to);
+        for lab in method.lab_labels().skip(1) {
+            let words = lab.trim_start_matches("lab-").replace('-', " ");
+            let _ = write!(lab_cell, ", {}", link(Some(&lab), &words, to));
+        }
         let _ = write!(
             out,
             "<tr data-method=\"{id}\" data-applied=\"{applied}\" data-saves=\"{saves}\" data-tier=\"{tier}\" data-level=\"{level}\" data-lab=\"{has_lab}\"><th scope=\"row\">{name}</th><td>{applied_shown}</td><td>{saves_shown}</td><td>{trade_off}</td><td>{tier_shown}</td><td>{level}</td><td>{chapter}</td><td>{lab_cell}</td></tr>",
@@ -289,6 +305,32 @@ mod tests {
         for path in ["beginner", "intermediate", "advanced", "size", "speed", "full"] {
             assert!(catalogue.paths.iter().any(|p| p.id == path), "{path}");
         }
+    }
+
+    #[test]
+    fn every_lab_belongs_to_a_method_and_all_of_a_methods_labs_are_linked() {
+        let catalogue = real();
+        let mut named: Vec<String> = catalogue.methods.iter().flat_map(Method::lab_labels).collect();
+        let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../labs/src")).expect("labs");
+        let mut labs: Vec<String> = folders
+            .filter_map(|entry| entry.ok().filter(|entry| entry.path().join("lab.md").is_file()))
+            .map(|entry| format!("lab-{}", entry.file_name().to_string_lossy().replace('_', "-")))
+            .collect();
+        named.sort();
+        labs.sort();
+        assert_eq!(named, labs, "labs of methods.toml against the folders");
+        let to = |label: &str, words: &str| Some(format!("<a href=\"#{label}\">{words}</a>"));
+        let pruning = catalogue.methods.iter().find(|method| method.id == "pruning").expect("stands there");
+        let shown = table(&[pruning], &to);
+        assert!(shown.contains("<a href=\"#lab-pruning\">lab</a>, <a href=\"#lab-lottery\">lottery</a>"), "{shown}");
+        assert!(shown.contains("<a href=\"#lab-pruned-lm\">pruned lm</a>"), "{shown}");
+    }
+
+    #[test]
+    fn further_labs_need_a_main_one() {
+        let text = include_str!("../../../book/data/methods.toml").replace("lab = \"pruning\"\n", "");
+        let (line, message) = Catalogue::parse(&text).expect_err("no main lab");
+        assert!(line > 1 && message.contains("“pruning” has more_labs and no lab"), "{message}");
     }
 
     #[test]

@@ -148,10 +148,9 @@ impl Page<'_> {
             }
         }
         for method in &self.book.catalogue.methods {
-            let lab = method.lab.as_ref().map(|lab| format!("lab-{lab}"));
-            for label in method.chapter.iter().chain(&lab) {
-                if !self.book.register.labels.contains_key(label) {
-                    let near = self.book.register.nearest(label);
+            for label in method.chapter.iter().cloned().chain(method.lab_labels()) {
+                if !self.book.register.labels.contains_key(&label) {
+                    let near = self.book.register.nearest(&label);
                     return Err((
                         format!(
                             "book/data/methods.toml: the method “{}” names @{label}, which the book lacks",
