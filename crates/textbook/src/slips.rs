@@ -56,11 +56,18 @@ pub(crate) fn report(source: &Source, to: &Reporter) {
     foreign_maths(source, to);
     notes(source, to);
     let mut columns = 0;
+    // Where the head of a table begins, while its cells are read, and whether the cell at hand has words.
+    let (mut head, mut has_words) = (None, false);
     let mut html: Option<usize> = None;
     for (event, range) in &source.events {
         match event {
             Event::Start(Tag::Table(alignments)) => columns = alignments.len(),
             Event::Start(Tag::TableRow) => row(source, range, columns, to),
+            Event::Start(Tag::TableHead) => head = Some(range.start),
+            Event::End(TagEnd::TableHead) => head = None,
+            Event::Start(Tag::TableCell) => has_words = false,
+            Event::Text(words) | Event::Code(words) => has_words |= !words.trim().is_empty(),
+            Event::End(TagEnd::TableCell) if !has_words => head_without_words(source, head, to),
             Event::Start(Tag::Paragraph) => no_table(source, range, to),
             Event::Start(Tag::HtmlBlock) => html = Some(range.start),
             Event::End(TagEnd::HtmlBlock) => {
@@ -226,6 +233,14 @@ fn row(source: &Source, range: &Range<usize>, columns: usize, to: &Reporter) {
     }
 }
 
+/// A screen reader says a column's head with each of its cells: an empty one says nothing, and a formula alone has no words.
+fn head_without_words(source: &Source, head: Option<usize>, to: &Reporter) {
+    let Some(start) = head else { return };
+    let line = source.text[start..].lines().next().unwrap_or_default();
+    let message = "a column of this table has a head without words: say what stands below it (“passes”, “4 workers”)";
+    source.report(to, start, message, line, None);
+}
+
 /// Lines that were meant as a table and are none, since head and rule differ.
 fn no_table(source: &Source, range: &Range<usize>, to: &Reporter) {
     let text = &source.text[range.clone()];
@@ -318,6 +333,18 @@ mod tests {
         }
         assert_eq!(told("> | a | b |\n> |---|---|\n> | 1 | 2 | 3 |\n").len(), 1);
         assert_eq!(told("| $|x|$ | b |\n|---|---|\n| 1 | 2 |\n").len(), 1, "a head of four cells over two columns");
+    }
+
+    #[test]
+    fn each_column_has_a_head_with_words() {
+        for head in ["| | b |", "| a |  |", "| $n = 4$ | b |", "| **$n$** | b |", "| <br> | b |"] {
+            let found = told(&format!("{head}\n|---|---|\n| 1 | 2 |\n"));
+            assert_eq!(found.len(), 1, "{head}: {found:?}");
+            assert!(found[0].starts_with("f:1: a column of this table has a head without words"), "{found:?}");
+        }
+        for head in ["| a | b |", "| `n` | % |", "| $n$ workers | *b* |", "| {{#value x.y}} | b |"] {
+            assert_eq!(told(&format!("{head}\n|---|---|\n| | 2 |\n")), Vec::<String>::new(), "{head}");
+        }
     }
 
     #[test]

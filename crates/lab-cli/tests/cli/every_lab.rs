@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::{collections::BTreeSet, path::PathBuf, rc::Rc};
 
 use lab_api::{
-    AssetRef, ChoiceOption, DeviceChoice, Family, Kind, LabError, LabMeta, Metric, ParamKind, Reference, Report,
+    AssetRef, Chart, ChoiceOption, DeviceChoice, Family, Kind, LabError, LabMeta, Metric, ParamKind, Reference, Report,
     RunRecord, Values,
 };
 use lab_cli::{Manifest, NativeHost, Show, Task, folder, params_text, reference, root, run_entry};
@@ -132,6 +132,13 @@ fn the_small_case_runs_and_reports_what_lab_md_promises() {
             if let Some(interval) = metric.interval {
                 assert!(interval.low <= metric.value && metric.value <= interval.high, "{at}: {interval:?}");
             }
+        }
+        for table in record.report.tables.iter().cloned().chain(record.report.charts.iter().map(Chart::table)) {
+            // A screen reader says a column's head with each of its cells.
+            let is_named = table.columns.iter().all(|head| !head.trim().is_empty());
+            assert!(is_named, "{}: {} has a column without a head: {:?}", entry.id, table.id, table.columns);
+            let is_whole = table.rows.iter().all(|row| row.len() == table.columns.len());
+            assert!(is_whole, "{}: {} has a row longer or shorter than its head", entry.id, table.id);
         }
         for heading in ["## Predict", "## Measure", "## Optimize", "## Validate"] {
             assert!(entry.lab_md.contains(heading), "{}: lab.md lacks {heading}", entry.id);
