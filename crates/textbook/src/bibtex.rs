@@ -9,7 +9,14 @@ use hayagriva::{
 };
 use regex::{Captures, Regex};
 
-use crate::{html::text_of, math::Formulas};
+use crate::math::Formulas;
+
+mod marks;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use marks::Marks;
+use marks::{FACES, FORMULA, LESS, MORE, OTHERS};
 
 /// What is wrong in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,24 +37,6 @@ pub(crate) struct Read {
     pub(crate) mistakes: Vec<Mistake>,
 }
 
-/// Stands for the authors who are not named.
-const OTHERS: char = '\u{e014}';
-/// Around a number: the formula of that number.
-const FORMULA: [char; 2] = ['\u{e010}', '\u{e011}'];
-/// Begins and ends of what TeX sets in another face.
-const FACES: [(char, &str); 8] = [
-    ('\u{e015}', "<em>"),
-    ('\u{e016}', "</em>"),
-    ('\u{e017}', "<strong>"),
-    ('\u{e018}', "</strong>"),
-    ('\u{e019}', "<code>"),
-    ('\u{e01a}', "</code>"),
-    (LESS, "&lt;"),
-    (MORE, "&gt;"),
-];
-/// The signs `<` and `>`, which the formatter hands on as markup.
-const LESS: char = '\u{e01b}';
-const MORE: char = '\u{e01c}';
 /// Fields that readers see as words.
 const WORDS: [&str; 11] = [
     "title",
@@ -86,48 +75,10 @@ static FACE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\\(emph|text[a-z]{2}|mbox|text|uppercase)\s*\{([^{}]*)\}").expect("a constant pattern")
 });
 static COMMAND: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\[A-Za-z]+").expect("a constant pattern"));
-static UNNAMED: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(&format!(r"(?:,?\s*(?:and|&amp;|&)\s*|,\s*|\s+)?{OTHERS},?")).expect("a constant pattern")
-});
-static NUMBER: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(&format!("{}(\\d+){}", FORMULA[0], FORMULA[1])).expect("a constant pattern"));
 static YEAR: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d{4}").expect("a constant pattern"));
 static ARXIV: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)^(?:arxiv:)?(\d{4}\.\d{4,5}|[a-z.-]+/\d{7})(v\d+)?$").expect("a constant pattern")
 });
-
-/// Marks in formatted works, and the HTML that they stand for.
-#[derive(Debug, Default)]
-pub(crate) struct Marks(Vec<String>);
-
-impl Marks {
-    /// A formatted work with everything in place of its marks.
-    pub(crate) fn html(&self, text: &str) -> String {
-        let mut out = UNNAMED.replace_all(text, " et al.").into_owned();
-        out = NUMBER.replace_all(&out, |found: &Captures<'_>| self.formula(&found[1]).to_owned()).into_owned();
-        for (mark, tag) in FACES {
-            out = out.replace(mark, tag);
-        }
-        out.replace("et al..", "et al.")
-    }
-
-    /// The same as words.
-    pub(crate) fn plain(&self, text: &str) -> String {
-        let mut out = UNNAMED.replace_all(text, " et al.").into_owned();
-        out = NUMBER.replace_all(&out, |found: &Captures<'_>| text_of(self.formula(&found[1]))).into_owned();
-        // The comma before a year was taken with the name.
-        let year = out.find(" et al. ").filter(|_| text.contains(OTHERS)).map(|at| at + " et al.".len());
-        if let Some(at) = year {
-            out.insert(at, ',');
-        }
-        let out = out.replace(LESS, "<").replace(MORE, ">");
-        out.replace(|c| FACES.iter().any(|(mark, _)| *mark == c), "").trim_start().to_owned()
-    }
-
-    fn formula(&self, number: &str) -> &str {
-        number.parse().ok().and_then(|at: usize| self.0.get(at)).map_or("", String::as_str)
-    }
-}
 
 /// `2305.14314` of `arXiv:2305.14314` and of `https://arxiv.org/abs/2305.14314`.
 pub(crate) fn arxiv_id(id: &str) -> &str {
@@ -445,87 +396,5 @@ fn remedy(field: &str, raw: &str) -> String {
         ("year" | "date", None) => format!("; write {field} = {{2021}}, or leave it out where there is none"),
         ("month", _) => "; write a number from 1 to 12, or jan to dec without braces".to_owned(),
         _ => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "@misc{good, author = {Doe, J.}, title = {T}, year = {2020}}\n";
-
-    /// One mistake is one problem, and the entries around it are there.
-    fn one(entry: &str) -> Mistake {
-        let read = read(&format!("{GOOD}\n{entry}\n{}", GOOD.replace("good", "after")));
-        assert_eq!(read.mistakes.len(), 1, "{entry}: {:?}", read.mistakes);
-        let keys: Vec<&str> = read.entries.iter().map(Entry::key).collect();
-        assert!(keys.contains(&"good") && keys.contains(&"after"), "{entry}: {keys:?}");
-        read.mistakes[0].clone()
-    }
-
-    #[test]
-    fn one_odd_field_is_one_problem_with_its_remedy() {
-        for (entry, field, text, remedy) in [
-            (
-                r"@book{v, author = {V}, title = {N}, year = {[2021] \copyright 2021}}",
-                "year",
-                "2021",
-                "write year = {2021}",
-            ),
-            ("@book{v, title = {N}, year = {in press}}", "year", "in press", "leave it out"),
-            ("@book{v, title = {N}, date = {2021-13-01}}", "date", "2021-13", "write date = {2021}"),
-            ("@book{v, title = {N}, year = {'21}}", "year", "'21", "year = {2021}"),
-            ("@book{v, title = {N}, year = {20215}}", "year", "20215", "year = {2021}"),
-        ] {
-            let mistake = one(entry);
-            assert!(mistake.message.contains(&format!("the field “{field}” of “v”")), "{entry}: {mistake:?}");
-            assert!(mistake.message.contains(remedy) && mistake.text.contains(text), "{entry}: {mistake:?}");
-            assert_eq!(mistake.line, 3, "{entry}");
-        }
-    }
-
-    #[test]
-    fn what_breaks_the_file_breaks_one_entry() {
-        for entry in [
-            "@misc{v, title = {N, year = {2020}}",
-            "@misc{v, title = \"N, year = 2020}",
-            "@misc{v title = {N}}",
-            "@misc{v, title = nosuch, year = {2020}}",
-            "@misc{v, title = {N}",
-        ] {
-            let mistake = one(entry);
-            assert!(mistake.message.contains("“v"), "{entry}: {mistake:?}");
-            assert!((3..=4).contains(&mistake.line), "{entry}: {mistake:?}");
-        }
-        let twice = one("@misc{good, title = {Again}}");
-        assert!(twice.message.contains("“good” stands twice: first on line 1"), "{twice:?}");
-    }
-
-    #[test]
-    fn abbreviations_hold_for_every_entry_of_a_broken_file() {
-        let text = "@string{icml = {ICML}}\n@inproceedings{a, title = {T}, booktitle = icml, year = 2020}\n@misc{b, title = {\n";
-        let read = read(text);
-        assert_eq!(read.entries.iter().map(Entry::key).collect::<Vec<_>>(), ["a"]);
-        assert!(read.mistakes.len() == 1 && read.broken.contains("b") && !read.is_whole, "{:?}", read.mistakes);
-    }
-
-    #[test]
-    fn tex_that_is_not_read_is_told_by_name() {
-        for (entry, what) in [
-            (r"@misc{v, title = {On \alpha things}, year = 2020}", r"\alpha"),
-            (r"@misc{v, title = {On $\nosuch$ things}, year = 2020}", r"\nosuch"),
-            (r"@misc{v, title = {Big \log n}, year = 2020}", r"\log"),
-        ] {
-            let mistake = one(entry);
-            assert!(mistake.message.contains("“title” of “v”") && mistake.message.contains(what), "{mistake:?}");
-        }
-        for good in [r"{\'E}tude {\o}", r"A \textbf{b} {\em c}", "50\\% \\& more", r"\emph{a \textit{b}}"] {
-            let read = read(&format!("@misc{{v, title = {{{good}}}, year = 2020}}"));
-            if good.contains(r"\em ") {
-                assert_eq!(read.mistakes.len(), 1);
-                continue;
-            }
-            assert!(read.mistakes.is_empty(), "{good}: {:?}", read.mistakes);
-        }
     }
 }
