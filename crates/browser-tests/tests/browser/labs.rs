@@ -293,7 +293,7 @@ async fn controls_that_mean_nothing_are_not_shown() -> anyhow::Result<()> {
             let without = tab.script("return document.querySelector(arguments[0]).dataset.without ?? ''", &[json!(lab.selector())]).await?;
             let without = without.as_str().unwrap_or_default().to_owned();
             // The rest is a lab like any other: one of them is enough.
-            if without.is_empty() && lab.id != "levels" {
+            if without.is_empty() && lab.id != "quantization" {
                 continue;
             }
             lab.wake(tab).await?;
@@ -310,7 +310,7 @@ async fn controls_that_mean_nothing_are_not_shown() -> anyhow::Result<()> {
             }
         }
         seen.sort_by(|a, b| a.0.cmp(&b.0));
-        let wanted = [("allocation", json!([])), ("draw", json!(["device"])), ("footprint", json!([])), ("inspect", json!(["device"])), ("levels", json!(["device", "seed"])), ("limits", json!([]))];
+        let wanted = [("allocation", json!([])), ("draw", json!([])), ("footprint", json!([])), ("inspect", json!(["device"])), ("levels", json!(["seed"])), ("limits", json!([])), ("quantization", json!(["device", "seed"]))];
         anyhow::ensure!(seen.iter().map(|(id, shown)| (id.as_str(), shown.clone())).eq(wanted), "{seen:?}");
         Ok(())
     })
