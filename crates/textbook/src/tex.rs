@@ -470,6 +470,11 @@ pub(crate) fn unknown_command(tex: &str, is_unknown: impl Fn(&str) -> bool) -> O
     Some(format!("\\{name} is unknown here{}", instead.unwrap_or_default()))
 }
 
+/// Whether a command belongs to formulas, in this reader or in others.
+pub(crate) fn is_of_formulas(name: &str) -> bool {
+    name.len() > 1 && (KNOWN.contains(&name) || INSTEAD.iter().any(|(known, _)| *known == name))
+}
+
 /// The first environment that is not known, and those that are.
 pub(crate) fn unknown_environment(tex: &str) -> Option<String> {
     let mut names = ENVIRONMENT.captures_iter(tex).filter_map(|found| found.get(1)).map(|m| m.as_str());
