@@ -74,8 +74,9 @@ static ENTRY: LazyLock<Regex> =
 static FACE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\\(emph|text[a-z]{2}|mbox|text|uppercase)\s*\{([^{}]*)\}").expect("a constant pattern")
 });
-static COMMAND: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\[A-Za-z]+").expect("a constant pattern"));
-static YEAR: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d{4}").expect("a constant pattern"));
+static COMMAND: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\\(?:[A-Za-z]+|[()\[\]])").expect("a constant pattern"));
+static YEAR: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[0-9]{4}").expect("a constant pattern"));
 static ARXIV: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)^(?:arxiv:)?(\d{4}\.\d{4,5}|[a-z.-]+/\d{7})(v\d+)?$").expect("a constant pattern")
 });
@@ -193,12 +194,17 @@ fn take(all: biblatex::Bibliography, part: &Part, file: &str, out: &mut Read) {
                 }
             }
         }
-        for field in ["author", "editor", "url"] {
+        for field in ["author", "editor", "url", "doi"] {
             let Some(chunks) = entry.fields.get(field) else { continue };
             let span =
                 chunks.first().map_or(0..0, |first| first.span.start..chunks.last().map_or(0, |last| last.span.end));
             let raw = part.text.get(span.clone()).unwrap_or_default();
-            if let Some(why) = if field == "url" { no_address(raw) } else { no_names(chunks) } {
+            let why = match field {
+                "url" => no_address(raw),
+                "doi" => no_doi(raw),
+                _ => no_names(chunks),
+            };
+            if let Some(why) = why {
                 tell(span.start, format!("the field “{field}” of “{key}” {why}"), raw);
                 good = false;
             }
@@ -218,6 +224,40 @@ fn take(all: biblatex::Bibliography, part: &Part, file: &str, out: &mut Read) {
             && verbatim(entry.fields.get("eprint")).is_some_and(|id| ARXIV.is_match(id.trim()))
         {
             entry.fields.insert("eprinttype".into(), vec![Spanned::new(Chunk::Normal("arxiv".into()), 0..0)]);
+        }
+        // A work on another server has no address of its own but this one.
+        let server = entry.fields.get("eprinttype").or_else(|| entry.fields.get("archiveprefix"));
+        let has_address = ["url", "doi"].into_iter().any(|field| entry.fields.contains_key(field));
+        if let (true, false, Some(server)) = (on_a_server, has_address, verbatim(server))
+            && !server.trim().eq_ignore_ascii_case("arxiv")
+        {
+            let id = verbatim(entry.fields.get("eprint")).unwrap_or_default();
+            if let Some(address) = on_server(server.trim(), id.trim()) {
+                entry.fields.insert("url".into(), vec![Spanned::new(Chunk::Verbatim(address), 0..0)]);
+            } else {
+                let at =
+                    entry.fields.get("eprint").and_then(|chunks| chunks.first()).map_or(0, |first| first.span.start);
+                let why = format!(
+                    "the field “eprint” of “{key}” is of a server that is not known here ({}): write its address, as in url = {{https://…}}",
+                    server.trim()
+                );
+                tell(at, why, &id);
+                good = false;
+            }
+        }
+        // “In” without a word after it.
+        let stands_in = ["booktitle", "crossref", "maintitle", "eventtitle"];
+        if matches!(
+            entry.entry_type.to_biblatex(),
+            biblatex::EntryType::InProceedings | biblatex::EntryType::InCollection
+        ) && !stands_in.into_iter().any(|field| entry.fields.contains_key(field))
+        {
+            let at = entry.fields.values().flatten().map(|chunk| chunk.span.start).min().unwrap_or_default();
+            let why = format!(
+                "the entry “{key}” does not say what it stands in: write booktitle = {{…}}, or make it a @misc"
+            );
+            tell(at, why, &key);
+            good = false;
         }
         // A date that is none would be left out without a word.
         let undated = ["date", "year"].into_iter().find_map(|field| Some((field, entry.fields.get(field)?)));
@@ -278,6 +318,52 @@ fn no_address(url: &str) -> Option<String> {
     (!is_whole).then(|| format!("is no whole address: write https:// before it, as in url = {{https://{url}}}"))
 }
 
+/// Why the link of a DOI would lead nowhere.
+fn no_doi(doi: &str) -> Option<String> {
+    let bare = bare_doi(doi.trim_matches(['{', '}', '"', ' ']));
+    let is_one = bare.starts_with("10.") && bare.contains('/') && !bare.contains(char::is_whitespace);
+    (!is_one).then(|| "is no DOI: one begins with 10. and holds a slash, as in doi = {10.1000/182}".to_owned())
+}
+
+/// The address of a work on a server of its own kind.
+fn on_server(server: &str, id: &str) -> Option<String> {
+    let place = match server.to_ascii_lowercase().as_str() {
+        "hal" => "https://hal.science/",
+        "jstor" => "https://www.jstor.org/stable/",
+        "pubmed" => "https://pubmed.ncbi.nlm.nih.gov/",
+        "pmc" => "https://www.ncbi.nlm.nih.gov/pmc/articles/",
+        "hdl" => "https://hdl.handle.net/",
+        "googlebooks" => "https://books.google.com/books?id=",
+        "openreview" => "https://openreview.net/forum?id=",
+        _ => return None,
+    };
+    Some(format!("{place}{id}"))
+}
+
+/// Words that end the name of a body and of no person.
+const BODIES: [&str; 20] = [
+    "AI",
+    "DeepMind",
+    "Team",
+    "Inc",
+    "Inc.",
+    "Corporation",
+    "Foundation",
+    "Consortium",
+    "Group",
+    "University",
+    "Institute",
+    "Research",
+    "Labs",
+    "Contributors",
+    "Authors",
+    "Developers",
+    "Community",
+    "Organization",
+    "Company",
+    "Ltd",
+];
+
 /// Why a list of people would come out as nobody or as another one.
 fn no_names(chunks: &Chunks) -> Option<String> {
     // What stands within braces of its own is one name.
@@ -287,9 +373,27 @@ fn no_names(chunks: &Chunks) -> Option<String> {
     if text.is_empty() {
         return Some("is empty: leave it out where there is none".to_owned());
     }
+    if text == "others" {
+        return Some("names nobody: leave it out where there is none".to_owned());
+    }
+    if text.starts_with("and ") || text.ends_with(" and") || text.contains(" and and ") {
+        return Some(format!("has an “and” with nobody beside it: {text}"));
+    }
+    // Of a person the first names would be shortened, and the last word taken for the family.
+    let body = text.split(" and ").find(|name| {
+        name.contains(' ')
+            && !name.contains(',')
+            && BODIES.iter().any(|word| name.trim().ends_with(&format!(" {word}")))
+    });
+    if let Some(name) = body {
+        return Some(format!("names a body, which stands between braces of its own: {{{}}}", name.trim()));
+    }
     let wrong = text.split(" and ").find(|name| {
         let parts: Vec<&str> = name.split(',').map(str::trim).collect();
-        name.contains(';') || parts.len() > 3 || (parts.len() == 3 && parts[1].contains(' '))
+        name.contains(';')
+            || name.trim().ends_with(',')
+            || parts.len() > 3
+            || (parts.len() == 3 && parts[1].contains(' '))
     })?;
     Some(format!("parts names by “and”, each as Last, First; “{}” would be read as one name", wrong.trim()))
 }
@@ -331,6 +435,9 @@ fn readable(chunk: &mut Chunk, formulas: &Formulas, marks: &mut Marks) -> Result
         *text = next;
     }
     match COMMAND.find(text) {
+        Some(found) if ["\\url", "\\href"].contains(&found.as_str()) => {
+            Err(format!("holds {}: write the address into a field of its own, url = {{https://…}}", found.as_str()))
+        }
         Some(found) => Err(format!(
             "holds {}, which is not read outside of a formula: write what it stands for, or put it between $",
             found.as_str()
