@@ -226,6 +226,6 @@ export function readNumber(text, unit = '') {
     else return 'Write the number without commas, with a point before the decimals.';
   }
   const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(words) ? Number(words) : NaN;
-  if (!Number.isFinite(value)) return `Enter a number${/[/^=]/.test(words) ? ', worked out' : ''}: digits, with a point before the decimals, or such as 3e-14.`;
+  if (!Number.isFinite(value)) return `Enter a number${/[/^=*]/.test(words) ? ', worked out' : ''}: digits, with a point before the decimals, or such as 3e-14.`;
   return value;
 }
