@@ -125,8 +125,7 @@ export function recall(form, storage) {
   const moved = storage.keys().filter((key) => key.startsWith('answer:') && key.endsWith(`#${id}`)).map(read).find((given) => given !== null);
   if (moved) return moved;
   // Earlier editions: by address and place.
-  const early = storage.keys().find((key) => key.startsWith('quiz:') && key.endsWith(`#quiz-${id}`));
-  const places = early ? read(early) : null;
+  const places = storage.keys().filter((key) => key.startsWith('quiz:') && key.endsWith(`#quiz-${id}`)).map(read).find((given) => given !== null) ?? null;
   return places && form.dataset.kind !== 'number' ? places.map(Number) : places;
 }
 

@@ -153,6 +153,7 @@ async fn an_answer_is_found_by_its_question_wherever_it_was_kept() -> anyhow::Re
             ["by address, a number as typed", { "quiz:/b/old#quiz-q": "[\"3e-14\"]" }, "number", ["3e-14"]],
             ["an address and a name", { "quiz:/a/old.html#quiz-q": "[\"1\"]", "answer:sec-before#q": "[\"w4\"]" }, "single", ["w4"]],
             ["damaged, and kept elsewhere", { "answer:sec-here#q": "[\"w", "answer:sec-before#q": "[\"w5\"]" }, "single", ["w5"]],
+            ["by address, the first damaged", { "quiz:/a/old.html#quiz-q": "[\"0", "quiz:/b/old.html#quiz-q": "[\"1\"]" }, "single", [1]],
             ["a name that only ends alike", { "answer:sec-here#big-q": "[\"w1\"]", "quiz:/a.html#quiz-big-q": "[\"1\"]" }, "single", null],
             ["no list", { "answer:sec-here#q": "{\"w1\":true}" }, "single", null],
             ["of another question", { "answer:sec-here#p": "[\"w1\"]", "runs:q": "[\"w1\"]" }, "single", null],
