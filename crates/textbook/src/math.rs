@@ -156,7 +156,9 @@ fn complaint(source: &str, error: &ParserError) -> String {
         let first = Parser::new(&format!("\\{name} "), &storage).find_map(Result::err);
         first.is_some_and(|error| error.to_string().contains("unknown primitive"))
     };
-    let named = if line.contains("environment") {
+    let named = if ["new line command not allowed", "alignment not allowed"].iter().any(|words| line.contains(words)) {
+        Some(format!("{line}: write lines within \\begin{{aligned}} … \\end{{aligned}}"))
+    } else if line.contains("environment") {
         tex::unknown_environment(source)
     } else if line.contains("unknown primitive") {
         tex::unknown_command(source, is_unknown)
@@ -302,6 +304,9 @@ mod tests {
             (r"\prescript{1}{2}X", r"\prescript", r"{}_a^b X"),
             (r"10\,\upmu\text{s}", r"\upmu", r"\text{µs}"),
             ("`a + b`", "backticks", "between $ alone"),
+            (r"a \\ b", "new line command not allowed", r"\begin{aligned}"),
+            (r"a &= b", "alignment not allowed", r"\begin{aligned}"),
+            (r"\operatorname{\mu}", r"\mu", r"\underset"),
         ] {
             let error = refused(tex);
             assert!(error.contains(offender) && error.contains(remedy), "{tex}: {error}");

@@ -205,8 +205,11 @@ fn commands(source: &Source, told: &mut Vec<Range<usize>>, to: &Reporter) {
     }
     for found in BARE.captures_iter(text) {
         let (all, name) = (found.get(0).map_or(0..0, |m| m.range()), &found[1]);
+        let after = &text[all.end..];
+        let goes_on = after.starts_with('{')
+            || after.strip_prefix('\\').is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
         let is_told = told.iter().any(|range| range.contains(&all.start));
-        if is_told || !source.is_live(all.start) || !begins(all.start) || text[all.end..].starts_with(['\\', '{']) {
+        if is_told || goes_on || !source.is_live(all.start) || !begins(all.start) {
             continue;
         }
         if OF_TEXTS.contains(&name) || tex::is_of_formulas(name) {
@@ -492,6 +495,7 @@ mod tests {
             "in \\mathbb{R}\n",
             "\\item one\n",
             "\\LaTeX is\n",
+            "\\LaTeX\\ is\n",
             "\\textsc{Abc}\n",
             "\\includegraphics[width=1cm]{x.png}\n",
             "\\caption{Words}\n",

@@ -107,7 +107,7 @@ pub(crate) fn operator_words(inside: &str) -> Result<String, String> {
             "arg" | "max" | "min" | "sup" | "inf" | "lim" | "log" | "exp" => {
                 format!(": write {} without its backslash", what.trim_start_matches('\\'))
             }
-            _ => String::new(),
+            _ => ": write a sign with limits as \\underset{…}{…}".to_owned(),
         };
         Err(format!("an operator is a word, and “{what}” in “{inside_shown}” is none{remedy}"))
     };
@@ -289,6 +289,10 @@ const INSTEAD: &[(&str, &str)] = &[
     ("raisebox", "the formula without it"),
     ("rule", "the formula without it"),
     ("hfill", r"\quad"),
+    ("hline", r"it within array, after \\"),
+    ("textquotedblleft", "“"),
+    ("vcenter", "the formula without it"),
+    ("mathchoice", "one of the four"),
     ("newline", r"\\ within aligned"),
     ("par", "two formulas"),
     ("small", "the formula without it"),
