@@ -269,18 +269,20 @@ export function message(words) {
  */
 export async function why(files = []) {
   let page;
+  const offline = 'There is no connection to the server: are you offline?';
   try {
     const response = await fetch(location.href.split('#')[0], { cache: 'no-store' });
     if (!response.ok) return `The server answers ${response.status} for this page: it may have moved. Go to the <a href="${root}">start</a>.`;
     page = await response.text();
   } catch {
-    return 'There is no connection to the server: are you offline?';
+    return offline;
   }
   const reload = '<a href="" data-reload>Reload this page</a>';
   if (!page.includes('<meta name="book"')) return `Another page is answered in place of this one, perhaps a login: sign in there, then reload. ${reload}.`;
   const gone = files.some((file) => !page.includes(file.split('/').at(-1).split('?')[0]));
   if (gone) return `A new edition of the book has been put here since you opened this page. ${reload}.`;
-  return '';
+  // Without a connection the service worker answers with what was visited; this it leaves alone.
+  return fetch(location.href.split('#')[0], { method: 'HEAD', cache: 'no-store' }).then(() => '', () => offline);
 }
 const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 

@@ -125,8 +125,7 @@ export function recall(form, storage) {
   const moved = storage.keys().filter((key) => key.startsWith('answer:') && key.endsWith(`#${id}`)).map(read).find((given) => given !== null);
   if (moved) return moved;
   // Earlier editions: by address and place.
-  const early = storage.keys().find((key) => key.startsWith('quiz:') && key.endsWith(`#quiz-${id}`));
-  const places = early ? read(early) : null;
+  const places = storage.keys().filter((key) => key.startsWith('quiz:') && key.endsWith(`#quiz-${id}`)).map(read).find((given) => given !== null) ?? null;
   return places && form.dataset.kind !== 'number' ? places.map(Number) : places;
 }
 
@@ -226,6 +225,6 @@ export function readNumber(text, unit = '') {
     else return 'Write the number without commas, with a point before the decimals.';
   }
   const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(words) ? Number(words) : NaN;
-  if (!Number.isFinite(value)) return `Enter a number${/[/^=]/.test(words) ? ', worked out' : ''}: digits, with a point before the decimals, or such as 3e-14.`;
+  if (!Number.isFinite(value)) return `Enter a number${/[/^=*]/.test(words) ? ', worked out' : ''}: digits, with a point before the decimals, or such as 3e-14.`;
   return value;
 }

@@ -17,11 +17,12 @@ const LETTERS = { ß: 'ss', æ: 'ae', œ: 'oe', ø: 'o', đ: 'd', ł: 'l', ħ: '
 // British to American, by endings; what else an ending changes, it changes on both sides.
 const ENDINGS = [
   [/^(.{2,})is(e|es|ed|er|ers|ing|ation|ations|able)$/, '$1iz$2'], [/^(.{2,})ys(e|es|ed|er|ers|ing)$/, '$1yz$2'],
-  [/^(.{2,})our(s|ed|er|ing|able|ite|al|hood|hoods)?$/, '$1or$2'], [/^(.{2,}[bt])re(s|d)?$/, '$1er$2'],
-  [/^(.+[^l])ll(ed|ing|er|ers)$/, '$1l$2'], [/^(.{2,})ogue(s)?$/, '$1og$2'], [/^(def|off|lic|pret)ence(s)?$/, '$1ense$2'],
+  [/^(.{2,})our(s|ed|er|ing|able|ite|al|hood|hoods)?$/, '$1or$2'], [/^(.{2,}[bt])re(s)?$/, '$1er$2'], [/^(.{2,}[bt])red$/, '$1ered'],
+  // Where the last vowel is not stressed: “modelled”, “signalling”; the l of “called”, “installed” and “distilled” is the word's own.
+  [/^(.*[aeiouy].*e|.*(?:sign|tot|equ|di|initi)a)ll(ed|ing|er|ers)$/, '$1l$2'], [/^(.{2,})ogue(s)?$/, '$1og$2'], [/^(.{2,})ogu(ed|ing)$/, '$1og$2'], [/^(def|off|lic|pret)ence(s)?$/, '$1ense$2'],
   [/^(.+)dgement(s)?$/, '$1dgment$2'], [/^programme(s)?$/, 'program$1'],
 ];
-const WORDS = { grey: 'gray', artefact: 'artifact', artefacts: 'artifacts', maths: 'math', learnt: 'learned', ageing: 'aging', sceptical: 'skeptical', towards: 'toward', whilst: 'while', fulfil: 'fulfill', practise: 'practice', practised: 'practiced', practising: 'practicing', skilful: 'skillful', aluminium: 'aluminum' };
+const WORDS = { grey: 'gray', artefact: 'artifact', artefacts: 'artifacts', maths: 'math', learnt: 'learned', ageing: 'aging', sceptical: 'skeptical', towards: 'toward', whilst: 'while', fulfil: 'fulfill', practise: 'practice', practised: 'practiced', practising: 'practicing', skilful: 'skillful', aluminium: 'aluminum', distil: 'distill', distils: 'distills', instal: 'install', enrol: 'enroll', fulfils: 'fulfills', fulfilment: 'fulfillment', instalment: 'installment', enrolment: 'enrollment', centring: 'centering', focussed: 'focused', focussing: 'focusing', disc: 'disk', discs: 'disks' };
 const WORD = /\p{Script=Greek}+|(?:(?!\p{Script=Greek})[\p{L}\p{N}\p{M}])+/gu;
 
 /** The words of some text as they are compared: without accents, case and the signs where a line may break, in one spelling, a Greek letter by its name. */
@@ -108,9 +109,16 @@ export class Index {
 
   /** The query with the nearest word of the book in place of each that the book lacks; null where there is none. */
   nearest(query) {
+    const all = tokens(query);
+    // Two words that the book writes as one, and one that it writes as two.
+    if (all.length === 2 && this.spoken.has(all.join(''))) return all.join('');
     let changed = false;
-    const words = tokens(query).map((word) => {
+    const words = all.map((word) => {
       if (this.matches(word).size) return word;
+      for (let at = 3; at <= word.length - 3; at += 1) {
+        const parts = [word.slice(0, at), word.slice(at)];
+        if (parts.every((part) => this.spoken.has(part))) { changed = true; return parts.join(' '); }
+      }
       const limit = word.length < 5 ? 1 : 2;
       let best = null;
       for (const [known, count] of this.spoken) {

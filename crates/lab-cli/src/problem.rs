@@ -41,7 +41,7 @@ impl fmt::Display for Problem {
 
 impl From<LabError> for Problem {
     fn from(error: LabError) -> Self {
-        let words = format!("{}. {}", capital(&error.to_string()), error.remedy());
+        let words = format!("{} {}", sentence(&error.to_string()), error.remedy());
         match error {
             LabError::UnknownLab { .. } | LabError::BadParam(_) => Self::Input(words),
             _ => Self::Failure(words),
@@ -55,10 +55,12 @@ impl From<anyhow::Error> for Problem {
     }
 }
 
-/// A sentence begins with a capital and ends in one full stop; the caller adds the stop.
-fn capital(text: &str) -> String {
-    let mut letters = text.trim_end_matches(['.', '?']).chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+/// A sentence begins with a capital and ends in one full stop, or in its question mark, as in the page.
+fn sentence(text: &str) -> String {
+    let text = text.trim().trim_end_matches('.');
+    let stop = if text.ends_with('?') { "" } else { "." };
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).chain(stop.chars()).collect())
 }
 
 #[cfg(test)]
@@ -70,7 +72,8 @@ mod tests {
         let unknown = LabError::UnknownLab { name: "quantisation".into(), nearest: Some("quantization".into()) };
         let problem = Problem::from(unknown);
         assert_eq!(problem.exit_code(), 2);
-        assert!(problem.to_string().contains("did you mean “quantization”"));
+        assert!(problem.to_string().contains("did you mean “quantization”? List the labs"), "{problem}");
         assert_eq!(Problem::from(LabError::Cancelled).exit_code(), 1);
+        assert_eq!(Problem::from(LabError::Cancelled).to_string(), "error: Cancelled. Press Run to start again.");
     }
 }

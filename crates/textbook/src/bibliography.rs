@@ -118,7 +118,11 @@ impl Bibliography {
             text.trim_start_matches(['(', '[']).trim_end_matches([')', ']']).to_owned()
         };
         for ((entry, citation), named) in entries.iter().zip(&rendered.citations).zip(&named.citations) {
-            let (short, names) = (bare(&citation.citation), bare(&named.citation));
+            // Of a work without authors the style has the title in marks, and the comma within them.
+            let short = bare(&citation.citation);
+            let short =
+                short.rsplit_once(",” ").map_or_else(|| short.clone(), |(title, year)| format!("{title}”, {year}"));
+            let names = bare(&named.citation);
             works.insert(entry.key().to_owned(), Work { short, names, full: String::new(), position: usize::MAX });
         }
         for (position, item) in rendered.bibliography.iter().flat_map(|b| &b.items).enumerate() {

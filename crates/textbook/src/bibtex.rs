@@ -11,10 +11,12 @@ use regex::{Captures, Regex};
 
 use crate::math::Formulas;
 
+mod fields;
 mod marks;
 #[cfg(test)]
 mod tests;
 
+use fields::{bare_doi, no_address, no_doi, no_names, on_server};
 pub(crate) use marks::Marks;
 use marks::{FACES, FORMULA, LESS, MORE, OTHERS};
 
@@ -74,8 +76,9 @@ static ENTRY: LazyLock<Regex> =
 static FACE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\\(emph|text[a-z]{2}|mbox|text|uppercase)\s*\{([^{}]*)\}").expect("a constant pattern")
 });
-static COMMAND: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\[A-Za-z]+").expect("a constant pattern"));
-static YEAR: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\d{4}").expect("a constant pattern"));
+static COMMAND: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\\(?:[A-Za-z]+|[()\[\]])").expect("a constant pattern"));
+static YEAR: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"[0-9]{4}").expect("a constant pattern"));
 static ARXIV: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"(?i)^(?:arxiv:)?(\d{4}\.\d{4,5}|[a-z.-]+/\d{7})(v\d+)?$").expect("a constant pattern")
 });
@@ -193,12 +196,17 @@ fn take(all: biblatex::Bibliography, part: &Part, file: &str, out: &mut Read) {
                 }
             }
         }
-        for field in ["author", "editor", "url"] {
+        for field in ["author", "editor", "url", "doi"] {
             let Some(chunks) = entry.fields.get(field) else { continue };
             let span =
                 chunks.first().map_or(0..0, |first| first.span.start..chunks.last().map_or(0, |last| last.span.end));
             let raw = part.text.get(span.clone()).unwrap_or_default();
-            if let Some(why) = if field == "url" { no_address(raw) } else { no_names(chunks) } {
+            let why = match field {
+                "url" => no_address(raw),
+                "doi" => no_doi(raw),
+                _ => no_names(chunks),
+            };
+            if let Some(why) = why {
                 tell(span.start, format!("the field “{field}” of “{key}” {why}"), raw);
                 good = false;
             }
@@ -218,6 +226,40 @@ fn take(all: biblatex::Bibliography, part: &Part, file: &str, out: &mut Read) {
             && verbatim(entry.fields.get("eprint")).is_some_and(|id| ARXIV.is_match(id.trim()))
         {
             entry.fields.insert("eprinttype".into(), vec![Spanned::new(Chunk::Normal("arxiv".into()), 0..0)]);
+        }
+        // A work on another server has no address of its own but this one.
+        let server = entry.fields.get("eprinttype").or_else(|| entry.fields.get("archiveprefix"));
+        let has_address = ["url", "doi"].into_iter().any(|field| entry.fields.contains_key(field));
+        if let (true, false, Some(server)) = (on_a_server, has_address, verbatim(server))
+            && !server.trim().eq_ignore_ascii_case("arxiv")
+        {
+            let id = verbatim(entry.fields.get("eprint")).unwrap_or_default();
+            if let Some(address) = on_server(server.trim(), id.trim()) {
+                entry.fields.insert("url".into(), vec![Spanned::new(Chunk::Verbatim(address), 0..0)]);
+            } else {
+                let at =
+                    entry.fields.get("eprint").and_then(|chunks| chunks.first()).map_or(0, |first| first.span.start);
+                let why = format!(
+                    "the field “eprint” of “{key}” is of a server that is not known here ({}): write its address, as in url = {{https://…}}",
+                    server.trim()
+                );
+                tell(at, why, &id);
+                good = false;
+            }
+        }
+        // “In” without a word after it.
+        let stands_in = ["booktitle", "crossref", "maintitle", "eventtitle"];
+        if matches!(
+            entry.entry_type.to_biblatex(),
+            biblatex::EntryType::InProceedings | biblatex::EntryType::InCollection
+        ) && !stands_in.into_iter().any(|field| entry.fields.contains_key(field))
+        {
+            let at = entry.fields.values().flatten().map(|chunk| chunk.span.start).min().unwrap_or_default();
+            let why = format!(
+                "the entry “{key}” does not say what it stands in: write booktitle = {{…}}, or make it a @misc"
+            );
+            tell(at, why, &key);
+            good = false;
         }
         // A date that is none would be left out without a word.
         let undated = ["date", "year"].into_iter().find_map(|field| Some((field, entry.fields.get(field)?)));
@@ -264,36 +306,6 @@ fn as_set(text: &str) -> String {
     ties.collect()
 }
 
-/// `10.1000/x` of `https://doi.org/10.1000/x` and of `doi:10.1000/x`.
-fn bare_doi(doi: &str) -> &str {
-    let doi = doi.trim();
-    let prefixes = ["https://doi.org/", "http://doi.org/", "https://dx.doi.org/", "http://dx.doi.org/", "doi:", "DOI:"];
-    prefixes.iter().find_map(|prefix| doi.strip_prefix(prefix)).map_or(doi, str::trim_start)
-}
-
-/// Why an address would be left out.
-fn no_address(url: &str) -> Option<String> {
-    let url = url.trim_matches(['{', '}', '"', ' ']);
-    let is_whole = ["https://", "http://", "ftp://"].iter().any(|scheme| url.starts_with(scheme));
-    (!is_whole).then(|| format!("is no whole address: write https:// before it, as in url = {{https://{url}}}"))
-}
-
-/// Why a list of people would come out as nobody or as another one.
-fn no_names(chunks: &Chunks) -> Option<String> {
-    // What stands within braces of its own is one name.
-    let text: String =
-        chunks.iter().map(|chunk| if let Chunk::Normal(text) = &chunk.v { text.as_str() } else { "x" }).collect();
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.is_empty() {
-        return Some("is empty: leave it out where there is none".to_owned());
-    }
-    let wrong = text.split(" and ").find(|name| {
-        let parts: Vec<&str> = name.split(',').map(str::trim).collect();
-        name.contains(';') || parts.len() > 3 || (parts.len() == 3 && parts[1].contains(' '))
-    })?;
-    Some(format!("parts names by “and”, each as Last, First; “{}” would be read as one name", wrong.trim()))
-}
-
 fn verbatim(chunks: Option<&Chunks>) -> Option<String> {
     Some(chunks?.iter().map(|chunk| chunk.v.get()).collect())
 }
@@ -331,6 +343,9 @@ fn readable(chunk: &mut Chunk, formulas: &Formulas, marks: &mut Marks) -> Result
         *text = next;
     }
     match COMMAND.find(text) {
+        Some(found) if ["\\url", "\\href"].contains(&found.as_str()) => {
+            Err(format!("holds {}: write the address into a field of its own, url = {{https://…}}", found.as_str()))
+        }
         Some(found) => Err(format!(
             "holds {}, which is not read outside of a formula: write what it stands for, or put it between $",
             found.as_str()

@@ -134,6 +134,7 @@ impl Register {
             let at = place.map_or(0, |place| place.start() + 1);
             source.report(to, at, "this id is one of the page itself: choose another", &format!("id=\"{id}\""), None);
         }
+        let made = made_ids(&source, &blocks);
         let mut numbers = Vec::with_capacity(blocks.len());
         let mut title_seen = false;
         for block in &blocks {
@@ -141,8 +142,24 @@ impl Register {
             title_seen |= is_chapter;
             let own = if is_chapter { number.clone() } else { counters.next(block) };
             numbers.push(own.clone());
-            if let BlockKind::Heading { id, given, .. } = &block.kind {
+            if let BlockKind::Heading { id, given, words, .. } = &block.kind {
                 heading_id(&source, block, id, *given, to);
+                let line = source.text[block.range.clone()].lines().next().unwrap_or_default();
+                if *given == Given::Id && words.is_empty() {
+                    source.report(
+                        to,
+                        block.range.start,
+                        "a heading without words: write some before its label",
+                        line,
+                        None,
+                    );
+                }
+                if made.contains(id) {
+                    let message = format!(
+                        "the page makes the id “{id}” itself, of a question, a note or a lab: give this heading a label, such as {{#sec-{id}}}"
+                    );
+                    source.report(to, block.range.start, &message, line, None);
+                }
                 if !anchors.insert(id.clone()) {
                     source.report(to, block.range.start, "this id stands twice on the page", &format!("#{id}"), None);
                 }
@@ -243,6 +260,36 @@ fn heading_id(source: &Source, block: &Block, id: &str, given: Given, to: &Repor
             format!("the id “{id}” is one of the page itself: give this heading a label, such as {{#sec-{id}}}");
         source.report(to, block.range.start, &message, line, None);
     }
+}
+
+static QUIZ_ID: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"(?m)^id\s*=\s*["']([^"'\n]+)["']"#).expect("a constant pattern"));
+
+/// Ids that are made of what the page holds: its questions, notes, labs and miniatures.
+fn made_ids(source: &Source, blocks: &[Block]) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for block in blocks {
+        match &block.kind {
+            BlockKind::Fence { language, code, .. } if language == "quiz" => {
+                all.extend(QUIZ_ID.captures(code).map(|found| format!("quiz-{}", &found[1])));
+            }
+            BlockKind::Directive { name, args, .. } if name == "lab" => {
+                all.extend(["", "-title", "-steps", "-controls"].map(|part| format!("lab-{args}{part}")));
+            }
+            BlockKind::Directive { name, args, .. } if name == "miniature" => {
+                let id = args.split_whitespace().next().unwrap_or_default();
+                all.extend(["", "-head"].map(|part| format!("mini-{id}{part}")));
+            }
+            BlockKind::Directive { name, .. } if name == "guide" => all.extend(["guide".to_owned()]),
+            _ => {}
+        }
+    }
+    for (event, _) in &source.events {
+        if let pulldown_cmark::Event::Start(pulldown_cmark::Tag::FootnoteDefinition(name)) = event {
+            all.extend([format!("footnote-{name}"), format!("fr-{name}-1")]);
+        }
+    }
+    all
 }
 
 /// An id in HTML, with quotes of either kind or without.

@@ -52,6 +52,12 @@ fn translate(tex: &str, display: bool) -> Result<String, String> {
     if tex.is_empty() {
         return Err("the formula is empty".to_owned());
     }
+    if tex.len() > 1 && tex.starts_with('`') && tex.ends_with('`') {
+        return Err("the formula would print its backticks: write it between $ alone".to_owned());
+    }
+    if let Some(dropped) = tex::dropped(tex) {
+        return Err(format!("the formula does not parse ({dropped})"));
+    }
     let source = tex::with_starred_operators(tex);
     let storage = Storage::new();
     let mut steps = Vec::new();
@@ -67,7 +73,16 @@ fn translate(tex: &str, display: bool) -> Result<String, String> {
     if let Some(rest) = tex::unread(&mathml) {
         return Err(format!("the formula would print its own source (“{rest}”)"));
     }
+    // A line through more than one sign is a style that MathML has not.
+    if mathml.contains("mop-negated") {
+        return Err(
+            "the formula does not parse (a line is drawn through one sign: write \\not before it, as in \\not=)"
+                .to_owned(),
+        );
+    }
     let mathml = tex::shown(&mathml);
+    // The renderer runs two attributes together, which Markdown takes for text, and ends a text that is only a space on another.
+    let mathml = mathml.replace("\"minsize=", "\" minsize=").replace(">&nbsp;&nbsp;</mtext>", ">&nbsp;</mtext>");
     // `64{,}121` is one number. As three elements the comma would be an operator, with room after it.
     let mathml = mathml.replace("</mn><mrow><mo>,</mo></mrow><mn>", ",");
     let alt = escape(&tex.split_whitespace().collect::<Vec<_>>().join(" "));
@@ -105,6 +120,8 @@ fn read<'a>(source: &'a str, storage: &'a Storage, steps: &mut Vec<Step<'a>>) ->
             Event::Content(Content::Function(inside)) => {
                 steps.push(Step::Operator(tex::operator_words(inside).map_err(broken)?));
             }
+            // The parser's space is an entity, whose letters the renderer would escape, or set in bold.
+            Event::Content(Content::Text("&nbsp;")) => steps.push(Step::Text("\u{a0}".to_owned())),
             Event::Content(Content::Text(inside)) if inside.contains('$') => {
                 let parts = tex::text_and_formulas(inside).map_err(broken)?;
                 steps.push(Step::Event(Event::Begin(Grouping::Normal)));
@@ -139,7 +156,9 @@ fn complaint(source: &str, error: &ParserError) -> String {
         let first = Parser::new(&format!("\\{name} "), &storage).find_map(Result::err);
         first.is_some_and(|error| error.to_string().contains("unknown primitive"))
     };
-    let named = if line.contains("environment") {
+    let named = if ["new line command not allowed", "alignment not allowed"].iter().any(|words| line.contains(words)) {
+        Some(format!("{line}: write lines within \\begin{{aligned}} … \\end{{aligned}}"))
+    } else if line.contains("environment") {
         tex::unknown_environment(source)
     } else if line.contains("unknown primitive") {
         tex::unknown_command(source, is_unknown)
@@ -217,6 +236,18 @@ mod tests {
     }
 
     #[test]
+    fn a_space_and_a_sized_bracket_are_set_as_such() {
+        for tex in [r"a\ b", "a~b", r"\mathbf{a\ b}", r"13.6\ \text{ms}", r"a\text{ }b", r"\color{blue} a\ b"] {
+            let html = mathml(tex);
+            assert!(html.contains(">&nbsp;</mtext>") && !html.contains("&amp;"), "{tex}: {html}");
+        }
+        for tex in [r"\bigl( x \bigr)", r"\Big\| x \Big\|", r"\left( x \middle| y \right)", r"\bigg[ x \bigg]"] {
+            let html = mathml(tex);
+            assert!(html.contains("stretchy=\"true\" minsize=\"") && !html.contains("\"minsize"), "{tex}: {html}");
+        }
+    }
+
+    #[test]
     fn mu_is_the_greek_letter() {
         let html = mathml(r"\mu_B + \sigma_B");
         assert!(html.contains("<mi>\u{3bc}</mi>") && !html.contains('\u{b5}'), "{html}");
@@ -250,6 +281,32 @@ mod tests {
             (r"\epslion + 1", r"\epslion", r"\epsilon"),
             (r"\begin{eqnarray} x \end{eqnarray}", "eqnarray", "aligned"),
             (r"\begin{alinged} x \end{alinged}", "alinged", "aligned"),
+            (r"\newcommand{\vv}{\mathbf{v}} \vv", r"\newcommand", "where it is used"),
+            (r"\renewcommand\vv{x} \vv", r"\renewcommand", "where it is used"),
+            (r"\sideset{}{^*}\sum x", r"\sideset", r"\sum^{"),
+            (r"\cancel{x + y}", "through one sign", r"\not"),
+            (r"\not{ab}", "through one sign", r"\not"),
+            (r"\operatorname*{\mathbb{E}}_{x} f", r"\mathbb", r"\underset{…}{\mathbb{E}}"),
+            (r"\mathop{\boldsymbol{w}}_x", r"\boldsymbol", r"\underset{…}{\boldsymbol{w}}"),
+            (r"\mathop{\arg\max}_x", r"\arg", "without its backslash"),
+            (r"\operatorname*{arg\min}_x", r"\min", "without its backslash"),
+            (r"\text{caf\'e}", r"\'", "the letter itself"),
+            (r"\texttt{C:\\dir}", r"\\ within", r"\textbackslash"),
+            (r"\text{\small a}", r"\small", "leave it out"),
+            (r"a \mod n", r"\mod", r"\bmod"),
+            (r"\ce{H2O}", r"\ce", r"\text{H}_2"),
+            (r"\href{x}{y}", r"\href", "[words](address)"),
+            (r"\textsc{Abc}", r"\textsc", r"\text"),
+            (r"\operatornamewithlimits{argmin}_x", r"\operatornamewithlimits", r"\operatorname*"),
+            (r"\Var X", r"\Var", r"\operatorname{Var}"),
+            (r"\ReLU(x)", r"\ReLU", r"\operatorname{ReLU}"),
+            (r"\smash{x}", r"\smash", "without it"),
+            (r"\prescript{1}{2}X", r"\prescript", r"{}_a^b X"),
+            (r"10\,\upmu\text{s}", r"\upmu", r"\text{µs}"),
+            ("`a + b`", "backticks", "between $ alone"),
+            (r"a \\ b", "new line command not allowed", r"\begin{aligned}"),
+            (r"a &= b", "alignment not allowed", r"\begin{aligned}"),
+            (r"\operatorname{\mu}", r"\mu", r"\underset"),
         ] {
             let error = refused(tex);
             assert!(error.contains(offender) && error.contains(remedy), "{tex}: {error}");

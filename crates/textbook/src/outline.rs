@@ -123,7 +123,6 @@ pub(crate) fn outline(source: &Source, to: &Reporter) -> Vec<Block> {
             Event::Start(Tag::Heading { .. }) => blocks.push(heading(source, i, &mut slugs)),
             Event::Start(Tag::Paragraph) => paragraph(source, i, &mut last_table, &mut blocks, to),
             Event::Start(Tag::Table(_)) => last_table = Some(range.clone()),
-            Event::Start(Tag::TableHead) => table_head(source, i, to),
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(_))) => blocks.push(fence(source, i, to)),
             Event::Start(Tag::BlockQuote(_)) => blocks.extend(callout(source, range)),
             Event::Start(Tag::Link { dest_url, .. }) => {
@@ -250,21 +249,6 @@ fn paragraph(source: &Source, i: usize, last_table: &mut Option<Range<usize>>, b
     }
 }
 
-/// A head without words would be read out as columns without names. An empty corner is no harm where other columns have names.
-fn table_head(source: &Source, i: usize, to: &Reporter) {
-    let mut inside = source.events[i + 1..].iter().take_while(|(e, _)| !matches!(e, Event::End(TagEnd::TableHead)));
-    let has_words = inside.any(|(event, _)| match event {
-        Event::Text(text) => !text.trim().is_empty(),
-        Event::Code(_) | Event::InlineMath(_) | Event::DisplayMath(_) => true,
-        _ => false,
-    });
-    if !has_words {
-        let range = &source.events[i].1;
-        let text = &source.text[range.clone()];
-        source.report(to, range.start, "the head of a table needs words: say what its columns hold", text, None);
-    }
-}
-
 /// The table just before a caption. (A caption before its table would be a definition of the paragraph before it.)
 fn table_beside(source: &Source, caption: &Range<usize>, last: &mut Option<Range<usize>>) -> Option<Range<usize>> {
     let table = last.take()?;
@@ -356,23 +340,6 @@ mod tests {
             "Math",
         ];
         assert_eq!(kinds(text), expected);
-    }
-
-    #[test]
-    fn a_table_says_what_its_columns_hold() {
-        let problems = |head: &str| {
-            let reporter = Reporter::default();
-            outline(&Source::new("f.md", 1, &format!("Words.\n\n{head}\n|-|-|\n|a|b|\n")), &reporter);
-            reporter.finish().map_or_else(Vec::new, |problems| problems.0)
-        };
-        for head in ["| | |", "||&nbsp;|", "| <!-- later --> | |"] {
-            let found = problems(head);
-            assert_eq!(found.len(), 1, "{head}");
-            assert_eq!((found[0].file.as_str(), found[0].line, found[0].text.as_str()), ("f.md", 3, head));
-        }
-        for head in ["| | Bits |", "|`int4`| |", "| |$n$|", "| |![bits](bits.svg)|", "| |[Bits](b.md)|"] {
-            assert_eq!(problems(head), [], "{head}");
-        }
     }
 
     #[test]

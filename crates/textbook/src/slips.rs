@@ -1,5 +1,8 @@
 //! What Markdown passes over in silence: cells that are dropped, notes that are not there, habits from LaTeX and from other tools.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
@@ -12,6 +15,7 @@ use regex::Regex;
 use crate::{
     problem::{Problem, Reporter},
     source::Source,
+    tex,
 };
 
 /// Ids that the page itself uses (`site/theme`, `site/js`): a heading of that id would be two, and links would lead astray.
@@ -25,12 +29,37 @@ static BRACKETS: LazyLock<Regex> =
 static TEX: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\[A-Za-z]|[\^=]|_\{").expect("a constant pattern"));
 static ENVIRONMENT: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\\begin\s*\{[A-Za-z]+\*?\}").expect("a constant pattern"));
-static COMMAND: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\\(textbf|textit|emph|texttt|eqref|autoref|cref|ref|citep|citet|cite|label|footnote|section|subsection|href|url)\{[^{}\n]*\}")
+/// mdBook's own brackets of formulas: a backslash before each, which Markdown takes away.
+static DOUBLED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?s)\\\\\(.{1,400}?\\\\\)|\\\\\[.{1,800}?\\\\\]").expect("a constant pattern"));
+/// Dollars that Pandoc's rule refuses: beside a space within, or before a digit.
+static REFUSED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\$[ \t]+([^$\n]*?[^$\s])[ \t]*\$|\$([^\s$\d][^$\n]*?)[ \t]+\$|\$([^\s$\d](?:[^$\n]*?[^\s$])?)\$\d")
         .expect("a constant pattern")
 });
+static COMMAND: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\\([A-Za-z]+)\*?\{[^{}\n]*\}").expect("a constant pattern"));
+static BARE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\([A-Za-z]+)").expect("a constant pattern"));
+/// Commands without braces that stand in texts of LaTeX; those of formulas are `tex`'s.
+const OF_TEXTS: [&str; 11] = [
+    "item",
+    "LaTeX",
+    "TeX",
+    "newpage",
+    "clearpage",
+    "noindent",
+    "maketitle",
+    "centering",
+    "hline",
+    "newline",
+    "smallskip",
+];
+static INLINE_NOTE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\^\[[^\]\[\n]+\]").expect("a constant pattern"));
+static QUOTES: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"``[^`\n]+''").expect("a constant pattern"));
+/// The edge of a table that is drawn with crosses.
+static GRID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"^\+[-=:+]{3,}\+$").expect("a constant pattern"));
 /// What stands for the commands of LaTeX that people write out of habit.
-const INSTEAD: [(&[&str], &str); 9] = [
+const INSTEAD: [(&[&str], &str); 10] = [
     (&["textbf"], "**…**"),
     (&["textit", "emph"], "*…*"),
     (&["texttt"], "`…`"),
@@ -40,6 +69,7 @@ const INSTEAD: [(&[&str], &str); 9] = [
     (&["footnote"], "[^name] here and “[^name]: …” as a paragraph"),
     (&["section", "subsection"], "## before the words of a heading"),
     (&["href", "url"], "[words](address)"),
+    (&["includegraphics"], "![caption](file)"),
 ];
 static NOTE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"\[\^([^\]\s\[](?:[^\]\n\[]*[^\]\s\[])?)\]").expect("a constant pattern"));
@@ -55,13 +85,17 @@ static RULE: LazyLock<Regex> = LazyLock::new(|| {
 pub(crate) fn report(source: &Source, to: &Reporter) {
     foreign_maths(source, to);
     notes(source, to);
+    inline_notes(source, to);
     let mut columns = 0;
     // Where the head of a table begins, while its cells are read, and whether the cell at hand has words.
     let (mut head, mut has_words) = (None, false);
+    let mut in_table = false;
     let mut html: Option<usize> = None;
     for (event, range) in &source.events {
         match event {
-            Event::Start(Tag::Table(alignments)) => columns = alignments.len(),
+            Event::Start(Tag::Table(alignments)) => (columns, in_table) = (alignments.len(), true),
+            Event::End(TagEnd::Table) => in_table = false,
+            Event::InlineMath(_) if in_table => bars(source, range, to),
             Event::Start(Tag::TableRow) => row(source, range, columns, to),
             Event::Start(Tag::TableHead) => head = Some(range.start),
             Event::End(TagEnd::TableHead) => head = None,
@@ -97,52 +131,104 @@ pub(crate) fn names<'a>(names: impl Iterator<Item = &'a str>, summary: &str, fil
     }
 }
 
-/// `\( \)`, `\[ \]` and `\begin{}` where no formula is.
+/// `\( \)`, `\[ \]`, `\begin{}`, commands and dollars where no formula is.
 fn foreign_maths(source: &Source, to: &Reporter) {
     let text = source.text.as_str();
     let live = |at: usize| source.is_live(at);
-    for found in PARENTHESES.captures_iter(text) {
-        let (at, whole) = (found.get(0).map_or(0, |m| m.start()), &found[0]);
-        if live(at) && !whole.contains("\n\n") {
-            source.report(
-                to,
-                at,
-                "\\( and \\) are brackets here: write a formula as $…$, and brackets without a backslash",
-                whole,
-                None,
-            );
+    // What is told once as a whole.
+    let mut told: Vec<Range<usize>> = Vec::new();
+    for found in PARENTHESES.find_iter(text) {
+        if live(found.start()) && !found.as_str().contains("\n\n") {
+            let message = "\\( and \\) are brackets here: write a formula as $…$, and brackets without a backslash";
+            source.report(to, found.start(), message, found.as_str(), None);
+            told.push(found.range());
         }
     }
     for found in BRACKETS.captures_iter(text) {
-        let (at, whole) = (found.get(0).map_or(0, |m| m.start()), &found[0]);
-        if live(at) && !whole.contains("\n\n") && TEX.is_match(&found[1]) {
-            source.report(
-                to,
-                at,
-                "\\[ and \\] are brackets here: write a displayed formula between lines of $$",
-                whole,
-                None,
-            );
+        let (all, whole) = (found.get(0).map_or(0..0, |m| m.range()), &found[0]);
+        if live(all.start) && !whole.contains("\n\n") && TEX.is_match(&found[1]) {
+            let message = "\\[ and \\] are brackets here: write a displayed formula between lines of $$";
+            source.report(to, all.start, message, whole, None);
+            told.push(all);
         }
     }
-    for found in COMMAND.captures_iter(text) {
-        let at = found.get(0).map_or(0, |m| m.start());
-        let instead = INSTEAD.iter().find(|(names, _)| names.contains(&&found[1])).map_or("", |(_, instead)| *instead);
-        if live(at) {
-            source.report(
-                to,
-                at,
-                &format!("a command of LaTeX is printed as it stands here: write {instead}"),
-                &found[0],
-                None,
-            );
+    for found in DOUBLED.find_iter(text) {
+        if live(found.start()) && !found.as_str().contains("\n\n") {
+            let message =
+                "\\\\( and \\\\[ are brackets here: write a formula as $…$, a displayed one between lines of $$";
+            source.report(to, found.start(), message, found.as_str(), None);
+            told.push(found.range());
         }
     }
     for found in ENVIRONMENT.find_iter(text) {
-        if live(found.start()) {
+        let paragraph = text[found.end()..].find("\n\n").map_or(text.len(), |more| found.end() + more);
+        let is_within = told.iter().any(|range| range.contains(&found.start()));
+        if live(found.start()) && !is_within {
             let message = "an environment stands within a formula: put $$ on lines before and after it";
             source.report(to, found.start(), message, found.as_str(), None);
+            let end = text[found.end()..paragraph].rfind("\\end{").map_or(found.end(), |more| found.end() + more);
+            told.push(found.start()..end);
         }
+    }
+    commands(source, &mut told, to);
+    let mut from = 0;
+    while let Some(found) = REFUSED.captures_at(text, from) {
+        let all = found.get(0).map_or(from..from, |m| m.range());
+        from = all.start + 1;
+        let inside = (1..4).find_map(|i| found.get(i)).map_or("", |m| m.as_str());
+        let is_formula = TEX.is_match(inside) || inside.contains('_') || inside.chars().count() == 1;
+        let closing = text[..all.end].rfind('$').unwrap_or(all.start);
+        if is_formula && !inside.chars().all(|c| c.is_ascii_digit()) && live(all.start) && live(closing) {
+            let message = "this is no formula: no space stands within its dollars, and no digit follows them";
+            source.report(to, all.start, message, &found[0], None);
+            from = all.end;
+        }
+    }
+    for found in QUOTES.find_iter(text).filter(|found| live(found.start())) {
+        source.report(to, found.start(), "quotation marks of LaTeX: write “…”", found.as_str(), None);
+    }
+}
+
+/// Commands of LaTeX in the text, where they are printed as they stand. A path of Windows is none.
+fn commands(source: &Source, told: &mut Vec<Range<usize>>, to: &Reporter) {
+    let text = source.text.as_str();
+    let begins = |at: usize| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == ':');
+    for found in COMMAND.captures_iter(text) {
+        let (all, name) = (found.get(0).map_or(0..0, |m| m.range()), &found[1]);
+        let is_told = told.iter().any(|range| range.contains(&all.start)) || ["begin", "end"].contains(&name);
+        let own = INSTEAD.iter().find(|(names, _)| names.contains(&name)).map(|(_, instead)| *instead);
+        if is_told || !source.is_live(all.start) || (own.is_none() && !begins(all.start)) {
+            continue;
+        }
+        let instead = own.unwrap_or("a formula between $, and words without the command");
+        let message = format!("a command of LaTeX is printed as it stands here: write {instead}");
+        source.report(to, all.start, &message, &found[0], None);
+        // What follows belongs to it: `\frac{a}{b}`, `\sqrt{\pi}`.
+        told.push(all);
+    }
+    for found in BARE.captures_iter(text) {
+        let (all, name) = (found.get(0).map_or(0..0, |m| m.range()), &found[1]);
+        let after = &text[all.end..];
+        let goes_on = after.starts_with('{')
+            || after.strip_prefix('\\').is_some_and(|rest| rest.starts_with(char::is_alphanumeric));
+        let is_told = told.iter().any(|range| range.contains(&all.start));
+        if is_told || goes_on || !source.is_live(all.start) || !begins(all.start) {
+            continue;
+        }
+        if OF_TEXTS.contains(&name) || tex::is_of_formulas(name) {
+            let message = "a command of LaTeX is printed as it stands here: write a formula between $, and words without the command";
+            source.report(to, all.start, message, &found[0], None);
+        }
+    }
+}
+
+/// `\|` is one bar in a table, which protects it there, and two in a formula.
+fn bars(source: &Source, range: &Range<usize>, to: &Reporter) {
+    let formula = &source.text[range.clone()];
+    if formula.contains("\\|") {
+        let message =
+            "in a table \\| is one bar: write \\lVert x \\rVert for a norm, \\lvert x \\rvert or \\mid for one bar";
+        source.report(to, range.start, message, formula, None);
     }
 }
 
@@ -205,6 +291,17 @@ fn notes(source: &Source, to: &Reporter) {
     }
 }
 
+/// A note within the line, as Pandoc has them.
+fn inline_notes(source: &Source, to: &Reporter) {
+    for found in INLINE_NOTE.find_iter(&source.text) {
+        if source.is_live(found.start()) && !source.text[found.end()..].starts_with('(') {
+            let message =
+                "a note within the line is printed as it stands: write [^name] here and “[^name]: …” as a paragraph";
+            source.report(to, found.start(), message, found.as_str(), None);
+        }
+    }
+}
+
 /// Bars that part a row, those within code and formulas included: only a backslash protects one.
 fn cells(row: &str) -> usize {
     let row = row.trim();
@@ -255,8 +352,26 @@ fn no_table(source: &Source, range: &Range<usize>, to: &Reporter) {
                 "this is no table: its head has {found} cells and the line below it {columns} (a bar within a cell is written \\|)"
             );
             source.report(to, at, &message, &head, None);
+            return;
         }
         at += pair[0].len();
+    }
+    // Rows without the line below their head, or with another than Markdown's.
+    let mut at = range.start;
+    let mut rows = Vec::new();
+    for line in lines {
+        let row = bare(line);
+        let row = row.trim_end();
+        if GRID.is_match(row) || (row.len() > 2 && row.starts_with('|') && row.ends_with('|')) {
+            rows.push((at, row.to_owned()));
+        }
+        at += line.len();
+    }
+    if let [(at, row), _, ..] = rows.as_slice()
+        && source.is_live(*at)
+    {
+        let message = "this is no table: below its head stands a line such as |---|---|, and no blank line between";
+        source.report(to, *at, message, row, None);
     }
 }
 
@@ -269,156 +384,8 @@ fn raw_html(source: &Source, range: Range<usize>, to: &Reporter) {
     }
     // Tags and comments as blanks, so that places stay.
     let words = TAGS.replace_all(html, |found: &regex::Captures<'_>| " ".repeat(found[0].len())).into_owned();
-    if let Some(found) = FORMULA.find(&words) {
+    if let Some(found) = FORMULA.find(&words).or_else(|| PARENTHESES.find(&words)).or_else(|| DOUBLED.find(&words)) {
         let message = "a formula within raw HTML is not read: leave a blank line after the tag and before its end";
         source.report(to, range.start + found.start(), message, found.as_str(), None);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(text: &str) -> Vec<String> {
-        let reporter = Reporter::default();
-        report(&Source::new("f", 1, text), &reporter);
-        reporter.finish().map_or_else(Vec::new, |all| all.0.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn names_of_chapters_are_plain_words() {
-        let said = |name: &str| {
-            let reporter = Reporter::default();
-            let summary = format!("# Summary\n\n- [{name}](a.md)\n");
-            names([name].into_iter(), &summary, "SUMMARY.md", &reporter);
-            reporter.finish().map_or_else(String::new, |all| all.to_string())
-        };
-        for name in ["The $\\xi$ rule", "$x$", "A $$y$$ B", "Shell: ${HOME}", "a\tb"] {
-            assert!(said(name).starts_with("SUMMARY.md:3: a name in SUMMARY.md"), "{name}: {}", said(name));
-        }
-        for name in [
-            "Paths such as C:\\users",
-            "It costs $5 and $6",
-            "ξ and µ",
-            "Don't say \"never\"",
-            "a `code` b",
-            "x < y & z",
-        ] {
-            assert_eq!(said(name), "", "{name}");
-        }
-    }
-
-    #[test]
-    fn a_bar_that_would_cost_a_cell_is_told() {
-        let table = |row: &str| told(&format!("| a | b |\n|---|---|\n{row}\n"));
-        for row in [
-            "| $|x|$ | norm |",
-            "| `p | q` | code |",
-            "| a | b | c |",
-            "a | b | c",
-            "| $p(x|y)$ | conditional |",
-            "| `a || b` | or |",
-            "| $\\{x | x > 0\\}$ | set |",
-            "| 1 | 2 || 3 |",
-            "| <code>a|b</code> | html |",
-            "| \\\\| a | b |",
-        ] {
-            let found = table(row);
-            assert_eq!(found.len(), 1, "{row}: {found:?}");
-            assert!(found[0].starts_with("f:3: this row has ") && found[0].contains(row.trim()), "{found:?}");
-        }
-        for row in ["| `p \\| q` | code |", "| $\\lvert x \\rvert$ | norm |", "| a |", "a | b", "| a | b |  ", "| | |"]
-        {
-            assert_eq!(table(row), Vec::<String>::new(), "{row}");
-        }
-        assert_eq!(told("> | a | b |\n> |---|---|\n> | 1 | 2 | 3 |\n").len(), 1);
-        assert_eq!(told("| $|x|$ | b |\n|---|---|\n| 1 | 2 |\n").len(), 1, "a head of four cells over two columns");
-    }
-
-    #[test]
-    fn each_column_has_a_head_with_words() {
-        for head in ["| | b |", "| a |  |", "| $n = 4$ | b |", "| **$n$** | b |", "| <br> | b |"] {
-            let found = told(&format!("{head}\n|---|---|\n| 1 | 2 |\n"));
-            assert_eq!(found.len(), 1, "{head}: {found:?}");
-            assert!(found[0].starts_with("f:1: a column of this table has a head without words"), "{found:?}");
-        }
-        for head in ["| a | b |", "| `n` | % |", "| $n$ workers | *b* |", "| {{#value x.y}} | b |"] {
-            assert_eq!(told(&format!("{head}\n|---|---|\n| | 2 |\n")), Vec::<String>::new(), "{head}");
-        }
-    }
-
-    #[test]
-    fn a_bar_in_a_sentence_is_no_table() {
-        for text in [
-            "We write $p(x|y)$ and a | b.\n",
-            "a | b\n\n---\n",
-            "Text\n---\nmore | text\n",
-            "```\n| a | b | c |\n|-|-|\n```\n",
-        ] {
-            assert_eq!(told(text), Vec::<String>::new(), "{text}");
-        }
-    }
-
-    #[test]
-    fn notes_that_lead_nowhere_and_notes_that_nobody_reads_are_told() {
-        assert_eq!(told("A[^1].\n\n[^1]: Note.\n"), Vec::<String>::new());
-        assert!(told("A[^gone].\n")[0].contains("f:1: there is no such note on the page"));
-        assert!(told("A[^nots].\n\nB[^note]\n\n[^note]: N.\n")[0].contains("did you mean “[^note]”"));
-        assert!(told("A.\n\n[^unused]: N.\n")[0].starts_with("f:3: nothing refers to this note"));
-        assert!(told("A[^1].\n\n[^1]: N.\n\n[^1]: M.\n")[0].contains("twice"));
-        for text in ["`[^a]`\n", "\\[^a]\n", "```\n[^a-z]\n```\n", "$[^2]$\n", "[^up](x.md)\n"] {
-            assert_eq!(told(text), Vec::<String>::new(), "{text}");
-        }
-        // Notes that only each other refer to.
-        assert!(told("A.\n\n[^self]: See[^self].\n")[0].contains("nothing refers to this note"));
-        assert_eq!(told("A.\n\n[^p]: See[^q].\n\n[^q]: See[^p].\n").len(), 2);
-        // A note within a note.
-        assert_eq!(told("A[^1].\n\n[^1]: See[^2].\n\n[^2]: There.\n"), Vec::<String>::new());
-    }
-
-    #[test]
-    fn formulas_in_foreign_brackets_are_told() {
-        for text in [
-            "So \\(a+b\\) holds.\n",
-            "\\[ a = b \\]\n",
-            "\\[\n\\frac{a}{b}\n\\]\n",
-            "\\begin{align} a &= b \\end{align}\n",
-            "\\begin{equation*}\nx\n\\end{equation*}\n",
-            "- item \\(x\\)\n",
-            "> \\(x\\)\n",
-        ] {
-            assert_eq!(told(text).len(), 1, "{text}: {:?}", told(text));
-        }
-        for text in [
-            "`\\(a\\)`\n",
-            "\\[not a link\\]\n",
-            "$\\begin{pmatrix} 1 \\end{pmatrix}$\n",
-            "A \\( alone.\n",
-            "```tex\n\\begin{align}\n```\n",
-        ] {
-            assert_eq!(told(text), Vec::<String>::new(), "{text}");
-        }
-    }
-
-    #[test]
-    fn formulas_in_raw_html_are_told() {
-        for text in [
-            "<div>$q$ in a raw block</div>\n",
-            "<div>\n$q = 1$\n</div>\n",
-            "<p>costs $$x$$</p>\n",
-            "<table><tr><td>$a_1$</td></tr></table>\n",
-        ] {
-            assert_eq!(told(text).len(), 1, "{text}: {:?}", told(text));
-        }
-        for text in [
-            "<div>\n\n$q$\n\n</div>\n",
-            "<div>$5 and $6</div>\n",
-            "<!-- $q$ -->\n",
-            "<pre>\n$q$\n</pre>\n",
-            "<div title=\"$q$\">x</div>\n",
-            "a <b>$q$</b>\n",
-        ] {
-            assert_eq!(told(text), Vec::<String>::new(), "{text}");
-        }
     }
 }

@@ -38,6 +38,21 @@ pub(crate) fn unread(mathml: &str) -> Option<&str> {
     words.find(|words| words.contains(['\\', '{', '}', '$']))
 }
 
+/// Commands that the reader takes without setting what they say, or in another form than people write, and what to write instead.
+const DROPPED: &[(&str, &str)] = &[
+    ("newcommand", "what it stands for, where it is used"),
+    ("renewcommand", "what it stands for, where it is used"),
+    ("providecommand", "what it stands for, where it is used"),
+    ("sideset", r"what stands beside the sign after it, as in \sum^{*}"),
+];
+
+/// The first command that would be lost, and what to write.
+pub(crate) fn dropped(tex: &str) -> Option<String> {
+    let mut names = COMMAND.captures_iter(tex).filter_map(|found| found.get(1)).map(|m| m.as_str());
+    let (name, instead) = names.find_map(|name| DROPPED.iter().find(|(known, _)| *known == name))?;
+    Some(format!("\\{name} is not read here: write {instead}"))
+}
+
 /// One sign or command of TeX.
 enum Token<'a> {
     Sign(char),
@@ -83,8 +98,18 @@ fn space(command: &str) -> Option<&'static str> {
 /// What is no word.
 pub(crate) fn operator_words(inside: &str) -> Result<String, String> {
     let mut out = String::new();
+    let inside_shown = inside.trim_start_matches(WORD);
     let no_word = |what: &str| {
-        Err(format!("an operator is a word, and “{what}” in “{}” is none", inside.trim_start_matches(WORD)))
+        let remedy = match what.trim_start_matches('\\') {
+            "mathbb" | "mathbf" | "mathcal" | "mathsf" | "boldsymbol" => {
+                format!(": write \\underset{{…}}{{{inside_shown}}}")
+            }
+            "arg" | "max" | "min" | "sup" | "inf" | "lim" | "log" | "exp" => {
+                format!(": write {} without its backslash", what.trim_start_matches('\\'))
+            }
+            _ => ": write a sign with limits as \\underset{…}{…}".to_owned(),
+        };
+        Err(format!("an operator is a word, and “{what}” in “{inside_shown}” is none{remedy}"))
     };
     for token in tokens(inside) {
         match token {
@@ -146,6 +171,15 @@ pub(crate) fn text_words(inside: &str) -> Result<String, String> {
             Token::Command("ldots" | "dots" | "textellipsis") => out.push('…'),
             Token::Command(command) => match space(command) {
                 Some(space) => out.push_str(space),
+                None if command == "\\" => {
+                    return Err("\\\\ within \\text is not read: write \\textbackslash for the sign, or end the \\text before it".to_owned());
+                }
+                None if command.chars().all(|c| c.is_ascii_punctuation()) => {
+                    return Err(format!("\\{command} within \\text is not read: write the letter itself (é, ñ, ü)"));
+                }
+                None if SIZES.contains(&command) => {
+                    return Err(format!("\\{command} within \\text is not read: leave it out"));
+                }
                 None if command.starts_with("text") || command == "emph" => {
                     return Err(format!(
                         "\\{command} within \\text is not read: write it by itself, beside \\text{{…}}"
@@ -157,6 +191,24 @@ pub(crate) fn text_words(inside: &str) -> Result<String, String> {
     }
     Ok(out)
 }
+
+/// Sizes and shapes of text, of which a formula has one.
+const SIZES: &[&str] = &[
+    "tiny",
+    "scriptsize",
+    "footnotesize",
+    "small",
+    "normalsize",
+    "large",
+    "Large",
+    "huge",
+    "bf",
+    "it",
+    "rm",
+    "sf",
+    "tt",
+    "em",
+];
 
 /// What other tools know and this reader does not, and what says the same here.
 const INSTEAD: &[(&str, &str)] = &[
@@ -206,6 +258,46 @@ const INSTEAD: &[(&str, &str)] = &[
     ("tr", r"\operatorname{tr}"),
     ("rank", r"\operatorname{rank}"),
     ("diag", r"\operatorname{diag}"),
+    ("Tr", r"\operatorname{Tr}"),
+    ("Var", r"\operatorname{Var}"),
+    ("Cov", r"\operatorname{Cov}"),
+    ("ReLU", r"\operatorname{ReLU}"),
+    ("sigmoid", r"\operatorname{sigmoid}"),
+    ("Z", r"\mathbb{Z}"),
+    ("Q", r"\mathbb{Q}"),
+    ("C", r"\mathbb{C}"),
+    ("Prob", r"\mathbb{P}"),
+    ("Expect", r"\mathbb{E}"),
+    ("operatornamewithlimits", r"\operatorname*"),
+    ("mod", r"\bmod or \pmod{n}"),
+    ("textsc", r"\text"),
+    ("textasciitilde", r"\sim"),
+    ("textmu", r"\text{µ}"),
+    ("upmu", r"\mu, or the unit as \text{µs}"),
+    ("ce", r"\text{H}_2\text{O}"),
+    ("href", "[words](address) in the text"),
+    ("url", "[words](address) in the text"),
+    ("includegraphics", "![caption](file) in the text"),
+    ("verb", r"`…` in the text, or \texttt{…}"),
+    ("prescript", r"{}_a^b X"),
+    ("bcancel", "the formula without its line"),
+    ("xcancel", "the formula without its line"),
+    ("smash", "the formula without it"),
+    ("mathrlap", "the formula without it"),
+    ("mathllap", "the formula without it"),
+    ("llap", "the formula without it"),
+    ("raisebox", "the formula without it"),
+    ("rule", "the formula without it"),
+    ("hfill", r"\quad"),
+    ("hline", r"it within array, after \\"),
+    ("textquotedblleft", "“"),
+    ("vcenter", "the formula without it"),
+    ("mathchoice", "one of the four"),
+    ("newline", r"\\ within aligned"),
+    ("par", "two formulas"),
+    ("small", "the formula without it"),
+    ("large", "the formula without it"),
+    ("footnotesize", "the formula without it"),
 ];
 
 /// Commands that are read, of which a slip of the keyboard may have been meant for one.
@@ -380,6 +472,11 @@ pub(crate) fn unknown_command(tex: &str, is_unknown: impl Fn(&str) -> bool) -> O
     let instead = INSTEAD.iter().find(|(known, _)| *known == name).map(|(_, instead)| format!(": write {instead}"));
     let instead = instead.or_else(|| slip(name, KNOWN).map(|near| format!(": did you mean \\{near}?")));
     Some(format!("\\{name} is unknown here{}", instead.unwrap_or_default()))
+}
+
+/// Whether a command belongs to formulas, in this reader or in others.
+pub(crate) fn is_of_formulas(name: &str) -> bool {
+    name.len() > 1 && (KNOWN.contains(&name) || INSTEAD.iter().any(|(known, _)| *known == name))
 }
 
 /// The first environment that is not known, and those that are.

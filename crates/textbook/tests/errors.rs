@@ -56,7 +56,7 @@ const SLIPS: &[Slip] = &[
     slip("$$\n\\frac{a}\n$$\n", 1, "does not parse", "\\frac{a}", None),
     slip("$$\nx\n", 1, "not closed", "x", None),
     slip("Text $$x$$ in a line.\n", 1, "lines of its own", "x", None),
-    slip("\n| | |\n|-|-|\n| a | b |\n", 2, "the head of a table needs words", "| | |", None),
+    slip("\n| | |\n|-|-|\n| a | b |\n", 2, "a head without words", "| | |", None),
     slip(
         "| a | b |\n|---|---|\n| $|x|$ | norm |\n",
         3,
@@ -76,6 +76,14 @@ const SLIPS: &[Slip] = &[
     slip("## ::\n", 1, "a heading without letters has no address", "## ::", None),
     slip("## Contents\n", 1, "the id “contents” is one of the page itself", "## Contents", None),
     slip("## Help\n", 1, "{#sec-help}", "## Help", None),
+    slip("## {#sec-blank}\n", 1, "a heading without words", "## {#sec-blank}", None),
+    slip(
+        "## Footnote 1\n\nA[^1].\n\n[^1]: N.\n",
+        1,
+        "the page makes the id “footnote-1” itself",
+        "## Footnote 1",
+        None,
+    ),
     slip("<b id=\"tip\">x</b>\n", 1, "one of the page itself", "id=\"tip\"", None),
     slip("$\\bm{w}$\n", 1, "write \\boldsymbol", "$\\bm{w}$", None),
     slip("$$\n\\operatorname{f_x}\n$$\n", 1, "an operator is a word", "\\operatorname{f_x}", None),

@@ -63,7 +63,17 @@ const TOLD: &[(&str, usize, &str)] = &[
     ("| n | w |\n|---|---|\n| $||x||_2$ | norm |\n", 3, "this row has 6 cells and its head 2"),
     ("| `a|b` |\n|---|\n| 1 |\n", 1, "this is no table"),
     ("Words.\n\n| a | b |\n|---|\n| 1 | 2 |\n", 3, "its head has 2 cells and the line below it 1"),
+    ("| a | b |\n|---|---|\n| $\\|w\\|_2$ | norm |\n", 3, "in a table \\| is one bar"),
+    ("| a | b |\n| 1 | 2 |\n", 1, "below its head stands a line such as"),
+    // Dollars and brackets of other tools.
+    ("See \\\\(a+b\\\\) here.\n", 1, "\\\\( and \\\\[ are brackets here"),
+    ("So $`a+b`$ here.\n", 1, "would print its backticks"),
+    ("Take $ x_i $ here.\n", 1, "no space stands within its dollars"),
+    ("Then \\alpha is small.\n", 1, "a command of LaTeX is printed as it stands"),
+    ("$a \\cancel{b + c}$\n", 1, "through one sign"),
+    ("$\\sideset{}{^*}\\sum$\n", 1, "\\sideset is not read"),
     // Notes.
+    ("A^[a note within the line] b.\n", 1, "a note within the line"),
     ("| a |\n|---|\n| x[^lost] |\n", 3, "there is no such note"),
     ("## Title[^h]\n", 1, "there is no such note"),
     ("A[^n].\n\n    [^n]: Indented, so code.\n", 1, "there is no such note"),
@@ -77,6 +87,12 @@ const TOLD: &[(&str, usize, &str)] = &[
     ("## Tip\n", 1, "the id “tip” is one of the page itself"),
     ("## The rest {#content}\n", 1, "the id “content” is one of the page itself"),
     ("## Help, title\n", 1, "{#sec-help-title}"),
+    (
+        "## Quiz fresh\n\n```quiz\nid = \"fresh\"\nquestion = \"?\"\nanswer = 1\ntolerance = 0\nfeedback = \"f\"\nwrong = \"w\"\n```\n",
+        1,
+        "the page makes the id “quiz-fresh” itself",
+    ),
+    ("## {#sec-blank}\n", 1, "a heading without words"),
     ("Words <a id='contents'></a>.\n", 1, "one of the page itself"),
     ("\n<div class=\"x\" id=help>\n\n</div>\n", 2, "one of the page itself"),
 ];
@@ -97,6 +113,8 @@ const SET: &[(&str, &str)] = &[
     ("$5\\%$\n", "<mn>5</mn><mi>%</mi>"),
     ("$\\text{a}_\\text{b}$\n", "<msub><mtext>a</mtext><mtext>b</mtext></msub>"),
     ("| a |\n|---|\n| $\\{x \\mid y\\}$ |\n", "<mo>∣</mo>"),
+    ("$10\\ \\text{ms}$\n", "<mn>10</mn><mtext>&nbsp;</mtext><mtext>ms</mtext>"),
+    ("$\\bigl| x$\n", "stretchy=\"true\" minsize=\"1.2em\""),
     ("A[^p].\n\n[^p]: See[^q].\n\n[^q]: There.\n", "[^q]: There."),
     ("A[^two words].\n\n[^two words]: A note.\n", "A[^two words]."),
     ("Costs $5 and $6 a day.\n", "Costs $5 and $6 a day."),
@@ -190,6 +208,21 @@ const ODD: &[(&str, &[&str])] = &[
     ),
     ("author = {Jane Doe, Richard Roe, Max Poe}, title = {T}, year = 2020", &["“author” of “new”", "by “and”"]),
     ("author = {}, title = {T}, year = 2020", &["“author” of “new” is empty"]),
+    ("author = {Doe, Jane and}, title = {T}, year = 2020", &["“author” of “new”", "nobody beside it"]),
+    ("author = {Doe, Jane and Roe, Max, and Poe, Ann}, title = {T}, year = 2020", &["“author” of “new”", "Roe, Max,"]),
+    ("author = {Doe, Jane and Meta AI}, title = {T}, year = 2020", &["“author” of “new” names a body", "{Meta AI}"]),
+    ("author = {others}, title = {T}, year = 2020", &["“author” of “new” names nobody"]),
+    ("author = {Doe, Jane}, title = {T}, year = {２０２０}", &["“year” of “new”", "write year = {2021}"]),
+    ("author = {Doe, Jane}, title = {A \\(x\\) b}, year = 2020", &["“title” of “new”", "\\("]),
+    ("author = {Doe, Jane}, title = {T}, year = 2020, doi = {not a doi}", &["“doi” of “new” is no DOI", "10.1000/182"]),
+    (
+        "author = {Doe, Jane}, title = {T}, year = 2020, eprint = {ab-1}, eprinttype = {nosuch}",
+        &["“eprint” of “new”", "(nosuch)", "write its address"],
+    ),
+    (
+        "author = {Doe, Jane}, title = {T}, year = 2020, howpublished = {\\url{https://example.org}}",
+        &["“howpublished” of “new”", "a field of its own"],
+    ),
     (
         "author = {Doe, Jane}, title = {T}, year = 2020, url = {example.org/x}",
         &["“url” of “new”", "https://example.org/x"],
@@ -255,6 +288,27 @@ const GOOD: &[(&str, &str, &str)] = &[
         "@misc{new, author = {Doe, Jane}, title = {When p < 0.05: Vec<T>}, year = 2003}",
         "Doe (2003)",
         "p &lt; 0.05: Vec&lt;T&gt;",
+    ),
+    ("@misc{new, title = {Only words, no names}, year = 2003}", "“Only words, no names” (2003)", "(2003)"),
+    (
+        "@misc{new, author = {Doe, Jane}, title = {T}, year = 2003, eprint = {hal-01}, eprinttype = {HAL}}",
+        "Doe (2003)",
+        "https://hal.science/hal-01",
+    ),
+    (
+        "@incollection{new, author = {von Neumann, John and de la Cruz, Ana}, title = {T}, booktitle = {B}, year = 2003}",
+        "von Neumann and de la Cruz (2003)",
+        "von Neumann, J. and de la Cruz, A.",
+    ),
+    (
+        "@misc{new, author = {{AT\\&T} and {A and B Company}}, title = {T}, year = 2003}",
+        "AT&amp;T and A and B Company (2003)",
+        "AT&T and A and B Company (2003)",
+    ),
+    (
+        "@misc{new, author = {King, Jr., Martin Luther}, title = {T}, year = 1963}",
+        "King (1963)",
+        "King, M.L., Jr. (1963)",
     ),
 ];
 

@@ -50,6 +50,15 @@ fn what_breaks_the_file_breaks_one_entry() {
 }
 
 #[test]
+fn what_stands_in_a_book_of_no_name_is_told() {
+    for kind in ["inproceedings", "conference", "incollection"] {
+        let mistake = one(&format!("@{kind}{{v, author = {{Doe, J.}}, title = {{N}}, year = {{2020}}}}"));
+        assert!(mistake.message.contains("“v” does not say what it stands in"), "{kind}: {mistake:?}");
+        assert_eq!(mistake.line, 3, "{kind}");
+    }
+}
+
+#[test]
 fn abbreviations_hold_for_every_entry_of_a_broken_file() {
     let text =
         "@string{icml = {ICML}}\n@inproceedings{a, title = {T}, booktitle = icml, year = 2020}\n@misc{b, title = {\n";

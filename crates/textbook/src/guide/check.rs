@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Conditions, EFFORTS, FIRST, Guide, SIZES, Setting, address, holds};
+use super::{Conditions, EFFORTS, FIRST, Guide, PairKind, SIZES, Setting, address, holds};
 use crate::{catalogue::Catalogue, problem::near};
 
 impl Guide {
