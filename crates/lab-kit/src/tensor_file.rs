@@ -135,6 +135,9 @@ impl Unread {
                 count(LONGEST_ROW as u64)
             ),
             Self::NotFinite { value, at } => {
+                if tensor.shape.is_empty() {
+                    return format!("holds {value}");
+                }
                 let mut place = Vec::new();
                 let mut rest = at;
                 for size in tensor.shape.iter().rev() {
@@ -353,7 +356,7 @@ mod tests {
     #[test]
     fn strangers_are_recognized_and_told_with_the_remedy() {
         let whole = bytes();
-        let cases: [(&[u8], &[&str]); 22] = [
+        let cases: [(&[u8], &[&str]); 27] = [
             (b"", &["empty (0 bytes)", "download"]),
             (b"\x02\0\0\0\0\0\0", &["7 bytes: too short"]),
             (b"{}", &["JSON"]),
@@ -378,7 +381,12 @@ mod tests {
             (b"\x93NUMPY\x01\0v\0{'descr': '<f4'}", &["NumPy"]),
             (b"\x1f\x8b\x08\0\0\0\0\0\0\x03abc", &["gzip"]),
             (b"\x1c\0\0\0TFL3\x14\0\x20\0", &["TensorFlow Lite"]),
-            (b"not weights at all, only a line of text", &["no safetensors file", "does not begin with a header"]),
+            (b"not weights at all, only a line of text", &["text and no weights", "not weights at all"]),
+            (b"Access to model x/y is restricted. You must have access to it", &["is the model gated", "signed in"]),
+            (b"\x80\x05\x95 some pickled bytes", &["pickle", "safetensors"]),
+            (b"\xfd7zXZ\0\0\x04\xe6\xd6\xb4F\x02\0!\x01", &["xz", "unpack it"]),
+            (b"/annex/objects/SHA256E-s12--ab.safetensors", &["git annex get"]),
+            (b"\x60\0\0\0\0\0\0\0no header follows here, only bytes", &["does not begin with a header"]),
             (&whole[..whole.len() - 5], &["cut short", "download it again"]),
             (&whole[..40], &["cut short within its header"]),
             (b"\xff\xff\xff\xff\xff\xff\xff\x7f{}", &["9,223,372,036,854,775,807 bytes", "100,000,000"]),

@@ -116,6 +116,17 @@ fn a_number_that_is_none_is_said_first_with_its_place_and_the_rest_is_measured()
 }
 
 #[test]
+fn a_number_that_is_none_is_found_in_vectors_and_scalars_too() {
+    let made = Made::default().floats("norm", &[3], &[1.0, 1.0, f32::NAN]).good();
+    let notes = made.report().notes;
+    assert!(notes[0].starts_with("Not a number: “norm” holds NaN at [2]"), "{notes:?}");
+    assert!(notes[1].contains("1 matrix with 128 weights") && notes[1].contains("1 vector"), "{notes:?}");
+    let notes = made.floats("scale", &[], &[f32::INFINITY]).floats("bias", &[2], &[0.0, f32::NAN]).report().notes;
+    assert!(notes[0].contains("“norm” holds NaN at [2]; “bias” holds NaN at [1]"), "{notes:?}");
+    assert_eq!(notes.last().map(String::as_str), Some("Infinite: “scale” holds inf."), "{notes:?}");
+}
+
+#[test]
 fn a_row_longer_than_a_buffer_is_left_out_by_name() {
     let columns = (1 << 22) + 1;
     let report = Made::default().add("flat", "F16", &[1, columns], &vec![0; 2 * columns]).good().report();

@@ -4,7 +4,7 @@ use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Table};
 use lab_kit::{
     report::thousands,
     stats::median,
-    tensor_file::{TensorFile, Unread, bytes},
+    tensor_file::{TensorEntry, TensorFile, Unread, bytes},
 };
 
 use super::survey::{Measured, Survey, WIDTHS, counted};
@@ -136,8 +136,11 @@ pub(super) fn table(survey: &Survey, draft: bool) -> Table {
 pub(super) fn notes(survey: &Survey, file: &TensorFile) -> Vec<String> {
     const NAMED: usize = 8;
     let mut notes = Vec::new();
-    let (broken, other): (Vec<_>, Vec<_>) =
-        survey.unread.iter().partition(|(_, why)| matches!(why, Unread::NotFinite { value, .. } if value.is_nan()));
+    let no_number =
+        |(_, why): &&(TensorEntry, Unread)| matches!(why, Unread::NotFinite { value, .. } if value.is_nan());
+    let (mut broken, other): (Vec<_>, Vec<_>) = survey.unread.iter().partition(no_number);
+    let (spoiled, infinite): (Vec<_>, Vec<_>) = survey.odd.iter().partition(no_number);
+    broken.extend(spoiled);
     if !broken.is_empty() {
         let names: Vec<String> = broken
             .iter()
@@ -182,6 +185,14 @@ pub(super) fn notes(survey: &Survey, file: &TensorFile) -> Vec<String> {
             names.join("; "),
             more(other.len(), NAMED)
         ));
+    }
+    if !infinite.is_empty() {
+        let names: Vec<String> = infinite
+            .iter()
+            .take(NAMED)
+            .map(|(tensor, why)| format!("“{}” {}", tensor.label(), why.words(tensor)))
+            .collect();
+        notes.push(format!("Infinite: {}{}.", names.join("; "), more(infinite.len(), NAMED)));
     }
     notes
 }

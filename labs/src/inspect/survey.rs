@@ -48,7 +48,7 @@ pub(super) struct Measured {
 pub(super) struct Survey {
     scheme: Scheme,
     granularity: Granularity,
-    /// Matrices still to be measured, the next one last.
+    /// Matrices still to be measured, and vectors and scalars still to be looked through, the next one last.
     waiting: Vec<TensorEntry>,
     /// Bytes of those that were measured, and of those that are or were waiting.
     done_bytes: u64,
@@ -60,12 +60,18 @@ pub(super) struct Survey {
     pub(super) kept: [(usize, u64); 3],
     /// Matrices that are left out, and why.
     pub(super) unread: Vec<(TensorEntry, Unread)>,
+    /// Vectors and scalars that hold an infinity or no number: nobody quantizes them, but one of them spoils every output.
+    pub(super) odd: Vec<(TensorEntry, Unread)>,
 }
 
 /// `1 vector`, `2 vectors`.
 pub(super) fn counted(number: usize, what: &str) -> String {
     let many = what.strip_suffix("rix").map_or_else(|| format!("{what}s"), |stem| format!("{stem}rices"));
     format!("{} {}", thousands(number), if number == 1 { what } else { &many })
+}
+
+fn is_matrix(tensor: &TensorEntry) -> bool {
+    tensor.shape.len() > 1
 }
 
 /// Power sums of a tensor's numbers.
@@ -121,6 +127,9 @@ impl Survey {
             if let Some(kind) = kind {
                 let (count, bytes) = &mut kept[kind];
                 (*count, *bytes) = (*count + 1, *bytes + tensor.bytes);
+                if kind < 2 && tensor.is_float() {
+                    waiting.push(tensor.clone());
+                }
             } else if tensor.is_float() {
                 waiting.push(tensor.clone());
             } else {
@@ -140,11 +149,17 @@ impl Survey {
             tensors: Vec::new(),
             kept,
             unread,
+            odd: Vec::new(),
         };
-        if survey.waiting.is_empty() {
+        if !survey.has_more() {
             return Err(file.fail(survey.nothing(file)));
         }
         Ok(survey)
+    }
+
+    /// Whether a matrix is waiting.
+    fn has_more(&self) -> bool {
+        self.waiting.iter().any(is_matrix)
     }
 
     /// Why there is nothing to measure.
@@ -185,12 +200,12 @@ impl Survey {
         }
     }
 
-    /// Name of the next matrix, and the share of the work that is behind.
+    /// Name of the next tensor, and the share of the work that is behind.
     pub(super) fn next_tensor(&self) -> Option<(String, f64)> {
         self.waiting.last().map(|next| (next.label(), self.done_bytes as f64 / self.total_bytes.max(1) as f64))
     }
 
-    /// Measures the next matrix: first its extremes and moments, then the error of each width. Twice through the file, so
+    /// Looks through the next vector, or measures the next matrix: first its extremes and moments, then the error of each width. Twice through the file, so
     /// that no more of it is held than a block.
     pub(super) async fn measure(&mut self, file: &TensorFile, cx: &Context) -> Result<(), LabError> {
         let Some(tensor) = self.waiting.pop() else { return Ok(()) };
@@ -203,10 +218,14 @@ impl Survey {
                 Ok(())
             })
             .await?;
+        if !is_matrix(&tensor) {
+            self.odd.extend(unread.map(|why| (tensor, why)));
+            return Ok(());
+        }
         if let Some(why) = unread {
             self.unread.push((tensor, why));
             // Nothing is left that could be measured.
-            return if self.waiting.is_empty() && self.tensors.is_empty() {
+            return if !self.has_more() && self.tensors.is_empty() {
                 Err(file.fail(self.nothing(file)))
             } else {
                 Ok(())
