@@ -18,7 +18,9 @@ pub(crate) struct Record {
     pub(super) table: CellTable,
     /// Mean errors in per cent after the longest training, in the table's order.
     pub(super) truth: Vec<f64>,
-    /// Standard deviation of one training, in points: what the two seeds of each network say together.
+    /// Points by which one seed does better than the other on average over all networks: what changes no order.
+    pub(super) shift: f64,
+    /// Standard deviation of one training, in points, beside that: what the two seeds of each network say together.
     pub(super) noise: f64,
     /// For each of the 1,296 codes, its network's place in the table.
     pub(super) place: Vec<usize>,
@@ -31,15 +33,18 @@ impl Record {
             .iter()
             .map(|one| 100.0 - one.chosen[1].iter().sum::<f64>() / one.chosen[1].len().max(1) as f64)
             .collect();
-        let pairs = || table.entries.iter().filter_map(|one| Some((one.chosen[1].first()?, one.chosen[1].get(1)?)));
-        let square: f64 = pairs().map(|(a, b)| (a - b).powi(2) / 2.0).sum();
-        let noise = (square / pairs().count().max(1) as f64).sqrt();
+        let apart: Vec<f64> =
+            table.entries.iter().filter_map(|one| Some(one.chosen[1].first()? - one.chosen[1].get(1)?)).collect();
+        let count = apart.len().max(1) as f64;
+        let shift = apart.iter().sum::<f64>() / count;
+        let square: f64 = apart.iter().map(|apart| (apart - shift).powi(2) / 2.0).sum();
+        let noise = (square / count).sqrt();
         let of = |i: usize| {
             let canonical = CellCode::from_index(i).canonical();
             table.entries.iter().position(|one| one.code == canonical).unwrap_or(0)
         };
         let place = (0..CellCode::COUNT).map(of).collect();
-        Self { table, truth, noise, place }
+        Self { table, truth, shift, noise, place }
     }
 
     /// Mean error of a network in per cent.

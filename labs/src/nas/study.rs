@@ -102,6 +102,10 @@ fn described(report: &mut Report, record: &Record) {
     report.metrics.push(
         number(Family::Quality, "table_noise", "Standard deviation of one training", record.noise, "points").lower(),
     );
+    report.metrics.push(
+        number(Family::Quality, "table_shift", "What a seed does to all networks alike", record.shift.abs(), "points")
+            .lower(),
+    );
     orders(report, record, "flops", "FLOPs", &|place| code(place).flops(classes) as f64);
     orders(report, record, "parameters", "parameters", &|place| code(place).parameters(classes) as f64);
     orders(report, record, "short", "44 steps", &|place| record.early(place));

@@ -46,7 +46,7 @@ pub(super) fn counted(params: &Params, record: &Record) -> Vec<Metric> {
         metric(Family::Quality, "noise", "Standard deviation of one training, recorded", record.noise, "points")
             .lower()
             .exact(1e-9, COUNTED)
-            .help("Of two trainings of one network that differ in the seed, over all networks."),
+            .help("Of two trainings of one network that differ in the seed, over all networks; what the seed does to all of them alike is taken off, because the trials of a search share it."),
         metric(Family::Memory, "hand_bytes", "Your network: weights", 4.0 * hand.parameters(classes) as f64, "bytes")
             .lower()
             .baseline(4.0 * full.parameters(classes) as f64)
