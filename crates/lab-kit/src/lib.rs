@@ -8,6 +8,7 @@ pub mod attention;
 pub mod bench;
 pub mod blocks;
 pub mod cache;
+pub mod cells;
 pub mod choices;
 mod context;
 mod counts;
@@ -54,6 +55,8 @@ pub mod testing;
 pub mod train;
 pub mod training;
 pub mod tuning;
+#[cfg(any(test, feature = "schema"))]
+pub mod two_cores;
 pub mod weights;
 
 pub use burn;

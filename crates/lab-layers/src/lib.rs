@@ -4,6 +4,7 @@
 //! [`lab-kernels`](../lab_kernels/index.html), which are compiled for speed. Like that one it knows no tensor and no device.
 
 pub mod blocks;
+pub mod cells;
 pub mod mixers;
 pub mod moe;
 pub mod optim;
