@@ -28,7 +28,8 @@ fn bars(name: &str, values: Vec<f64>) -> BarSeries {
 /// The picture: gain over the number of elements.
 pub(super) fn gain(chains: &Chains, params: &Params) -> Chart {
     let of = |step: usize, arm: usize| -> Vec<[f64; 2]> {
-        chains.sizes.iter().enumerate().map(|(i, n)| [*n as f64, median(&chains.gains(i, step, arm))]).collect()
+        let timed = chains.sizes.iter().enumerate().filter(|(i, _)| !chains.ns[*i][step][arm].is_empty());
+        timed.map(|(i, n)| [*n as f64, median(&chains.gains(i, step, arm))]).collect()
     };
     let lanes = params.lanes.count();
     let mut series = vec![
@@ -53,7 +54,7 @@ pub(super) fn gain(chains: &Chains, params: &Params) -> Chart {
 pub(super) fn arms(chains: &Chains, params: &Params) -> Chart {
     let step = usize::from(params.operation == Operation::Exp);
     let of = |(arm, name): (usize, &&str)| {
-        let points = chains.sizes.iter().zip(&chains.ns);
+        let points = chains.sizes.iter().zip(&chains.ns).filter(|(_, ns)| !ns[step][arm].is_empty());
         line(name, points.map(|(n, ns)| [*n as f64, median(&ns[step][arm])]).collect())
     };
     chart(

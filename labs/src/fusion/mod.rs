@@ -212,7 +212,7 @@ impl Lab for Fusion {
         cx.publish(&report)?;
 
         cx.progress("Timing chains", 0.1);
-        let chains = timing::chains(&params, &timing::sizes(params.numbers), 5, cx).await?;
+        let chains = timing::chains(&params, &timing::sizes(params.numbers), 5, false, cx).await?;
         report.charts.insert(0, figures::gain(&chains, &params));
         report.charts.insert(1, figures::arms(&chains, &params));
         report.metrics.extend(summary::chains(&chains, cx));

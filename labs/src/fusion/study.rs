@@ -98,8 +98,8 @@ fn sources(report: &mut Report) {
 
 async fn chains(report: &mut Report, params: &Params, cx: &Context) -> Result<(), LabError> {
     cx.progress("Timing chains", 0.1);
-    let sizes = timing::sizes(params.numbers);
-    let found = timing::chains(params, &sizes, 15, cx).await?;
+    let sizes: Vec<usize> = (8..=22).step_by(2).map(|power| 1 << power).collect();
+    let found = timing::chains(params, &sizes, 15, true, cx).await?;
     for (i, n) in sizes.iter().enumerate() {
         let power = n.ilog2();
         for (s, (_, step)) in STEPS.iter().enumerate() {
@@ -207,7 +207,7 @@ async fn memory(report: &mut Report, cx: &Context) -> Result<(), LabError> {
     })
     .await?;
     if let (Some(apart), Some(joined)) = (apart.1, joined.1) {
-        let mb = |bytes: u64| bytes as f64 / 1e6;
+        let mb = |bytes: usize| bytes as f64 / 1e6;
         report.metrics.push(
             metric(Family::Memory, "peak", "Peak of a fused chain on 2^20 numbers", mb(joined), "MB")
                 .lower()

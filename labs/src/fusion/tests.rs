@@ -66,5 +66,5 @@ fn what_may_lose_and_products_run() {
         assert_eq!(last.id, if side == Side::Products { "ladder" } else { "losing" });
     }
     assert_eq!(timing::sizes(9), [256, 512]);
-    assert_eq!(timing::sizes(12), [256, 1024, 4096]);
+    assert_eq!(timing::sizes(19), [256, 4096, 65_536, 262_144, 524_288]);
 }

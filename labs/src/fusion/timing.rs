@@ -35,14 +35,14 @@ impl Chains {
     }
 }
 
-/// Every fourth size from 256 on, up to `2^numbers`, and that.
+/// 2^8, 2^12, 2^16, then every fourth size up to `2^numbers`, and that.
 pub(super) fn sizes(numbers: u32) -> Vec<usize> {
-    let mut all: Vec<usize> = (8..=numbers).step_by(2).map(|power| 1 << power).collect();
-    if numbers % 2 == 1 {
-        all.push(1 << numbers);
-    }
-    all
+    let powers = (8..=numbers).filter(|power| power % 4 == 0 || (*power > 16 && power % 2 == 0) || *power == numbers);
+    powers.map(|power| 1 << power).collect()
 }
+
+/// Up to this many numbers a run times exponentials one by one; beyond, the line is flat and the wait long.
+const SHORT: usize = 1 << 16;
 
 const STEPS: [ChainStep; 2] = [ChainStep::Cheap, ChainStep::Exp];
 
@@ -58,14 +58,31 @@ fn arm(which: usize, step: ChainStep, params: &Params, x: &[f32], y: &mut Vec<f3
     black_box(y);
 }
 
-pub(super) async fn chains(params: &Params, sizes: &[usize], rounds: usize, cx: &Context) -> Result<Chains, LabError> {
+/// All arms of both steps; unless `all` are asked for, of the exponential only what the picture shows.
+pub(super) async fn chains(
+    params: &Params,
+    sizes: &[usize],
+    rounds: usize,
+    all: bool,
+    cx: &Context,
+) -> Result<Chains, LabError> {
     let mut found = Chains { sizes: sizes.to_vec(), ns: Vec::new() };
+    let both = all || params.operation == Operation::Exp;
     for n in sizes {
+        let wanted = |i: &usize| match i {
+            ..5 | 5 | 8 => true,
+            9 => all || *n <= SHORT,
+            _ => both,
+        };
+        let arms: Vec<usize> = (0..10).filter(wanted).collect();
         let x = dyadic(*n, &mut cx.rng("chain"));
         let mut y = vec![0.0; *n];
-        let ms = in_turns(cx, 10, rounds, |i| arm(i % 5, STEPS[i / 5], params, &x, &mut y)).await?;
-        let mut ms = ms.into_iter().map(|ms| ms.iter().map(|ms| 1e6 * ms / *n as f64).collect::<Vec<f64>>());
-        found.ns.push([(); 2].map(|()| std::array::from_fn(|_| ms.next().unwrap_or_default())));
+        let ms = in_turns(cx, arms.len(), rounds, |i| arm(arms[i] % 5, STEPS[arms[i] / 5], params, &x, &mut y)).await?;
+        let mut ns: [[Vec<f64>; 5]; 2] = Default::default();
+        for (arm, ms) in arms.iter().zip(ms) {
+            ns[arm / 5][arm % 5] = ms.iter().map(|ms| 1e6 * ms / *n as f64).collect();
+        }
+        found.ns.push(ns);
     }
     Ok(found)
 }

@@ -65,11 +65,17 @@ pub fn separate(step: ChainStep, length: usize, x: &[f32]) -> Vec<f32> {
 fn fresh(work: impl ChainWork, length: usize, x: &[f32]) -> Vec<f32> {
     let mut now: Option<Vec<f32>> = None;
     for _ in 0..length {
-        let mut next = vec![0.0; x.len()];
-        each(now.as_deref().unwrap_or(x), &mut next, |x| work.four(x));
-        now = Some(next);
+        now = Some(pass(work, now.as_deref().unwrap_or(x)));
     }
     now.unwrap_or_else(|| x.to_vec())
+}
+
+fn pass(work: impl ChainWork, x: &[f32]) -> Vec<f32> {
+    let (fours, rest) = x.as_chunks::<4>();
+    let all: Vec<[f32; 4]> = fours.iter().map(|x| work.four(f32x4::new(*x)).to_array()).collect();
+    let mut all = all.into_flattened();
+    all.extend(rest.iter().map(|x| work.one(*x)));
+    all
 }
 // ANCHOR_END: separate
 
