@@ -1,8 +1,8 @@
 //! A chain of elementwise operations in one launch, its text written by [`wgsl_of`](crate::fusion::wgsl_of).
 
 use burn::{
-    backend::{Backend, Cube, Dispatch, backend_extension, wgpu::CubeTensor},
-    tensor::{DType, FloatTensor, Tensor},
+    backend::{Backend, Cube, Dispatch, backend_extension, tensor::FloatTensor, wgpu::CubeTensor},
+    tensor::{DType, Tensor},
 };
 use lab_kernels::fusion::ChainStep;
 
