@@ -49,6 +49,9 @@ pub mod flash_attention;
 #[path = "footprint/mod.rs"]
 pub mod footprint;
 
+#[path = "fusion/mod.rs"]
+pub mod fusion;
+
 #[path = "gradient_accumulation/mod.rs"]
 pub mod gradient_accumulation;
 
@@ -141,6 +144,7 @@ lab_kit::registry! {
     energy::Energy = "energy",
     flash_attention::FlashAttention = "flash_attention",
     footprint::Footprint = "footprint",
+    fusion::Fusion = "fusion",
     gradient_accumulation::GradientAccumulation = "gradient_accumulation",
     inspect::Inspect = "inspect",
     kv_cache::KvCache = "kv_cache",

@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod cells;
+pub mod fusion;
 pub mod graph;
 mod layer;
 mod percentile;

@@ -21,6 +21,7 @@ pub mod experts;
 pub mod fit;
 pub mod five_gram;
 pub mod formats;
+pub mod fusion;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
 pub mod graph;

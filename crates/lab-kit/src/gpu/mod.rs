@@ -11,6 +11,7 @@
 
 mod agreement;
 mod attention;
+mod chain;
 mod integer;
 mod kernels;
 mod launch;
@@ -27,6 +28,7 @@ use burn::{
 
 pub use agreement::{Agreement, agreement, wide_product};
 pub use attention::attention;
+pub use chain::chain;
 pub use kernels::AdamWStep;
 use kernels::Kernels;
 pub use packed::{InputCodes, PackedBuffers, PackedForm};
