@@ -35,6 +35,7 @@ pub mod mlp;
 pub mod models;
 pub mod ops;
 pub mod peers;
+pub mod pipeline;
 pub mod profile;
 pub mod prune;
 pub mod quant;
