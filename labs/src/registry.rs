@@ -88,6 +88,9 @@ pub mod moe;
 #[path = "optimizers/mod.rs"]
 pub mod optimizers;
 
+#[path = "pipeline_parallelism/mod.rs"]
+pub mod pipeline_parallelism;
+
 #[path = "profiling/mod.rs"]
 pub mod profiling;
 
@@ -151,6 +154,7 @@ lab_kit::registry! {
     mixed_precision::MixedPrecision = "mixed_precision",
     moe::Moe = "moe",
     optimizers::Optimizers = "optimizers",
+    pipeline_parallelism::PipelineParallelism = "pipeline_parallelism",
     profiling::Profiling = "profiling",
     pruned_lm::PrunedLm = "pruned_lm",
     pruning::Pruning = "pruning",

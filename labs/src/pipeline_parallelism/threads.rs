@@ -128,6 +128,14 @@ impl OnThreads {
         (1..self.stamps[0].len()).map(of).collect()
     }
 
+    /// The quickest of them, as its place among all steps, and its milliseconds. Another program can make a step slower and never
+    /// quicker.
+    pub(super) fn quickest(&self) -> (usize, f64) {
+        let steps = self.steps();
+        let best = (0..steps.len()).min_by(|a, b| steps[*a].total_cmp(&steps[*b])).unwrap_or(0);
+        (best + 1, steps[best])
+    }
+
     /// Share of the time of all workers in which they wait, in each step but the first.
     pub(super) fn waits(&self) -> Vec<f64> {
         let steps = self.steps();
@@ -179,7 +187,7 @@ fn run(setup: &Setup<'_>, order: &PipeOrder, cut: &[Range<usize>]) -> Result<OnT
     Ok(OnThreads { ran: Ran::of(losses, &stages, &sent), stamps })
 }
 
-/// What chunks take on one thread that has them all: alone, or while another thread does the same.
+/// What chunks take on one thread that has them all, in its quickest step: alone, or while another thread does the same.
 pub(super) struct Alone {
     /// Milliseconds by chunk.
     pub(super) times: PipeTimes,
@@ -197,7 +205,7 @@ pub(super) fn alone(setup: &Setup<'_>, cut: &[Range<usize>], copies: usize) -> R
         threads.into_iter().map(|thread| thread.join().map_err(|_| failed())?).collect::<Result<_, LabError>>()
     })?;
     let took = |wanted: &dyn Fn(Work) -> bool| {
-        let stamps = all.iter().flat_map(|one| one.stamps[0].iter().skip(1)).flatten();
+        let stamps = all.iter().flat_map(|one| &one.stamps[0][one.quickest().0]);
         let times: Vec<f64> =
             stamps.filter(|stamp| stamp.work.is_some_and(wanted)).map(|stamp| stamp.end - stamp.start).collect();
         median(&times)
@@ -210,7 +218,7 @@ pub(super) fn alone(setup: &Setup<'_>, cut: &[Range<usize>], copies: usize) -> R
             weights: Vec::new(),
         },
         update: took(&|work| matches!(work, Work::Update(_))),
-        step: median(&all.iter().flat_map(OnThreads::steps).collect::<Vec<_>>()),
+        step: all.iter().map(|one| one.quickest().1).sum::<f64>() / copies as f64,
     })
 }
 
