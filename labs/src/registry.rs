@@ -94,6 +94,9 @@ pub mod nas;
 #[path = "optimizers/mod.rs"]
 pub mod optimizers;
 
+#[path = "pipeline_parallelism/mod.rs"]
+pub mod pipeline_parallelism;
+
 #[path = "profiling/mod.rs"]
 pub mod profiling;
 
@@ -159,6 +162,7 @@ lab_kit::registry! {
     moe::Moe = "moe",
     nas::Nas = "nas",
     optimizers::Optimizers = "optimizers",
+    pipeline_parallelism::PipelineParallelism = "pipeline_parallelism",
     profiling::Profiling = "profiling",
     pruned_lm::PrunedLm = "pruned_lm",
     pruning::Pruning = "pruning",

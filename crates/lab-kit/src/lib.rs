@@ -37,6 +37,7 @@ pub mod mlp;
 pub mod models;
 pub mod ops;
 pub mod peers;
+pub mod pipeline;
 pub mod profile;
 pub mod prune;
 pub mod quant;
