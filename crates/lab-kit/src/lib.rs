@@ -33,7 +33,10 @@ pub mod measure;
 pub mod mixing;
 pub mod mlp;
 pub mod models;
+pub mod one_shot;
 pub mod ops;
+#[cfg(any(test, feature = "schema"))]
+pub mod parallel;
 pub mod peers;
 pub mod profile;
 pub mod prune;
