@@ -137,7 +137,11 @@ fn recorded(report: &mut Report, known: &CellTable, truth: &Truth, fresh: &[f64]
         ("flops", "FLOPs", flops),
         ("parameters", "weights", weights),
         ("alone_44", "44 steps alone", known.entries.iter().map(|entry| entry.chosen[0][0]).collect()),
-        ("alone_174", "174 steps alone", known.entries.iter().map(|entry| entry.chosen[1][0]).collect()),
+        (
+            "alone_174",
+            "another training of 174 steps alone",
+            known.entries.iter().map(|entry| entry.chosen[1][1]).collect(),
+        ),
     ] {
         let [all, best] = truth.agreement(&scores);
         let some: Vec<f64> = top.iter().map(|i| scores[*i]).collect();

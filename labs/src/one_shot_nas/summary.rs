@@ -81,7 +81,7 @@ pub(super) fn shared(
     let mut all = Vec::new();
     if let Some((table, truth)) = known {
         let flops: Vec<f64> = truth.codes.iter().map(|code| code.flops(classes) as f64).collect();
-        let short: Vec<f64> = table.entries.iter().map(|entry| entry.chosen[1][0]).collect();
+        let short: Vec<f64> = table.entries.iter().map(|entry| entry.chosen[1][1]).collect();
         let [order, top] = truth.agreement(&shared.said.scores(&truth.codes));
         let [by_flops, _] = truth.agreement(&flops);
         let [by_short, top_short] = truth.agreement(&short);
@@ -91,7 +91,7 @@ pub(super) fn shared(
             learned(Family::Quality, "order", "Order of 781 networks, against the truth (Spearman)", order, "", 1.0)
                 .higher()
                 .baseline(by_flops)
-                .help("1 is the same order, 0 is none. The truth is each network's recorded training alone, 522 steps, unseen families. The baseline is the order by FLOPs, which costs nothing."),
+                .help("1 is the same order, 0 is none. The truth is each network's recorded training alone: 174 steps, unseen families. The baseline is the order by FLOPs, which costs nothing."),
             learned(
                 Family::Quality,
                 "order_top",
@@ -102,7 +102,7 @@ pub(super) fn shared(
             )
             .higher()
             .baseline(top_short)
-            .help("The baseline is the order of the same fifteen after 174 steps of training alone."),
+            .help("The baseline is the order by another training alone, with another seed, of as many steps as the truth."),
             learned(
                 Family::Quality,
                 "place",
@@ -136,7 +136,7 @@ pub(super) fn shared(
             .baseline(truth.best())
             .detail()
             .help("What you would have if you trained the first twenty."),
-            metric(Family::Quality, "order_short", "Order after 174 steps alone, against the truth", by_short, "")
+            metric(Family::Quality, "order_short", "Order by another training alone, against the truth", by_short, "")
                 .higher()
                 .exact(1e-9, "from the recorded table")
                 .detail(),

@@ -143,7 +143,7 @@ impl Supernet {
             dy = dx;
         }
         let at = parts[0].clone();
-        stem_backward(&weights[at.clone()], pixels, &embedded, &dy, &mut pass.gradient[at]);
+        stem_backward(pixels, &embedded, &dy, &mut pass.gradient[at]);
         pass
     }
     // ANCHOR_END: pass

@@ -1,7 +1,7 @@
 //! All paths of a supernet, each on the same images: one by one, and with what paths have in common done once.
 
 use lab_layers::{
-    blocks::{Maps, Panels},
+    blocks::Maps,
     cells::{CellCode, SLOTS, SlotOp, head, softmax_loss},
 };
 
@@ -25,25 +25,21 @@ pub fn judge_each(net: &Supernet, weights: &[f32], pixels: &[f32], labels: &[u8]
 }
 // ANCHOR_END: each
 
-/// Every operation of every slot with its weights as products read them.
+/// All codes, beginning after beginning.
 #[derive(Debug)]
 pub struct Tree<'a> {
     net: &'a Supernet,
     weights: &'a [f32],
     parts: Vec<std::ops::Range<usize>>,
-    panels: Vec<Vec<Panels>>,
     /// Slots that were computed so far.
     pub slots: usize,
 }
 
 impl<'a> Tree<'a> {
-    /// Lays the weights out.
+    /// Before the first.
     #[must_use]
     pub fn new(net: &'a Supernet, weights: &'a [f32]) -> Self {
-        let parts = net.parts();
-        let pack = |choice: usize| SlotOp::ALL[choice % OPERATIONS].pack(&weights[parts[1 + choice].clone()]);
-        let panels = (0..CHOICES).map(pack).collect();
-        Self { net, weights, parts, panels, slots: 0 }
+        Self { net, weights, parts: net.parts(), slots: 0 }
     }
 
     /// Adds to `right` the right answers of all codes that begin with this operation, on what the stem made of a batch.
@@ -56,7 +52,7 @@ impl<'a> Tree<'a> {
     fn step(&mut self, slot: usize, op: SlotOp, code: usize, x: &Maps, labels: &[u8], right: &mut [usize]) {
         let choice = slot * OPERATIONS + op as usize;
         let (weights, at) = (self.weights, self.parts[1 + choice].clone());
-        let y = op.apply(&weights[at], &self.panels[choice], x, self.net.residual).y;
+        let y = op.forward(&weights[at], x, self.net.residual).y;
         self.slots += 1;
         let code = code + op as usize * OPERATIONS.pow(slot as u32);
         if slot + 1 < SLOTS {
