@@ -8,6 +8,7 @@ pub mod attention;
 pub mod bench;
 pub mod blocks;
 pub mod cache;
+pub mod cells;
 pub mod choices;
 mod context;
 mod counts;

@@ -32,8 +32,6 @@ pub const SIDE: usize = GRID * PATCH;
 pub const CHANNELS: usize = 16;
 /// Numbers that the classifier sees: the channels of four quadrants.
 pub const FEATURES: usize = 4 * CHANNELS;
-/// Rows of patches that a full convolution gathers at once, see [`crate::blocks::Conv`].
-const GATHERED: usize = 128;
 /// Taps of a window of 3 by 3.
 const TAPS: usize = 9;
 

@@ -2,33 +2,32 @@
 
 use std::ops::Range;
 
+use lab_kernels::{
+    cells::CellLayout,
+    product::{View, product},
+};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{CHANNELS, CellCode, FEATURES, GRID, PATCH, POSITIONS, SIDE, SLOTS, SlotTrace};
-use crate::blocks::{Conv, Maps};
+use crate::blocks::Maps;
 
 /// Images that are judged at once.
 const CHUNK: usize = 256;
 
-fn embedding() -> Conv {
-    Conv::plain(PATCH * PATCH, CHANNELS, 1, 1)
-}
-
-fn classifier(classes: usize) -> Conv {
-    Conv { bias: true, ..Conv::plain(FEATURES, classes, 1, 1) }
-}
+/// Numbers of the stem's matrix.
+const EMBEDDING: usize = PATCH * PATCH * CHANNELS;
 
 /// Weights of the stem: a matrix `[16, C]`, then a bias `[16, C]` for each position.
 #[must_use]
 pub fn stem_weights() -> usize {
-    embedding().weights() + POSITIONS * CHANNELS
+    EMBEDDING + POSITIONS * CHANNELS
 }
 
 /// Weights of the classifier: a matrix `[64, classes]`, then a bias.
 #[must_use]
 pub fn head_weights(classes: usize) -> usize {
-    classifier(classes).weights()
+    (FEATURES + 1) * classes
 }
 
 fn even(count: usize, variance: f64, rng: &mut ChaCha8Rng) -> impl Iterator<Item = f32> {
@@ -66,26 +65,24 @@ fn patches(pixels: &[f32]) -> Maps {
 /// Maps `[B, 4, 4, C]` of pixels `[B, 256]`.
 #[must_use]
 pub fn stem(w: &[f32], pixels: &[f32]) -> Maps {
-    let conv = embedding();
-    let mut y = conv.forward(w, &conv.pack(w), &patches(pixels));
-    let bias = &w[conv.weights()..];
-    for image in y.data.chunks_exact_mut(POSITIONS * CHANNELS) {
-        image.iter_mut().zip(bias).for_each(|(y, b)| *y = (*y + b).max(0.0));
-    }
+    let (matrix, bias) = w.split_at(EMBEDDING);
+    let patches = patches(pixels);
+    let mut y = Maps::zeros(patches.batch, GRID, GRID, CHANNELS);
+    y.data.chunks_exact_mut(POSITIONS * CHANNELS).for_each(|image| image.copy_from_slice(bias));
+    CellLayout::PLAIN.multiply(&patches.data, matrix, &mut y.data);
+    y.data.iter_mut().for_each(|y| *y = y.max(0.0));
     y
 }
 
 /// Adds the gradient of the stem's weights to `dw`; `y` is what it gave, `dy` its gradient.
-pub fn stem_backward(w: &[f32], pixels: &[f32], y: &Maps, dy: &Maps, dw: &mut [f32]) {
+pub fn stem_backward(pixels: &[f32], y: &Maps, dy: &Maps, dw: &mut [f32]) {
     let mut dz = dy.clone();
     dz.data.iter_mut().zip(&y.data).for_each(|(dz, y)| *dz = if *y > 0.0 { *dz } else { 0.0 });
-    let conv = embedding();
-    let (matrix, bias) = dw.split_at_mut(conv.weights());
+    let (matrix, bias) = dw.split_at_mut(EMBEDDING);
     for image in dz.data.chunks_exact(POSITIONS * CHANNELS) {
         bias.iter_mut().zip(image).for_each(|(b, dz)| *b += dz);
     }
-    // The pixels want no gradient.
-    let _ = conv.backward(w, &patches(pixels), &dz, matrix, false);
+    CellLayout::PLAIN.outer(&patches(pixels).data, &dz.data, matrix);
 }
 
 /// For each of the 16 positions of an image, where its quadrant's channels begin among the features.
@@ -107,20 +104,29 @@ fn quadrants(x: &Maps) -> Maps {
 /// Logits `[B, classes]` of maps `[B, 4, 4, C]`.
 #[must_use]
 pub fn head(w: &[f32], x: &Maps, classes: usize) -> Vec<f32> {
-    let conv = classifier(classes);
-    conv.forward(w, &conv.pack(w), &quadrants(x)).data
+    let (matrix, bias) = w.split_at(FEATURES * classes);
+    let features = quadrants(x);
+    let mut logits = product(View::new(&features.data, x.batch, FEATURES), View::new(matrix, FEATURES, classes));
+    logits.chunks_exact_mut(classes.max(1)).for_each(|row| row.iter_mut().zip(bias).for_each(|(y, b)| *y += b));
+    logits
 }
 
 /// Adds the gradient of the classifier's weights to `dw`, and gives that of the maps.
 #[must_use]
 pub fn head_backward(w: &[f32], x: &Maps, slopes: &[f32], dw: &mut [f32], classes: usize) -> Maps {
-    let dy = Maps { data: slopes.to_vec(), ..Maps::zeros(x.batch, 1, 1, classes) };
-    let features = classifier(classes).backward(w, &quadrants(x), &dy, dw, true).unwrap_or_default();
+    let slopes_of = View::new(slopes, x.batch, classes);
+    let (matrix, bias) = dw.split_at_mut(FEATURES * classes);
+    let sums = product(View::new(&quadrants(x).data, x.batch, FEATURES).transposed(), slopes_of);
+    matrix.iter_mut().zip(sums).for_each(|(w, sum)| *w += sum);
+    for row in slopes.chunks_exact(classes.max(1)) {
+        bias.iter_mut().zip(row).for_each(|(b, s)| *b += s);
+    }
+    let features = product(slopes_of, View::new(w, FEATURES, classes).transposed());
     let mut dx = Maps::zeros(x.batch, GRID, GRID, CHANNELS);
     let share = 4.0 / POSITIONS as f32;
     for (place, row) in dx.data.chunks_exact_mut(CHANNELS).enumerate() {
         let at = place / POSITIONS * FEATURES + quadrant(place % POSITIONS);
-        row.iter_mut().zip(&features.data[at..at + CHANNELS]).for_each(|(dx, f)| *dx = share * f);
+        row.iter_mut().zip(&features[at..at + CHANNELS]).for_each(|(dx, f)| *dx = share * f);
     }
     dx
 }
@@ -243,7 +249,7 @@ impl CellNet {
             dy = op.backward(&weights[at], input(slot), &trace.slots[slot], &dy, dw, self.residual);
         }
         let at = ranges[0].clone();
-        stem_backward(&weights[at.clone()], pixels, &trace.stem, &dy, &mut gradient[at]);
+        stem_backward(pixels, &trace.stem, &dy, &mut gradient[at]);
         CellPass { loss, right, gradient, trace }
     }
     // ANCHOR_END: pass

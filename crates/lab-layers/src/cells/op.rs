@@ -3,8 +3,15 @@
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{CHANNELS, GATHERED, GRID, POSITIONS, TAPS};
-use crate::blocks::{Conv, Maps, Panels};
+use lab_kernels::cells::{CellLayout, padded, turned_back};
+
+use super::{CHANNELS, GRID, POSITIONS, TAPS};
+use crate::blocks::{Conv, Maps};
+
+/// Numbers of a matrix over channels, or over positions.
+const MATRIX: usize = CHANNELS * CHANNELS;
+/// Numbers of the windows of `sep`.
+const WINDOWS: usize = TAPS * CHANNELS;
 
 /// What a slot may hold. Of all but the first two the result is `x + ReLU(z)`, or `ReLU(z)` where nothing is residual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,16 +41,39 @@ pub struct SlotTrace {
     pub relu: Vec<f32>,
 }
 
-fn pointwise() -> Conv {
-    Conv { bias: true, ..Conv::plain(CHANNELS, CHANNELS, 1, 1) }
-}
-
 fn depthwise() -> Conv {
     Conv::depthwise(CHANNELS, 3, 1)
 }
 
-fn full() -> Conv {
-    Conv { bias: true, ..Conv::plain(CHANNELS, CHANNELS, 3, 1) }
+/// Maps times matrices, and a bias for each column: `w` holds `[taps, 16, 16]`, then `[16]`.
+fn products(layout: CellLayout, w: &[f32], x: &Maps) -> Maps {
+    let (matrices, bias) = w.split_at(w.len() - CHANNELS);
+    let mut y = Maps::zeros(x.batch, GRID, GRID, CHANNELS);
+    y.data.chunks_exact_mut(CHANNELS).for_each(|row| row.copy_from_slice(bias));
+    if layout == CellLayout::PADDED {
+        layout.multiply(&padded(&x.data), matrices, &mut y.data);
+    } else {
+        layout.multiply(&x.data, matrices, &mut y.data);
+    }
+    y
+}
+
+/// Adds the gradient of matrices and bias to `dw`; gives that of the maps.
+fn products_back(layout: CellLayout, w: &[f32], x: &Maps, dy: &Maps, dw: &mut [f32]) -> Maps {
+    let (matrices, bias) = dw.split_at_mut(w.len() - CHANNELS);
+    for row in dy.data.chunks_exact(CHANNELS) {
+        bias.iter_mut().zip(row).for_each(|(b, dy)| *b += dy);
+    }
+    let back = turned_back(&w[..w.len() - CHANNELS]);
+    let mut dx = Maps::zeros(x.batch, GRID, GRID, CHANNELS);
+    if layout == CellLayout::PADDED {
+        layout.outer(&padded(&x.data), &dy.data, matrices);
+        layout.multiply(&padded(&dy.data), &back, &mut dx.data);
+    } else {
+        layout.outer(&x.data, &dy.data, matrices);
+        layout.multiply(&dy.data, &back, &mut dx.data);
+    }
+    dx
 }
 
 /// Positions and channels change places: each image is a square matrix.
@@ -82,9 +112,9 @@ impl SlotOp {
     pub fn weights(self) -> usize {
         match self {
             Self::Skip | Self::Pool => 0,
-            Self::Mix | Self::Pw => pointwise().weights(),
-            Self::Sep => depthwise().weights() + pointwise().weights(),
-            Self::Conv => full().weights(),
+            Self::Mix | Self::Pw => MATRIX + CHANNELS,
+            Self::Sep => WINDOWS + MATRIX + CHANNELS,
+            Self::Conv => TAPS * MATRIX + CHANNELS,
         }
     }
 
@@ -110,7 +140,8 @@ impl SlotOp {
             Self::Skip => maps,
             Self::Pool | Self::Pw => 2 * maps,
             Self::Mix | Self::Sep => 3 * maps,
-            Self::Conv => 2 * maps + 4 * GATHERED.min(batch * POSITIONS) * TAPS * CHANNELS,
+            // The copy with a border has 36 places for 16.
+            Self::Conv => 2 * maps + maps * 36 / POSITIONS,
         }
     }
     // ANCHOR_END: cost
@@ -123,54 +154,41 @@ impl SlotOp {
             let bound = (3.0 * variance).sqrt() as f32;
             part.iter_mut().for_each(|w| *w = rng.random_range(-bound..bound));
         };
-        let matrix = CHANNELS * CHANNELS;
         match self {
             Self::Skip | Self::Pool => {}
-            Self::Mix | Self::Pw => fill(&mut all[..matrix], 2.0 / CHANNELS as f64),
+            Self::Mix | Self::Pw => fill(&mut all[..MATRIX], 2.0 / CHANNELS as f64),
             Self::Sep => {
-                let windows = depthwise().weights();
-                fill(&mut all[..windows], 1.0 / TAPS as f64);
-                fill(&mut all[windows..windows + matrix], 2.0 / CHANNELS as f64);
+                fill(&mut all[..WINDOWS], 1.0 / TAPS as f64);
+                fill(&mut all[WINDOWS..WINDOWS + MATRIX], 2.0 / CHANNELS as f64);
             }
-            Self::Conv => fill(&mut all[..TAPS * matrix], 2.0 / (TAPS * CHANNELS) as f64),
+            Self::Conv => fill(&mut all[..TAPS * MATRIX], 2.0 / (TAPS * CHANNELS) as f64),
         }
         all
     }
 
-    /// Its matrix as products read it: for [`apply`](Self::apply), once for as many calls as one likes.
+    // ANCHOR: forward
+    /// The result for maps `[B, 4, 4, C]`.
     #[must_use]
-    pub fn pack(self, w: &[f32]) -> Vec<Panels> {
-        match self {
-            Self::Skip | Self::Pool => Vec::new(),
-            Self::Mix | Self::Pw => pointwise().pack(w),
-            Self::Sep => pointwise().pack(&w[depthwise().weights()..]),
-            Self::Conv => full().pack(w),
-        }
-    }
-
-    // ANCHOR: apply
-    /// The result for maps `[B, 4, 4, C]`, of weights that are [`packed`](Self::pack).
-    #[must_use]
-    pub fn apply(self, w: &[f32], panels: &[Panels], x: &Maps, residual: bool) -> SlotTrace {
+    pub fn forward(self, w: &[f32], x: &Maps, residual: bool) -> SlotTrace {
         let mut inner = Maps::default();
         let mut z = match self {
             Self::Skip => return SlotTrace { y: x.clone(), ..SlotTrace::default() },
             Self::Pool => {
-                let mut y = depthwise().forward(&[1.0; TAPS * CHANNELS], &[], x);
+                let mut y = depthwise().forward(&[1.0; WINDOWS], &[], x);
                 by_neighbours(&mut y);
                 return SlotTrace { y, ..SlotTrace::default() };
             }
             // A matrix over channels, of maps whose channels are positions.
             Self::Mix => {
                 inner = turned(x);
-                turned(&pointwise().forward(w, panels, &inner))
+                turned(&products(CellLayout::PLAIN, w, &inner))
             }
-            Self::Pw => pointwise().forward(w, panels, x),
+            Self::Pw => products(CellLayout::PLAIN, w, x),
             Self::Sep => {
                 inner = depthwise().forward(w, &[], x);
-                pointwise().forward(&w[depthwise().weights()..], panels, &inner)
+                products(CellLayout::PLAIN, &w[WINDOWS..], &inner)
             }
-            Self::Conv => full().forward(w, panels, x),
+            Self::Conv => products(CellLayout::PADDED, w, x),
         };
         z.data.iter_mut().for_each(|z| *z = z.max(0.0));
         let relu = z.data.clone();
@@ -179,38 +197,29 @@ impl SlotOp {
         }
         SlotTrace { y: z, inner, relu }
     }
-    // ANCHOR_END: apply
-
-    /// The same of weights as they lie.
-    #[must_use]
-    pub fn forward(self, w: &[f32], x: &Maps, residual: bool) -> SlotTrace {
-        self.apply(w, &self.pack(w), x, residual)
-    }
+    // ANCHOR_END: forward
 
     // ANCHOR: backward
     /// Adds the gradient of the weights to `dw`, and gives that of the input `x`, from that of the result.
     #[must_use]
     pub fn backward(self, w: &[f32], x: &Maps, trace: &SlotTrace, dy: &Maps, dw: &mut [f32], residual: bool) -> Maps {
-        let windows = depthwise().weights();
         let mut dz = dy.clone();
         dz.data.iter_mut().zip(&trace.relu).for_each(|(dz, r)| *dz = if *r > 0.0 { *dz } else { 0.0 });
-        let dx = match self {
+        let mut dx = match self {
             Self::Skip => return dz,
             Self::Pool => {
                 by_neighbours(&mut dz);
-                let ones = [1.0; TAPS * CHANNELS];
-                return depthwise().backward(&ones, x, &dz, &mut [0.0; TAPS * CHANNELS], true).unwrap_or_default();
+                return depthwise().backward(&[1.0; WINDOWS], x, &dz, &mut [0.0; WINDOWS], true).unwrap_or_default();
             }
-            Self::Mix => pointwise().backward(w, &trace.inner, &turned(&dz), dw, true).map(|dx| turned(&dx)),
-            Self::Pw => pointwise().backward(w, x, &dz, dw, true),
+            Self::Mix => turned(&products_back(CellLayout::PLAIN, w, &trace.inner, &turned(&dz), dw)),
+            Self::Pw => products_back(CellLayout::PLAIN, w, x, &dz, dw),
             Self::Sep => {
-                let (first, second) = dw.split_at_mut(windows);
-                let inner = pointwise().backward(&w[windows..], &trace.inner, &dz, second, true);
-                inner.and_then(|inner| depthwise().backward(w, x, &inner, first, true))
+                let (first, second) = dw.split_at_mut(WINDOWS);
+                let inner = products_back(CellLayout::PLAIN, &w[WINDOWS..], &trace.inner, &dz, second);
+                depthwise().backward(w, x, &inner, first, true).unwrap_or_default()
             }
-            Self::Conv => full().backward(w, x, &dz, dw, true),
+            Self::Conv => products_back(CellLayout::PADDED, w, x, &dz, dw),
         };
-        let mut dx = dx.unwrap_or_default();
         if residual {
             dx.data.iter_mut().zip(&dy.data).for_each(|(dx, dy)| *dx += dy);
         }
