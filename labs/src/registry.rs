@@ -85,6 +85,9 @@ pub mod mixed_precision;
 #[path = "moe/mod.rs"]
 pub mod moe;
 
+#[path = "one_shot_nas/mod.rs"]
+pub mod one_shot_nas;
+
 #[path = "optimizers/mod.rs"]
 pub mod optimizers;
 
@@ -150,6 +153,7 @@ lab_kit::registry! {
     lr_schedules::LrSchedules = "lr_schedules",
     mixed_precision::MixedPrecision = "mixed_precision",
     moe::Moe = "moe",
+    one_shot_nas::OneShotNas = "one_shot_nas",
     optimizers::Optimizers = "optimizers",
     profiling::Profiling = "profiling",
     pruned_lm::PrunedLm = "pruned_lm",

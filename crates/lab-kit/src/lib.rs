@@ -36,8 +36,6 @@ pub mod mlp;
 pub mod models;
 pub mod one_shot;
 pub mod ops;
-#[cfg(any(test, feature = "schema"))]
-pub mod parallel;
 pub mod peers;
 pub mod profile;
 pub mod prune;
@@ -58,6 +56,8 @@ pub mod testing;
 pub mod train;
 pub mod training;
 pub mod tuning;
+#[cfg(any(test, feature = "schema"))]
+pub mod two_cores;
 pub mod weights;
 
 pub use burn;

@@ -85,7 +85,7 @@ impl Default for Params {
             method: Method::Uniform,
             steps: 500,
             residual: true,
-            images: 256,
+            images: 192,
             price: 0.0,
             ahead: false,
             winner_steps: 174,

@@ -7,7 +7,8 @@ use lab_kit::{
     data::{Glyphs, Images},
     measure::{Pair, side_by_side},
     one_shot::{
-        Draw, Mixed, MixedMark, MixedTraining, PathTraining, Supernet, Tree, halves_of, judge_each, judge_tree, some_of,
+        CodeTree, MixedHow, MixedMark, MixedTraining, PathDraw, PathTraining, Supernet, halves_of, judge_each,
+        judge_tree, some_of,
     },
 };
 
@@ -56,7 +57,7 @@ pub(super) async fn judged(
     images: &Images,
     mut breathe: impl AsyncFnMut() -> Result<(), LabError>,
 ) -> Result<(Said, usize), LabError> {
-    let (mut tree, mut right) = (Tree::new(net, weights), vec![0; CellCode::COUNT]);
+    let (mut tree, mut right) = (CodeTree::new(net, weights), vec![0; CellCode::COUNT]);
     let mut batches = 0;
     for (pixels, labels) in images.pixels.chunks(CHUNK * images.pixels_each()).zip(images.labels.chunks(CHUNK)) {
         let stem = net.embed(weights, pixels);
@@ -114,7 +115,7 @@ pub(super) async fn paths(params: &Params, cx: &mut Context) -> Result<Report, L
     cx.progress("Loading", 0.0);
     let (images, recorded) = (cell_images(cx).await?, truth(params, cx).await?);
     let net = net(params);
-    let draw = if params.method == Method::Fair { Draw::Fair } else { Draw::Uniform };
+    let draw = if params.method == Method::Fair { PathDraw::Fair } else { PathDraw::Uniform };
     let mut training = PathTraining::new(net, draw, params.taken(), images[0].len(), cx.seed);
     cx.progress("Training all paths", 0.05);
     let began = cx.now_ms();
@@ -171,7 +172,7 @@ pub(super) async fn mixture(params: &Params, cx: &mut Context) -> Result<Report,
     let (images, recorded) = (cell_images(cx).await?, truth(params, cx).await?);
     let halves = halves_of(&images[0]);
     let seen = spread(&halves[1], SEEN);
-    let how = Mixed {
+    let how = MixedHow {
         net: net(params),
         steps: params.taken(),
         second: params.ahead && params.method == Method::Darts,

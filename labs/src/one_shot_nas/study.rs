@@ -6,13 +6,13 @@ use lab_kit::{
     Context,
     cells::{CellCode, CellNet, CellTable, CellTraining, cell_images},
     data::{Glyphs, Images},
-    one_shot::{Draw, PathTraining, Supernet},
-    parallel::on_two_cores,
+    one_shot::{PathDraw, PathTraining, Supernet},
     report::{MetricExt, metric},
     rng,
     search::spearman,
     stats::{median, median_interval},
     testing::ready,
+    two_cores::jobs_on_two_cores,
 };
 
 use super::{
@@ -26,10 +26,10 @@ use super::{
 /// Seeds of each arm.
 pub(super) const SEEDS: u64 = 3;
 /// Images that judge paths.
-const JUDGES: usize = 512;
+const JUDGES: usize = 384;
 /// Steps of a short training alone, and of a long one.
 pub(super) const SHORT: usize = 174;
-pub(super) const LONG: usize = 522;
+pub(super) const LONG: usize = 348;
 /// Seeds of whoever is trained anew are none of the table.
 pub(super) const FRESH: u64 = 200;
 /// Networks without a residual that are truly trained.
@@ -39,24 +39,24 @@ const POOL: usize = 30;
 struct Arm {
     id: &'static str,
     name: &'static str,
-    draw: Draw,
+    draw: PathDraw,
     steps: usize,
     one_count: bool,
     residual: bool,
 }
 
-const fn arm(id: &'static str, name: &'static str, draw: Draw, steps: usize) -> Arm {
+const fn arm(id: &'static str, name: &'static str, draw: PathDraw, steps: usize) -> Arm {
     Arm { id, name, draw, steps, one_count: false, residual: true }
 }
 
 const ARMS: [Arm; 7] = [
-    arm("short", "uniform, 174 steps", Draw::Uniform, 174),
-    arm("middle", "uniform, 522 steps", Draw::Uniform, 522),
-    arm("long", "uniform, 1,500 steps", Draw::Uniform, 1500),
-    arm("fair", "fair rounds, 1,500 steps", Draw::Fair, 1500),
-    arm("collected", "fair rounds, one update each, 1,500 steps", Draw::Collected, 1500),
-    Arm { one_count: true, ..arm("count", "uniform, one count of steps for all, 1,500 steps", Draw::Uniform, 1500) },
-    Arm { residual: false, ..arm("bare", "uniform without residual, 1,500 steps", Draw::Uniform, 1500) },
+    arm("short", "uniform, 174 steps", PathDraw::Uniform, 174),
+    arm("middle", "uniform, 522 steps", PathDraw::Uniform, 522),
+    arm("long", "uniform, 1,500 steps", PathDraw::Uniform, 1500),
+    arm("fair", "fair rounds, 1,500 steps", PathDraw::Fair, 1500),
+    arm("collected", "fair rounds, one update each, 1,500 steps", PathDraw::Collected, 1500),
+    Arm { one_count: true, ..arm("count", "uniform, one count of steps for all, 522 steps", PathDraw::Uniform, 522) },
+    Arm { residual: false, ..arm("bare", "uniform without residual, 1,500 steps", PathDraw::Uniform, 1500) },
 ];
 
 pub(super) fn number(family: Family, id: &str, label: &str, value: f64, unit: &str) -> Metric {
@@ -73,7 +73,7 @@ pub(super) fn over_seeds(family: Family, id: &str, label: &str, values: &[f64], 
 
 /// Right answers in per cent on unseen families, of each job `(code, residual, steps, seed)`.
 pub(super) fn trained_alone(jobs: &[(CellCode, bool, usize, u64)], images: &[Images; 3]) -> Result<Vec<f64>, LabError> {
-    on_two_cores(jobs.len(), |i| {
+    jobs_on_two_cores(jobs.len(), |i| {
         let (code, residual, steps, seed) = jobs[i];
         let net = CellNet { code, residual, classes: Glyphs::CLASSES.len() };
         let mut training = CellTraining::new(net, steps, images[0].len(), seed);
@@ -101,7 +101,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     Ok(report)
 }
 
-/// The best fifteen with two fresh seeds: what each is worth when nobody chose it for its score.
+/// The best fifteen with two fresh seeds and twice the steps: what each is worth when nobody chose it for its score.
 fn fresh(report: &mut Report, truth: &Truth, images: &[Images; 3]) -> Result<Vec<f64>, LabError> {
     let top = truth.top(TOP);
     let jobs: Vec<(CellCode, bool, usize, u64)> =
@@ -114,7 +114,7 @@ fn fresh(report: &mut Report, truth: &Truth, images: &[Images; 3]) -> Result<Vec
         ("top_high", "Best fifteen: the best, as recorded", recorded[0], "%"),
         ("top_low", "Best fifteen: the last, as recorded", recorded[TOP - 1], "%"),
         (
-            "top_fell",
+            "top_fresh",
             "Best fifteen with fresh seeds, below what was recorded",
             mean(&recorded) - mean(&fresh),
             "points",
@@ -157,7 +157,7 @@ fn recorded(report: &mut Report, known: &CellTable, truth: &Truth, fresh: &[f64]
 /// What each arm says, seed after seed.
 fn supernets(images: &[Images; 3]) -> Result<Vec<Vec<Said>>, LabError> {
     let judges = spread(&images[1], JUDGES);
-    let all = on_two_cores(ARMS.len() * SEEDS as usize, |i| {
+    let all = jobs_on_two_cores(ARMS.len() * SEEDS as usize, |i| {
         // The long ones first.
         let i = ARMS.len() * SEEDS as usize - 1 - i;
         let (arm, seed) = (&ARMS[i / SEEDS as usize], i as u64 % SEEDS);

@@ -5,7 +5,7 @@ use rand::Rng;
 
 /// The shares of the operations of each slot: a softmax of each row of `width`.
 #[must_use]
-pub fn mixing(alpha: &[f32], width: usize) -> Vec<f64> {
+pub fn softmax_shares(alpha: &[f32], width: usize) -> Vec<f64> {
     let mut shares = Vec::with_capacity(alpha.len());
     for row in alpha.chunks(width) {
         let most = row.iter().fold(f64::NEG_INFINITY, |most, x| most.max(f64::from(*x)));
@@ -40,28 +40,28 @@ pub fn gumbel(alpha: &[f32], width: usize, temperature: f64, rng: &mut impl Rng)
             ((f64::from(*x) - (-uniform.ln()).ln()) / temperature) as f32
         })
         .collect();
-    mixing(&shaken, width)
+    softmax_shares(&shaken, width)
 }
 
 /// The largest of each row; of equals the first.
 #[must_use]
-pub fn strongest(shares: &[f64], width: usize) -> Vec<usize> {
+pub fn strongest_choices(shares: &[f64], width: usize) -> Vec<usize> {
     let best = |row: &[f64]| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
     shares.chunks(width).map(best).collect()
 }
 
 /// Which half of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
+pub enum ImageHalf {
     /// That trains weights.
     Weights,
     /// That trains choices.
     Choices,
 }
 
-/// Slopes of a loss.
+/// ChoiceSlopes of a loss.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Slopes {
+pub struct ChoiceSlopes {
     /// By the weights.
     pub weights: Vec<f32>,
     /// By the choices.
@@ -85,18 +85,18 @@ pub fn mixed_product(weights: &[f32], along: &[f32], mut slopes: impl FnMut(&[f3
 
 // ANCHOR: first
 /// First order: choices are judged with the weights as they are.
-pub fn first_order(weights: &[f32], mut slopes: impl FnMut(&[f32], Half) -> Slopes) -> Vec<f64> {
-    slopes(weights, Half::Choices).choices
+pub fn first_order(weights: &[f32], mut slopes: impl FnMut(&[f32], ImageHalf) -> ChoiceSlopes) -> Vec<f64> {
+    slopes(weights, ImageHalf::Choices).choices
 }
 // ANCHOR_END: first
 
 // ANCHOR: second
 /// Second order: choices are judged with the weights one step of `rate` ahead, and that step depends on them.
-pub fn second_order(weights: &[f32], rate: f64, mut slopes: impl FnMut(&[f32], Half) -> Slopes) -> Vec<f64> {
-    let step = slopes(weights, Half::Weights).weights;
+pub fn second_order(weights: &[f32], rate: f64, mut slopes: impl FnMut(&[f32], ImageHalf) -> ChoiceSlopes) -> Vec<f64> {
+    let step = slopes(weights, ImageHalf::Weights).weights;
     let ahead: Vec<f32> = weights.iter().zip(step).map(|(w, g)| w - rate as f32 * g).collect();
-    let judged = slopes(&ahead, Half::Choices);
-    let bent = mixed_product(weights, &judged.weights, |w| slopes(w, Half::Weights).choices);
+    let judged = slopes(&ahead, ImageHalf::Choices);
+    let bent = mixed_product(weights, &judged.weights, |w| slopes(w, ImageHalf::Weights).choices);
     judged.choices.iter().zip(bent).map(|(direct, bent)| direct - rate * bent).collect()
 }
 // ANCHOR_END: second
@@ -114,17 +114,17 @@ mod tests {
     const A: [[f64; 2]; 3] = [[1.0, 2.0], [-0.5, 0.3], [0.7, -1.1]];
     const B: [f64; 3] = [0.4, -0.2, 0.9];
 
-    fn quadratic(w: &[f32], a: [f64; 2], half: Half) -> Slopes {
+    fn quadratic(w: &[f32], a: [f64; 2], half: ImageHalf) -> ChoiceSlopes {
         let w: Vec<f64> = w.iter().map(|x| f64::from(*x)).collect();
         let off: Vec<f64> = match half {
-            Half::Weights => (0..3).map(|i| w[i] - A[i][0] * a[0] - A[i][1] * a[1]).collect(),
-            Half::Choices => (0..3).map(|i| w[i] - B[i]).collect(),
+            ImageHalf::Weights => (0..3).map(|i| w[i] - A[i][0] * a[0] - A[i][1] * a[1]).collect(),
+            ImageHalf::Choices => (0..3).map(|i| w[i] - B[i]).collect(),
         };
         let choices = match half {
-            Half::Weights => (0..2).map(|j| -(0..3).map(|i| A[i][j] * off[i]).sum::<f64>()).collect(),
-            Half::Choices => vec![0.25, -0.5],
+            ImageHalf::Weights => (0..2).map(|j| -(0..3).map(|i| A[i][j] * off[i]).sum::<f64>()).collect(),
+            ImageHalf::Choices => vec![0.25, -0.5],
         };
-        Slopes { weights: off.iter().map(|x| *x as f32).collect(), choices }
+        ChoiceSlopes { weights: off.iter().map(|x| *x as f32).collect(), choices }
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_product_of_second_derivatives_is_exact_on_a_quadratic() {
         let v = [0.2_f32, -0.4, 1.5];
-        let found = mixed_product(&[0.1, 0.2, -0.3], &v, |w| quadratic(w, [0.5, 0.5], Half::Weights).choices);
+        let found = mixed_product(&[0.1, 0.2, -0.3], &v, |w| quadratic(w, [0.5, 0.5], ImageHalf::Weights).choices);
         let exact = [0, 1].map(|j| -(0..3).map(|i| A[i][j] * f64::from(v[i])).sum::<f64>());
         near(&found, &exact, 1e-3);
     }
@@ -154,8 +154,8 @@ mod tests {
     fn slopes_go_through_the_softmax_as_differences_do() {
         let alpha = [0.3_f32, -1.0, 0.7, 0.0, 2.0, -0.5];
         let weights = [1.0, -2.0, 0.5, 3.0, 0.1, -0.7];
-        let value = |alpha: &[f32]| mixing(alpha, 3).iter().zip(weights).map(|(p, s)| p * s).sum::<f64>();
-        let found = by_logits(&mixing(&alpha, 3), &weights, 3);
+        let value = |alpha: &[f32]| softmax_shares(alpha, 3).iter().zip(weights).map(|(p, s)| p * s).sum::<f64>();
+        let found = by_logits(&softmax_shares(&alpha, 3), &weights, 3);
         for i in 0..6 {
             let moved = |by: f32| {
                 let mut alpha = alpha;
@@ -165,17 +165,17 @@ mod tests {
             let difference = (moved(1e-2) - moved(-1e-2)) / 2e-2;
             assert!((found[i] - difference).abs() < 1e-4, "{i}: {} {difference}", found[i]);
         }
-        let sums: Vec<f64> = mixing(&alpha, 3).chunks(3).map(|row| row.iter().sum()).collect();
+        let sums: Vec<f64> = softmax_shares(&alpha, 3).chunks(3).map(|row| row.iter().sum()).collect();
         near(&sums, &[1.0, 1.0], 1e-12);
-        assert_eq!(strongest(&mixing(&alpha, 3), 3), [2, 1]);
+        assert_eq!(strongest_choices(&softmax_shares(&alpha, 3), 3), [2, 1]);
     }
 
     #[test]
     fn the_largest_of_shaken_logits_is_a_draw_from_the_softmax() {
         let (alpha, mut rng, mut counts) = ([1.0_f32, 0.0, -1.0], rng(0, "gumbel"), [0.0; 3]);
         for _ in 0..20_000 {
-            counts[strongest(&gumbel(&alpha, 3, 0.7, &mut rng), 3)[0]] += 1.0 / 20_000.0;
+            counts[strongest_choices(&gumbel(&alpha, 3, 0.7, &mut rng), 3)[0]] += 1.0 / 20_000.0;
         }
-        near(&counts, &mixing(&alpha, 3), 0.015);
+        near(&counts, &softmax_shares(&alpha, 3), 0.015);
     }
 }

@@ -8,9 +8,9 @@ use lab_layers::{
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    darts::{Half, Slopes, by_logits, first_order, gumbel, mixing, second_order, strongest},
+    darts::{ChoiceSlopes, ImageHalf, by_logits, first_order, gumbel, second_order, softmax_shares, strongest_choices},
     path_adam::PathAdam,
-    supernet::{CHOICES, OPERATIONS, Supernet, code_of, one_hot},
+    supernet::{CHOICES, OPERATIONS, Supernet, code_of_choices, path_shares},
     training::{SHARED_BATCH, SHARED_RATE},
 };
 use crate::{data::Images, rng, train::half_cosine, training::Order};
@@ -18,6 +18,8 @@ use crate::{data::Images, rng, train::half_cosine, training::Order};
 /// Of the logits: as DARTS has its two decays, with a larger rate, since steps are few.
 const CHOICE_ADAM: Adam = Adam { beta_1: 0.5, beta_2: 0.999, epsilon: 1e-8, decay: 1e-3 };
 const CHOICE_RATE: f64 = 0.02;
+/// The same where one path is sampled: steps are cheaper and more.
+const SAMPLED_RATE: f64 = 0.004;
 /// Temperature of the first step and of the last (Dong and Yang, 2019, arXiv:1910.04465).
 const TEMPERATURES: [f64; 2] = [10.0, 0.1];
 /// FLOPs that one unit of the cost stands for.
@@ -25,7 +27,7 @@ pub const COST_UNIT: f64 = 1e5;
 
 /// What is mixed, and how its shares learn.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Mixed {
+pub struct MixedHow {
     /// The supernet.
     pub net: Supernet,
     /// Steps: each moves the shares and then the weights.
@@ -55,7 +57,7 @@ pub struct MixedMark {
 #[derive(Debug, Clone)]
 pub struct MixedTraining {
     /// How.
-    pub how: Mixed,
+    pub how: MixedHow,
     /// The weights.
     pub weights: Vec<f32>,
     /// The logits of the shares, `[CHOICES]`.
@@ -73,7 +75,7 @@ pub struct MixedTraining {
 impl MixedTraining {
     /// Before the first step, with even shares. `examples` are those of the two halves.
     #[must_use]
-    pub fn new(how: Mixed, examples: [usize; 2], seed: u64) -> Self {
+    pub fn new(how: MixedHow, examples: [usize; 2], seed: u64) -> Self {
         Self {
             how,
             weights: how.net.init(&mut rng(seed, "weights")),
@@ -90,13 +92,13 @@ impl MixedTraining {
     /// Shares of all operations.
     #[must_use]
     pub fn shares(&self) -> Vec<f64> {
-        mixing(&self.alpha, OPERATIONS)
+        softmax_shares(&self.alpha, OPERATIONS)
     }
 
     /// The strongest operation of each slot.
     #[must_use]
     pub fn found(&self) -> CellCode {
-        code_of(&strongest(&self.shares(), OPERATIONS))
+        code_of_choices(&strongest_choices(&self.shares(), OPERATIONS))
     }
 
     // ANCHOR: step
@@ -111,28 +113,33 @@ impl MixedTraining {
         });
         // Shares as the weights see them, and as the logits do.
         let (net, soft) = (self.how.net, self.soft(done));
-        let seen = if self.how.sampled { one_hot(code_of(&strongest(&soft.0, OPERATIONS))) } else { soft.0.clone() };
+        let seen = if self.how.sampled {
+            path_shares(code_of_choices(&strongest_choices(&soft.0, OPERATIONS)))
+        } else {
+            soft.0.clone()
+        };
         let mut passes = 0;
-        let mut slopes = |weights: &[f32], half: Half| {
+        let mut slopes = |weights: &[f32], half: ImageHalf| {
             passes += 1;
             let (pixels, labels) = &batches[half as usize];
             let pass = net.pass(weights, &seen, pixels, labels);
             let choices = by_logits(&soft.0, &pass.shares, OPERATIONS).iter().map(|s| s / soft.1).collect();
-            Slopes { weights: pass.gradient, choices }
+            ChoiceSlopes { weights: pass.gradient, choices }
         };
         let by_alpha = if self.how.second {
             second_order(&self.weights, rate, &mut slopes)
         } else {
             first_order(&self.weights, &mut slopes)
         };
-        let by_weights = slopes(&self.weights, Half::Weights).weights;
+        let by_weights = slopes(&self.weights, ImageHalf::Weights).weights;
         self.passes += passes;
         let dear = by_logits(&self.shares(), &costs(), OPERATIONS);
         let by_alpha: Vec<f32> =
             by_alpha.iter().zip(dear).map(|(loss, dear)| (loss + self.how.cost * dear) as f32).collect();
         self.step += 1;
         let [m, v] = &mut self.moments;
-        adamw(&mut self.alpha, &by_alpha, (m, v), self.step as u32, CHOICE_RATE, &CHOICE_ADAM);
+        let pace = if self.how.sampled { SAMPLED_RATE } else { CHOICE_RATE };
+        adamw(&mut self.alpha, &by_alpha, (m, v), self.step as u32, pace, &CHOICE_ADAM);
         self.adam.step(&mut self.weights, &by_weights, &net.used(&seen), rate);
     }
     // ANCHOR_END: step
@@ -151,7 +158,7 @@ impl MixedTraining {
     pub fn mark(&self, images: &Images) -> MixedMark {
         let judge = |shares: &[f64]| self.how.net.judge(&self.weights, shares, &images.pixels, &images.labels).0;
         let shares = self.shares();
-        MixedMark { step: self.step, mixture: judge(&shares), cut: judge(&one_hot(self.found())), shares }
+        MixedMark { step: self.step, mixture: judge(&shares), cut: judge(&path_shares(self.found())), shares }
     }
 
     /// To the end, with a mark at the beginning, after every `every` steps and at the end. `breathe` is called after each step.

@@ -11,14 +11,17 @@ mod tests;
 mod training;
 mod tree;
 
-pub use darts::{Half, Slopes, by_logits, first_order, gumbel, mixed_product, mixing, second_order, strongest};
+pub use darts::{
+    ChoiceSlopes, ImageHalf, by_logits, first_order, gumbel, mixed_product, second_order, softmax_shares,
+    strongest_choices,
+};
 pub use lab_layers::{
     cells::{self, CellCode, CellNet, SLOTS, SlotOp},
     optim::Adam,
 };
-pub use mixture::{COST_UNIT, Mixed, MixedMark, MixedTraining, halves_of, some_of};
+pub use mixture::{COST_UNIT, MixedHow, MixedMark, MixedTraining, halves_of, some_of};
 pub use path_adam::PathAdam;
 pub use paths::{fair_round, uniform_path};
-pub use supernet::{CHOICES, OPERATIONS, SuperPass, Supernet, code_of, one_hot};
-pub use training::{Draw, PathTraining, SHARED_BATCH, SHARED_RATE};
-pub use tree::{Tree, judge_each, judge_tree};
+pub use supernet::{CHOICES, OPERATIONS, SuperPass, Supernet, code_of_choices, path_shares};
+pub use training::{PathDraw, PathTraining, SHARED_BATCH, SHARED_RATE};
+pub use tree::{CodeTree, judge_each, judge_tree};

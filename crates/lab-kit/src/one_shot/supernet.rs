@@ -33,15 +33,15 @@ pub struct SuperPass {
     pub loss: f64,
     /// Right answers.
     pub right: usize,
-    /// Slopes by the weights, as they lie; zero for what had no share.
+    /// ChoiceSlopes by the weights, as they lie; zero for what had no share.
     pub gradient: Vec<f32>,
-    /// Slopes by the shares, `[CHOICES]`; zero for what had none.
+    /// ChoiceSlopes by the shares, `[CHOICES]`; zero for what had none.
     pub shares: Vec<f64>,
 }
 
 /// The shares of a path: 1 for its operations.
 #[must_use]
-pub fn one_hot(code: CellCode) -> Vec<f64> {
+pub fn path_shares(code: CellCode) -> Vec<f64> {
     let mut shares = vec![0.0; CHOICES];
     code.0.iter().enumerate().for_each(|(slot, op)| shares[slot * OPERATIONS + *op as usize] = 1.0);
     shares
@@ -49,7 +49,7 @@ pub fn one_hot(code: CellCode) -> Vec<f64> {
 
 /// The code that a choice for each slot spells.
 #[must_use]
-pub fn code_of(choices: &[usize]) -> CellCode {
+pub fn code_of_choices(choices: &[usize]) -> CellCode {
     CellCode(std::array::from_fn(|slot| SlotOp::ALL[choices[slot] % OPERATIONS]))
 }
 

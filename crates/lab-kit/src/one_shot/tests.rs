@@ -20,7 +20,7 @@ fn code(text: &str) -> CellCode {
 
 /// The weights of a path, as a network of its own has them.
 fn cut(net: &Supernet, weights: &[f32], code: CellCode) -> Vec<f32> {
-    let used = net.used(&one_hot(code));
+    let used = net.used(&path_shares(code));
     net.parts().into_iter().zip(used).filter(|(_, used)| *used).flat_map(|(part, _)| weights[part].to_vec()).collect()
 }
 
@@ -35,8 +35,8 @@ fn a_supernet_has_a_part_for_each_operation_of_each_slot() {
     assert_eq!(NET.init(&mut rng(0, "w")).len(), NET.weights());
     for index in [0, 7, 500, CellCode::COUNT - 1] {
         let code = CellCode::from_index(index);
-        let hot = one_hot(code);
-        assert_eq!(code_of(&strongest(&hot, OPERATIONS)), code);
+        let hot = path_shares(code);
+        assert_eq!(code_of_choices(&strongest_choices(&hot, OPERATIONS)), code);
         assert_eq!(cut(&NET, &NET.init(&mut rng(0, "w")), code).len(), code.parameters(CLASSES));
     }
 }
@@ -48,7 +48,7 @@ fn a_path_is_its_network_and_touches_nothing_else() {
     for text in ["mix-sep-pool-conv", "pw-skip-conv-mix", "skip-skip-skip-skip"] {
         for residual in [true, false] {
             let (net, code) = (Supernet { residual, ..NET }, code(text));
-            let shares = one_hot(code);
+            let shares = path_shares(code);
             let pass = net.pass(&weights, &shares, &pixels, &labels);
             let alone = CellNet { code, residual, classes: CLASSES };
             let own = alone.pass(&cut(&net, &weights, code), &pixels, &labels);
@@ -69,7 +69,7 @@ fn a_supernet_of_one_path_trains_as_a_network_does() {
     let mut weights = NET.init(&mut rng(3, "w"));
     let alone = CellNet { code, residual: true, classes: CLASSES };
     let mut own = cut(&NET, &weights, code);
-    let shares = one_hot(code);
+    let shares = path_shares(code);
     let used = NET.used(&shares);
     let mut adam = PathAdam::new(NET.parts(), SET);
     let mut single = PathAdam::new(vec![0..own.len()], SET);
@@ -95,15 +95,15 @@ fn a_mixture_of_one_is_the_network_and_its_slopes_are_differences() {
     let weights = NET.init(&mut rng(4, "w"));
     let (pixels, labels) = batch(3, 5);
     let code = code("conv-pool-sep-mix");
-    let alpha: Vec<f32> = one_hot(code).iter().map(|x| (100.0 * x - 50.0) as f32).collect();
-    let mixed = NET.pass(&weights, &mixing(&alpha, OPERATIONS), &pixels, &labels);
-    let path = NET.pass(&weights, &one_hot(code), &pixels, &labels);
+    let alpha: Vec<f32> = path_shares(code).iter().map(|x| (100.0 * x - 50.0) as f32).collect();
+    let mixed = NET.pass(&weights, &softmax_shares(&alpha, OPERATIONS), &pixels, &labels);
+    let path = NET.pass(&weights, &path_shares(code), &pixels, &labels);
     assert!((mixed.loss - path.loss).abs() < 1e-5);
-    // Slopes by the logits of an even mixture that was shaken.
+    // ChoiceSlopes by the logits of an even mixture that was shaken.
     let mut random = rng(6, "alpha");
     let alpha: Vec<f32> = (0..CHOICES).map(|_| random.random_range(-0.5..0.5)).collect();
-    let loss = |alpha: &[f32]| NET.pass(&weights, &mixing(alpha, OPERATIONS), &pixels, &labels).loss;
-    let shares = mixing(&alpha, OPERATIONS);
+    let loss = |alpha: &[f32]| NET.pass(&weights, &softmax_shares(alpha, OPERATIONS), &pixels, &labels).loss;
+    let shares = softmax_shares(&alpha, OPERATIONS);
     let found = by_logits(&shares, &NET.pass(&weights, &shares, &pixels, &labels).shares, OPERATIONS);
     for i in 0..CHOICES {
         let moved = |by: f32| {
@@ -137,7 +137,7 @@ fn shared_beginnings_change_no_answer() {
         assert!(each.iter().any(|right| *right != each[0]));
     }
     let (weights, mut right) = (NET.init(&mut rng(7, "w")), vec![0; CellCode::COUNT]);
-    let (mut tree, stem) = (Tree::new(&NET, &weights), NET.embed(&weights, &pixels));
+    let (mut tree, stem) = (CodeTree::new(&NET, &weights), NET.embed(&weights, &pixels));
     SlotOp::ALL.into_iter().for_each(|first| tree.branch(first, &stem, &labels, &mut right));
     // At each of 1 + 6 + 36 + 216 places, six.
     assert_eq!(tree.slots, 1_554);
@@ -161,17 +161,17 @@ fn halves_share_no_family_and_lose_no_image() {
 #[test]
 fn paths_are_counted_where_they_went() {
     let images = letters(80, 12);
-    for (draw, updates) in [(Draw::Uniform, 12), (Draw::Fair, 12), (Draw::Collected, 2)] {
+    for (draw, updates) in [(PathDraw::Uniform, 12), (PathDraw::Fair, 12), (PathDraw::Collected, 2)] {
         let mut training = PathTraining::new(NET, draw, 12, images.len(), 1);
         (0..12).for_each(|_| training.step(&images));
         let steps = training.adam.steps();
         assert_eq!((steps[0], steps[CHOICES + 1]), (updates, updates), "{draw:?}");
         // Two rounds: each operation of each slot twice.
         let each = steps[1..=CHOICES].iter();
-        assert!(draw == Draw::Uniform || each.clone().all(|steps| *steps == 2), "{draw:?}");
-        assert_eq!(each.sum::<u32>(), if draw == Draw::Collected { 2 * CHOICES as u32 } else { 48 }, "{draw:?}");
+        assert!(draw == PathDraw::Uniform || each.clone().all(|steps| *steps == 2), "{draw:?}");
+        assert_eq!(each.sum::<u32>(), if draw == PathDraw::Collected { 2 * CHOICES as u32 } else { 48 }, "{draw:?}");
     }
-    let mut one_count = PathTraining::new(NET, Draw::Uniform, 3, images.len(), 1);
+    let mut one_count = PathTraining::new(NET, PathDraw::Uniform, 3, images.len(), 1);
     one_count.one_count = true;
     (0..3).for_each(|_| one_count.step(&images));
     assert!(one_count.adam.steps().iter().all(|steps| *steps == 3));
@@ -181,7 +181,7 @@ fn paths_are_counted_where_they_went() {
 fn a_price_that_is_all_that_counts_leaves_what_is_free() {
     let halves = halves_of(&letters(80, 13));
     for (second, sampled) in [(false, false), (true, false), (false, true)] {
-        let how = Mixed { net: NET, steps: 30, second, sampled, cost: 1e3 };
+        let how = MixedHow { net: NET, steps: 30, second, sampled, cost: 1e3 };
         let mut training = MixedTraining::new(how, [halves[0].len(), halves[1].len()], 1);
         let marks = crate::testing::ready(training.finish((&halves, &halves[1]), 10, async || Ok(()))).expect("trains");
         assert_eq!(marks.iter().map(|mark| mark.step).collect::<Vec<_>>(), [0, 10, 20, 30]);
@@ -195,11 +195,11 @@ fn a_price_that_is_all_that_counts_leaves_what_is_free() {
 #[test]
 fn what_is_certain_leaves_no_gap() {
     let images = letters(40, 14);
-    let how = Mixed { net: NET, steps: 1, second: false, sampled: false, cost: 0.0 };
+    let how = MixedHow { net: NET, steps: 1, second: false, sampled: false, cost: 0.0 };
     let mut training = MixedTraining::new(how, [40, 40], 2);
     let even = training.mark(&images);
     assert!((even.mixture - even.cut).abs() > 1e-4);
-    training.alpha = one_hot(code("mix-conv-pw-pool")).iter().map(|x| 100.0 * *x as f32).collect();
+    training.alpha = path_shares(code("mix-conv-pw-pool")).iter().map(|x| 100.0 * *x as f32).collect();
     let sure = training.mark(&images);
     assert!((sure.mixture - sure.cut).abs() < 1e-5);
     assert_eq!(training.found(), code("mix-conv-pw-pool"));

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     path_adam::PathAdam,
     paths::{fair_round, uniform_path},
-    supernet::{OPERATIONS, Supernet, code_of, one_hot},
+    supernet::{OPERATIONS, Supernet, code_of_choices, path_shares},
 };
 use crate::{data::Images, rng, train::half_cosine, training::Order};
 
@@ -18,7 +18,7 @@ pub const SHARED_BATCH: usize = 64;
 
 /// Who draws the paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Draw {
+pub enum PathDraw {
     /// Each slot by itself, each operation as likely (Guo et al., 2020, arXiv:1904.00420).
     Uniform,
     /// In rounds of six that use each operation of each slot once; weights move after each path.
@@ -40,7 +40,7 @@ pub struct PathTraining {
     pub adam: PathAdam,
     /// One count of steps for all weights, used or not: what plain AdamW does.
     pub one_count: bool,
-    draw: Draw,
+    draw: PathDraw,
     waiting: Vec<[usize; SLOTS]>,
     sum: Vec<f32>,
     random: ChaCha8Rng,
@@ -51,7 +51,7 @@ pub struct PathTraining {
 impl PathTraining {
     /// Before the first of so many steps.
     #[must_use]
-    pub fn new(net: Supernet, draw: Draw, steps: usize, examples: usize, seed: u64) -> Self {
+    pub fn new(net: Supernet, draw: PathDraw, steps: usize, examples: usize, seed: u64) -> Self {
         let weights = net.init(&mut rng(seed, "weights"));
         Self {
             net,
@@ -60,7 +60,7 @@ impl PathTraining {
             one_count: false,
             draw,
             waiting: Vec::new(),
-            sum: vec![0.0; if draw == Draw::Collected { weights.len() } else { 0 }],
+            sum: vec![0.0; if draw == PathDraw::Collected { weights.len() } else { 0 }],
             weights,
             random: rng(seed, "paths"),
             order: Order::new(examples, SHARED_BATCH, seed),
@@ -69,20 +69,20 @@ impl PathTraining {
     }
 
     fn next_path(&mut self) -> CellCode {
-        if self.draw == Draw::Uniform {
-            return code_of(&uniform_path::<SLOTS>(OPERATIONS, &mut self.random));
+        if self.draw == PathDraw::Uniform {
+            return code_of_choices(&uniform_path::<SLOTS>(OPERATIONS, &mut self.random));
         }
         if self.waiting.is_empty() {
             self.waiting = fair_round(OPERATIONS, &mut self.random);
         }
-        code_of(&self.waiting.pop().unwrap_or_default())
+        code_of_choices(&self.waiting.pop().unwrap_or_default())
     }
 
     // ANCHOR: step
     /// One step: a path, a batch, the gradient of what lies on the path.
     pub fn step(&mut self, images: &Images) {
         let step = self.losses.len();
-        let shares = one_hot(self.next_path());
+        let shares = path_shares(self.next_path());
         let which = self.order.indices(step);
         let labels: Vec<u8> = which.iter().map(|i| images.labels[*i]).collect();
         let pass = self.net.pass(&self.weights, &shares, &images.gather(which), &labels);
@@ -92,7 +92,7 @@ impl PathTraining {
         if self.one_count {
             used.fill(true);
         }
-        if self.draw != Draw::Collected {
+        if self.draw != PathDraw::Collected {
             self.adam.step(&mut self.weights, &pass.gradient, &used, rate);
             return;
         }

@@ -27,7 +27,7 @@ pub fn judge_each(net: &Supernet, weights: &[f32], pixels: &[f32], labels: &[u8]
 
 /// All codes, beginning after beginning.
 #[derive(Debug)]
-pub struct Tree<'a> {
+pub struct CodeTree<'a> {
     net: &'a Supernet,
     weights: &'a [f32],
     parts: Vec<std::ops::Range<usize>>,
@@ -35,7 +35,7 @@ pub struct Tree<'a> {
     pub slots: usize,
 }
 
-impl<'a> Tree<'a> {
+impl<'a> CodeTree<'a> {
     /// Before the first.
     #[must_use]
     pub fn new(net: &'a Supernet, weights: &'a [f32]) -> Self {
@@ -68,7 +68,7 @@ impl<'a> Tree<'a> {
 /// Right answers of every code, with shared beginnings.
 #[must_use]
 pub fn judge_tree(net: &Supernet, weights: &[f32], pixels: &[f32], labels: &[u8]) -> Vec<usize> {
-    let (mut tree, mut right) = (Tree::new(net, weights), vec![0; CellCode::COUNT]);
+    let (mut tree, mut right) = (CodeTree::new(net, weights), vec![0; CellCode::COUNT]);
     let stem = net.embed(weights, pixels);
     SlotOp::ALL.into_iter().for_each(|first| tree.branch(first, &stem, labels, &mut right));
     right

@@ -8,7 +8,7 @@ use lab_api::LabError;
 ///
 /// # Errors
 /// The first error that a worker met, or that one failed.
-pub fn on_two_cores<T: Send>(
+pub fn jobs_on_two_cores<T: Send>(
     count: usize,
     job: impl Fn(usize) -> Result<T, LabError> + Sync,
 ) -> Result<Vec<T>, LabError> {
@@ -41,9 +41,9 @@ mod tests {
 
     #[test]
     fn results_stand_in_the_order_of_their_jobs_and_an_error_comes_out() {
-        assert_eq!(on_two_cores(9, |i| Ok(i * i)).ok(), Some((0..9).map(|i| i * i).collect()));
-        assert_eq!(on_two_cores(0, |_| Ok(())).ok(), Some(vec![]));
-        let failed = on_two_cores(4, |i| if i == 2 { Err(LabError::Cancelled) } else { Ok(i) });
+        assert_eq!(jobs_on_two_cores(9, |i| Ok(i * i)).ok(), Some((0..9).map(|i| i * i).collect()));
+        assert_eq!(jobs_on_two_cores(0, |_| Ok(())).ok(), Some(vec![]));
+        let failed = jobs_on_two_cores(4, |i| if i == 2 { Err(LabError::Cancelled) } else { Ok(i) });
         assert!(matches!(failed, Err(LabError::Cancelled)));
     }
 }
