@@ -85,6 +85,9 @@ pub mod mixed_precision;
 #[path = "moe/mod.rs"]
 pub mod moe;
 
+#[path = "nas/mod.rs"]
+pub mod nas;
+
 #[path = "one_shot_nas/mod.rs"]
 pub mod one_shot_nas;
 
@@ -153,6 +156,7 @@ lab_kit::registry! {
     lr_schedules::LrSchedules = "lr_schedules",
     mixed_precision::MixedPrecision = "mixed_precision",
     moe::Moe = "moe",
+    nas::Nas = "nas",
     one_shot_nas::OneShotNas = "one_shot_nas",
     optimizers::Optimizers = "optimizers",
     profiling::Profiling = "profiling",

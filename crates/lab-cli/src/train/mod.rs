@@ -1,5 +1,6 @@
 //! `train`: the weights that labs ship with, from their seed.
 
+mod cells;
 mod digits;
 mod glyph_mlp;
 mod glyphs;
@@ -16,12 +17,12 @@ use lab_kit::models::LanguageModel;
 use crate::Problem;
 
 /// What can be trained.
-const NAMES: [&str; 5] = ["digits", "glyphs", "glyph-mlp", "lm", "draft"];
+const NAMES: [&str; 6] = ["digits", "glyphs", "glyph-mlp", "lm", "draft", "cells"];
 
 /// What to train, and how far.
 #[derive(Debug, Clone, Args)]
 pub struct TrainOptions {
-    /// What to train: `digits`, `glyph-mlp` (glyphs, fully connected), `glyphs` (teacher and small network), `lm` (the language model), `draft` (its small twin).
+    /// What to train: `digits`, `glyph-mlp` (glyphs, fully connected), `glyphs` (teacher and small network), `lm` (the language model), `draft` (its small twin), `cells` (the table of architecture search).
     pub name: String,
     /// Seed of the initial weights and of the order of the data.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(0..=1 << 53))]
@@ -57,6 +58,7 @@ pub fn train(root: &Path, options: &TrainOptions) -> Result<(), Problem> {
         "glyphs" => glyphs::glyphs(root, options),
         "glyph-mlp" => glyph_mlp::glyph_mlp(root, options),
         "lm" => language::language(root, &LanguageModel::full(), options),
+        "cells" => cells::cells(root, options),
         "draft" => language::language(root, &LanguageModel::draft(), options),
         name => {
             let hint = nearest(name, NAMES).map_or_else(|| ".".to_owned(), |near| format!("; did you mean “{near}”?"));

@@ -17,6 +17,9 @@ use crate::{
 
 /// Learning rate of the first step; it falls to zero along a half cosine.
 pub const CELL_RATE: f64 = 8e-3;
+/// One family of so many chooses; as [`Task`] has it.
+#[cfg(any(test, feature = "schema"))]
+const CHOOSING: usize = 8;
 /// Images of a step.
 const BATCH: usize = 64;
 
@@ -29,6 +32,16 @@ pub async fn cell_images(cx: &Context) -> Result<[Images; 3], LabError> {
         Task::Glyphs(_, images) => Ok(*images),
         Task::Tokens(..) => Err(LabError::Engine { why: "the images are a text".into() }),
     }
+}
+
+/// The same three parts of glyphs that are at hand.
+#[cfg(any(test, feature = "schema"))]
+#[must_use]
+pub fn cell_parts(glyphs: &crate::data::Glyphs) -> [Images; 3] {
+    use crate::data::Split;
+    let (chosen, taught): (Vec<usize>, Vec<usize>) =
+        glyphs.indices(Split::Train).into_iter().partition(|i| glyphs.family_of(*i) % CHOOSING == 0);
+    [taught, chosen, glyphs.indices(Split::Test)].map(|which| Images::of_glyphs(glyphs, &which))
 }
 
 /// A training from scratch, of so many steps. Weights and order of the images come from one seed.

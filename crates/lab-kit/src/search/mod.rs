@@ -3,20 +3,26 @@
 
 mod asynchronous;
 mod evolve;
+mod front;
 mod halving;
 mod knapsack;
 mod median;
+mod predictor;
 mod rank;
+mod reinforce;
 mod tpe;
 
 use std::cmp::Ordering;
 
 pub use asynchronous::{Asha, Decides, asynchronous};
 pub use evolve::{Scored, aging, climb};
+pub use front::pareto;
 pub use halving::{brackets, cost, hyperband, rungs, search_full, successive_halving};
 pub use knapsack::{knapsack, sweep};
 pub use median::median_rule;
+pub use predictor::{ridge, thompson};
 pub use rank::{best_of_random, expected_best, kept, rank_of, spearman};
+pub use reinforce::SlotPolicy;
 pub use tpe::propose;
 
 /// What a trial gave on its way to a rung.
