@@ -7,7 +7,6 @@ use lab_kit::{
     rng,
 };
 use rand::Rng;
-use rand_chacha::ChaCha8Rng;
 
 use super::{Params, judge::Allowed, record::Record};
 
@@ -26,13 +25,11 @@ pub(super) const STRATEGIES: [(CellStrategy, &str, &str); 5] = [
 /// Mean regret in points after each proposal, by strategy: without noise, then with it.
 pub(crate) struct Replays {
     pub(super) curves: [Vec<Vec<f64>>; 2],
-    /// Of one trial, in points.
-    pub(super) noise: f64,
 }
 
 /// A normal number (Box and Muller, 1958).
-fn normal(rng: &mut ChaCha8Rng) -> f64 {
-    let radius = (-2.0 * (1.0 - rng.random_range(0.0..1.0_f64)).ln()).sqrt();
+fn normal(rng: &mut impl Rng) -> f64 {
+    let radius = (-2.0 * (1.0_f64 - rng.random_range(0.0..1.0_f64)).ln()).sqrt();
     radius * (2.0 * std::f64::consts::PI * rng.random_range(0.0..1.0_f64)).cos()
 }
 
@@ -86,5 +83,5 @@ pub(super) async fn curves(
             curves[at].push(regret(&search, record, noise, params.replays as usize, cx).await?);
         }
     }
-    Ok(Replays { curves, noise })
+    Ok(Replays { curves })
 }
