@@ -91,6 +91,9 @@ pub mod moe;
 #[path = "nas/mod.rs"]
 pub mod nas;
 
+#[path = "one_shot_nas/mod.rs"]
+pub mod one_shot_nas;
+
 #[path = "optimizers/mod.rs"]
 pub mod optimizers;
 
@@ -161,6 +164,7 @@ lab_kit::registry! {
     mixed_precision::MixedPrecision = "mixed_precision",
     moe::Moe = "moe",
     nas::Nas = "nas",
+    one_shot_nas::OneShotNas = "one_shot_nas",
     optimizers::Optimizers = "optimizers",
     pipeline_parallelism::PipelineParallelism = "pipeline_parallelism",
     profiling::Profiling = "profiling",
