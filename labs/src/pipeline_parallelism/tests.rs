@@ -71,13 +71,19 @@ fn computing_again_saves_memory_and_no_bit() {
 }
 
 #[test]
-fn slow_links_slow_1f1b_more_than_gpipe() {
-    let of = |link| {
-        let split = Split::ByTime;
-        value(&run(Params { workers: 4, micro_batches: 16, split, link, ..small() }), "of_gpipe")
+fn latency_is_paid_by_each_micro_batch_or_by_the_step() {
+    let report = run(Params { workers: 4, micro_batches: 16, split: Split::ByTime, ..small() });
+    let table = report.tables.iter().find(|table| table.id == "links").expect("simulated");
+    let ms = |row: usize, column: usize| match table.rows[row][column] {
+        lab_api::Cell::Number(ms) => ms,
+        lab_api::Cell::Text(_) => panic!("it fits"),
     };
-    assert!(of(PipeLink::Slower) > 101.0);
-    assert!(of(PipeLink::Copy) < 102.0);
+    // One at a time: there and back over three cuts, 16 times. GPipe: once in all. Then three messages tell the gradient's length.
+    let naive = ms(3, 1) - ms(0, 1);
+    assert!((naive - 5.0 * (2.0 * 3.0 * 16.0 + 3.0)).abs() < 5.0, "{naive}");
+    let gpipe = ms(3, 2) - ms(0, 2);
+    assert!((0.0..5.0 * (2.0 * 3.0 + 3.0) + 1.0).contains(&gpipe), "{gpipe}");
+    assert!(matches!(table.rows[0][5], lab_api::Cell::Text(_)));
 }
 
 #[test]
