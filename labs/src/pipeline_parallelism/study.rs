@@ -19,7 +19,7 @@ use super::{
     arms::{self, Arm, CHANNELS, LAYERS, Ran, Setup, Text},
     figures::{self, MB, chart, line},
     measured,
-    summary::{COUNTED, sampled},
+    summary::{COUNTED, output_layers, sampled},
     threads,
 };
 
@@ -39,8 +39,8 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     let text = Text::load(cx).await?;
     cx.progress("Timing layers", 0.01);
     let base = Setup::new(&text, &Params::default(), 0);
-    let costs = measured::measure(&base, 9, cx).await?;
-    links(&mut report, &text, &costs, cx)?;
+    let costs = measured::measure(&base, 15, cx).await?;
+    links(&mut report, &text, &costs)?;
     cx.progress("Threads", 0.1);
     on_threads(&mut report, &text, &costs, cx)?;
     cx.progress("Counting", 0.6);
@@ -67,14 +67,8 @@ fn both<T: Send, J: Sync>(jobs: &[J], call: impl Fn(&J) -> Result<T, LabError> +
 }
 
 /// What is simulated from layers that were timed.
-fn links(report: &mut Report, text: &Text, costs: &measured::Costs, cx: &Context) -> Result<(), LabError> {
-    let rounds = 0..costs.rounds();
-    let share = rounds.map(|round| {
-        let both = |unit: usize| costs.unit(round, unit).iter().sum::<f64>();
-        both(LAYERS + 1) / both(1).max(1e-9)
-    });
-    let label = "The output layer takes as long as";
-    report.metrics.push(sampled(Family::Scale, ("output_layers", label), share.collect(), "layers", cx));
+fn links(report: &mut Report, text: &Text, costs: &measured::Costs) -> Result<(), LabError> {
+    report.metrics.push(output_layers(costs));
     let mut rows = Vec::new();
     for workers in [2, 4, 8] {
         for (split_id, split_words, split) in SPLITS {
@@ -187,7 +181,8 @@ fn on_threads(report: &mut Report, text: &Text, costs: &measured::Costs, cx: &Co
         Setup::new(text, &params, 0)
     };
     let mut slower = Vec::new();
-    let (mut errors, mut ideal_errors, mut rows, mut equal, mut of) = (Vec::new(), Vec::new(), Vec::new(), 0, 0);
+    let (mut errors, mut ideal_errors, mut replays, mut rows, mut equal, mut of) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), 0, 0);
     let mut dots: Vec<(&str, Vec<[f64; 2]>)> = REAL.map(|schedule| (Arm::of(schedule).name, Vec::new())).to_vec();
     let mut curves = Vec::new();
     let mut pictures: Vec<(&str, threads::OnThreads)> = Vec::new();
@@ -195,7 +190,7 @@ fn on_threads(report: &mut Report, text: &Text, costs: &measured::Costs, cx: &Co
         let mut real = Vec::new();
         for m in COUNTS {
             let control = setup(m, CONTROL * (4 / m).max(1));
-            let setup = setup(m, (64 / m).clamp(8, 20));
+            let setup = setup(m, (32 / m).clamp(6, 16));
             let truth = threads::train(&setup, &Arm::ONE, &costs.cut(split, 1))?;
             let single = truth.quickest().1;
             // By chunks a worker. What chunks take is timed next to what they are to foretell, so that both meet the same machine.
@@ -219,9 +214,12 @@ fn on_threads(report: &mut Report, text: &Text, costs: &measured::Costs, cx: &Co
                 let without = foretold(&setup, &arm, &cut, (quiet, 1.0), wire)?;
                 errors.push(100.0 * (with / took - 1.0).abs());
                 ideal_errors.push(100.0 * (without / took - 1.0).abs());
+                let replayed = found.replayed(&arm.order(2, m as usize), wire, setup.message())?;
+                let off: Vec<f64> = replayed.iter().map(|[real, told]| 100.0 * (told / real - 1.0).abs()).collect();
+                replays.push(median(&off));
+                dots[at].1.extend(replayed);
                 equal += usize::from(found.ran.weights == truth.ran.weights);
                 of += 1;
-                dots[at].1.push([took, with]);
                 let waits = 100.0 * found.waits()[best - 1];
                 rows.push(vec![
                     Cell::from(arm.name),
@@ -282,21 +280,37 @@ fn on_threads(report: &mut Report, text: &Text, costs: &measured::Costs, cx: &Co
     report.metrics.push(
         sampled(
             Family::Quality,
-            ("simulator_error", "Simulated step, from the measured one: off by"),
-            errors.clone(),
+            ("simulator_error", "Simulated from what its own pieces of work took: a step is off by"),
+            replays.clone(),
             "%",
             cx,
         )
         .lower(),
     );
     report.metrics.push(
-        one(Family::Quality, "simulator_worst", "The worst of them", errors.into_iter().fold(0.0, f64::max), "%")
-            .lower(),
+        one(
+            Family::Quality,
+            "simulator_worst",
+            "The worst setting of them",
+            replays.into_iter().fold(0.0, f64::max),
+            "%",
+        )
+        .lower(),
     );
     report.metrics.push(
         sampled(
             Family::Quality,
-            ("simulator_quiet", "Without the contention of the control: off by"),
+            ("foretold_error", "Foretold from chunks timed alone, times the contention of the control: off by"),
+            errors,
+            "%",
+            cx,
+        )
+        .lower(),
+    );
+    report.metrics.push(
+        sampled(
+            Family::Quality,
+            ("foretold_quiet", "Foretold without the contention of the control: off by"),
             ideal_errors,
             "%",
             cx,
@@ -325,7 +339,7 @@ fn on_threads(report: &mut Report, text: &Text, costs: &measured::Costs, cx: &Co
     report.charts.push(chart(
         "real_speeds",
         "How many times as fast are two real threads?",
-        "The quickest of 8 to 20 steps, against one thread that does it all. Two threads get into each other's way at memory and caches, which the line on paper does not know.",
+        "The quickest of 6 to 16 steps, against one thread that does it all. Two threads get into each other's way at memory and caches, which the line on paper does not know.",
         (Axis::log("Micro-batches"), Axis { min: Some(0.0), ..Axis::linear("Times one worker") }),
         ChartBody::Line { series: curves },
     ));
@@ -340,7 +354,7 @@ fn on_threads(report: &mut Report, text: &Text, costs: &measured::Costs, cx: &Co
     report.charts.push(chart(
         "simulator",
         "Does the simulator tell the truth?",
-        "Each dot is an order with a number of micro-batches and a cut: what two threads took, and what was simulated from chunks that were timed alone, times the contention of the control. The first group is the diagonal.",
+        "Each dot is a step of an order with a number of micro-batches and a cut: what two threads took, and what was simulated from the times of its own pieces of work. The first group is the diagonal.",
         (Axis::log("Measured on two threads (ms)"), Axis::log("Simulated (ms)")),
         ChartBody::Scatter { series },
     ));
@@ -356,7 +370,7 @@ fn on_threads(report: &mut Report, text: &Text, costs: &measured::Costs, cx: &Co
     ];
     report.tables.push(Table {
         id: "threads".into(),
-        title: "Two workers on two threads, the quickest of 8 to 20 steps".into(),
+        title: "Two workers on two threads, the quickest of 6 to 16 steps".into(),
         columns: columns.map(str::to_owned).to_vec(),
         rows,
     });

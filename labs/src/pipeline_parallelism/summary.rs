@@ -34,6 +34,16 @@ pub(super) fn sampled(
         .measured(samples)
 }
 
+/// How many layers the output layer is worth.
+pub(super) fn output_layers(costs: &Costs) -> Metric {
+    let share = |head: [f64; 2], layer: [f64; 2]| (head[0] + head[1]) / (layer[0] + layer[1]).max(1e-9);
+    let rounds = (0..costs.rounds()).map(|round| share(costs.unit(round, LAYERS + 1), costs.unit(round, 1)));
+    let value = share(costs.usual(LAYERS + 1), costs.usual(1));
+    metric(Family::Scale, "output_layers", "The output layer takes as long as", value, "layers")
+        .measured(rounds.collect())
+        .help("Forward and backward, the quickest of some rounds. Equal numbers of layers are equal times only where this is 0.")
+}
+
 /// The order that is drawn beside GPipe: the chosen one, or 1F1B where that is GPipe.
 fn beside(params: &Params) -> Arm {
     Arm::of(if params.schedule == Schedule::Gpipe { Schedule::OneFOneB } else { params.schedule })
@@ -94,14 +104,7 @@ pub(super) fn timed(
             all.push(sampled(Family::Time, (&format!("{id}_{words}"), &label), samples, "ms", cx).lower().detail());
         }
     }
-    let share = rounds.clone().map(|round| {
-        let both = |unit: usize| costs.unit(round, unit).iter().sum::<f64>();
-        both(LAYERS + 1) / both(1).max(1e-9)
-    });
-    all.push(
-        sampled(Family::Scale, ("output_layers", "The output layer takes as long as"), share.collect(), "layers", cx)
-            .help("Forward and backward. Equal numbers of layers are equal times only where this is 0."),
-    );
+    all.push(output_layers(costs));
     let one = |id, label, value: f64, unit| metric(Family::Time, id, label, value, unit).measured(vec![value]).detail();
     all.push(one("latency", "A message in this thread: of any size", 1e3 * copy.latency_ms, "µs").lower());
     all.push(one("bandwidth", "A message in this thread: bytes a second", 1e-6 * copy.bytes_per_ms, "GB/s").higher());

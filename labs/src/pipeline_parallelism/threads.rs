@@ -11,7 +11,7 @@ use lab_api::LabError;
 use lab_kit::{
     LocalBoxFuture,
     peers::{Link, Traffic, Wire, Work, fit_wire, ring_pass},
-    pipeline::{PipeBatch, PipeOrder, PipeStage, PipeTimes, interleaved},
+    pipeline::{PipeBatch, PipeOp, PipeOrder, PipeStage, PipeTimes, interleaved, simulate_each},
     stats::median,
     testing::ready,
 };
@@ -134,6 +134,30 @@ impl OnThreads {
         let steps = self.steps();
         let best = (0..steps.len()).min_by(|a, b| steps[*a].total_cmp(&steps[*b])).unwrap_or(0);
         (best + 1, steps[best])
+    }
+
+    /// For each step but the first: milliseconds from its beginning to the end of the last way back, as measured, and as the simulator
+    /// finds them from what each piece of work took in that very step. What it must get right is who waits for whom, and how long.
+    ///
+    /// # Errors
+    /// An order that cannot be run.
+    pub(super) fn replayed(&self, order: &PipeOrder, wire: Wire, bytes: f64) -> Result<Vec<[f64; 2]>, LabError> {
+        let mut all = Vec::new();
+        for step in 1..self.stamps[0].len() {
+            let mut took = Vec::new();
+            let (mut start, mut end) = (f64::INFINITY, 0.0_f64);
+            for (worker, ops) in self.stamps.iter().zip(&order.ops) {
+                start = start.min(worker[step][0].start);
+                let pieces = worker[step].iter().filter(|stamp| stamp.work.is_some());
+                for (op, stamp) in ops.iter().zip(pieces) {
+                    took.push((*op, stamp.end - stamp.start));
+                    end = end.max(stamp.end);
+                }
+            }
+            let ms = |op: PipeOp| took.iter().find(|one| one.0 == op).map_or(0.0, |one| one.1);
+            all.push([end - start, simulate_each(order, &ms, wire, bytes)?.end]);
+        }
+        Ok(all)
     }
 
     /// Share of the time of all workers in which they wait, in each step but the first.

@@ -11,5 +11,5 @@ mod tests;
 
 pub use balance::{balance, equal_layers};
 pub use order::{Half, PipeOp, PipeOrder, gpipe, interleaved, naive, one_f_one_b, zero_bubble};
-pub use simulate::{PipeSlot, PipeTimeline, PipeTimes, simulate};
+pub use simulate::{PipeSlot, PipeTimeline, PipeTimes, simulate, simulate_each};
 pub use stage::{PipeBatch, PipeStage, expected_traffic, joined};

@@ -62,6 +62,20 @@ impl PipeTimeline {
 /// # Errors
 /// [`LabError::Engine`] where no worker can go on: whom each of them waits for.
 pub fn simulate(order: &PipeOrder, times: &PipeTimes, wire: Wire, bytes: f64) -> Result<PipeTimeline, LabError> {
+    let of = |op: PipeOp| [&times.forward, &times.backward, &times.weights][op.half as usize].get(op.chunk).copied();
+    simulate_each(order, &|op| of(op).unwrap_or(0.0), wire, bytes)
+}
+
+/// The same, where each piece of work has milliseconds of its own.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn simulate_each(
+    order: &PipeOrder,
+    ms: &dyn Fn(PipeOp) -> f64,
+    wire: Wire,
+    bytes: f64,
+) -> Result<PipeTimeline, LabError> {
     let (p, m) = (order.ops.len(), order.micros);
     let message = wire.latency_ms + bytes / wire.bytes_per_ms;
     let mut done = vec![f64::NAN; 3 * order.chunks * m];
@@ -89,9 +103,8 @@ pub fn simulate(order: &PipeOrder, times: &PipeTimes, wire: Wire, bytes: f64) ->
                 if needs.is_nan() {
                     break;
                 }
-                let takes = [&times.forward, &times.backward, &times.weights][half as usize];
                 let start = free[rank].max(needs);
-                let end = start + takes.get(chunk).copied().unwrap_or(0.0);
+                let end = start + ms(op);
                 done[place(half, chunk, micro)] = end;
                 line.slots.push(PipeSlot { rank, op, start, end });
                 (free[rank], next[rank]) = (end, next[rank] + 1);
