@@ -95,7 +95,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "train",
-        usage: "digits|glyphs|glyph-mlp|lm|draft [--seed N] [--check] [--trial] [--fresh]",
+        usage: "digits|glyphs|glyph-mlp|lm|draft|cells [--seed N] [--check] [--trial] [--fresh]",
         about: "Train the weights a lab ships with, from their seed; a stopped training goes on",
         run: |workspace, args| pipeline::lab_cli(workspace, &["train"], args),
     },
