@@ -5,7 +5,7 @@ use lab_api::{Axis, Cell, Chart, ChartBody, Family, Kind, LabError, Metric, Repo
 use lab_kit::{
     Context,
     distill::{Features, Lesson, Lessons, Material, Source, Views, entropy, shuffled_rows},
-    prune::Network,
+    prune::{Network, logits},
     report::{MetricExt, metric},
     stats::{median, median_interval},
 };
@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Seeds of the main comparison, and of those that take long.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 10;
 const LONG_SEEDS: u64 = 2;
 const LEVEL: f64 = 0.95;
 
@@ -127,6 +127,28 @@ async fn teacher(
     group(material, setting, &arms, found, cx).await
 }
 
+/// A student of the answers of its equal: a network of its own size that began alike and learned the labels of the same images
+/// (Furlanello et al., 2018, arXiv:1805.04770).
+async fn itself(material: &Material, setting: &Setting, found: &mut Found, cx: &Context) -> Result<(), LabError> {
+    let transfer = material.transfer(setting.images, &|_| true, cx);
+    let net = material.teacher.on(&cx.device)?;
+    let (mut lesson, mut learned) = (Lesson::labels(), None);
+    for _ in 0..2 {
+        let students = students(vec![lesson], transfer.len(), setting, material, cx)?;
+        let mut class = Lessons::new(students, (material.training(), &transfer), &net, setting.plan(), cx);
+        class.advance(setting.steps, cx).await?;
+        let Some(student) = class.students.pop() else { break };
+        let network = student.network().await?;
+        let answers = logits(&network, material.training(), &transfer, cx).await?;
+        lesson = Lesson { temperature: [4.0; 2], asks: false, ..Lesson::soft(answers, 1.0, 1.0) };
+        learned = Some(network);
+    }
+    if let Some(network) = learned {
+        found.push("self_470", "470 images, answers of its equal", "%", accuracy(material, &network, cx).await?);
+    }
+    Ok(())
+}
+
 /// The comparison of every seed.
 async fn short(seed: u64, found: &mut Found, cx: &Context) -> Result<(), LabError> {
     let base = Params::default().setting()?;
@@ -148,6 +170,7 @@ async fn short(seed: u64, found: &mut Found, cx: &Context) -> Result<(), LabErro
         ("rising", "Temperature rising from 1 to 4", soft([1.0, 4.0], 1.0)),
     ];
     group(&material, &base, &arms, found, cx).await?;
+    itself(&material, &base, found, cx).await?;
     for (images, word) in [(1410, "1,410"), (4700, "4,700"), (usize::MAX, "all")] {
         let id = |arm: &str| if images == usize::MAX { format!("{arm}_all") } else { format!("{arm}_{images}") };
         let setting = Setting { images, ..base.clone() };
@@ -242,6 +265,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
         ("gain_1410", "Soft answers minus labels, 1,410 images", "soft_1410", "labels_1410"),
         ("gain_4700", "Soft answers minus labels, 4,700 images", "soft_4700", "labels_4700"),
         ("gain_all", "Soft answers minus labels, all images", "soft_all", "labels_all"),
+        ("gain_self", "Answers of its equal minus labels", "self_470", "labels_470"),
         ("gain_shuffled", "Shuffled answers minus labels", "shuffled_470", "labels_470"),
         ("gap_schedule", "Falling temperature minus constant", "falling", "soft_470"),
         ("gap_hint_wide", "Hint minus none, 2 layers of 64", "hint_wide", "answers_wide"),

@@ -16,7 +16,7 @@ use super::{
     material::{BATCH, Batch, Material, Setting},
 };
 
-const SEEDS: u64 = 5;
+const SEEDS: u64 = 10;
 /// Windows that judge, tokens written after each, rows that teach, passes over them.
 const WINDOWS: usize = 12;
 const WRITTEN: usize = 40;
