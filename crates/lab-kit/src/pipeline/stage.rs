@@ -28,14 +28,14 @@ pub struct PipeBatch<'a> {
 }
 
 /// What is kept of a micro-batch in a chunk until its way back.
-enum Kept {
+enum PipeKept {
     /// All that the way back needs.
     Trails(Vec<Trail>, Option<Answers>),
     /// The input alone: the chunk is computed once more.
     Input(Vec<f32>),
 }
 
-impl Kept {
+impl PipeKept {
     fn bytes(&self) -> usize {
         match self {
             Self::Input(x) => 4 * x.len(),
@@ -61,7 +61,7 @@ pub struct PipeStage<'a> {
     moments: Vec<[Vec<f32>; 2]>,
     /// The gradient of one micro-batch, before it is added.
     scratch: Vec<f32>,
-    kept: Vec<((usize, usize), Kept)>,
+    kept: Vec<((usize, usize), PipeKept)>,
     /// Messages that came before their turn.
     waiting: Vec<(Key, Vec<f32>)>,
     steps: u32,
@@ -142,7 +142,7 @@ impl<'a> PipeStage<'a> {
     }
 
     /// Computes a chunk: what is kept of it, and what goes on to the next chunk.
-    fn compute(&self, chunk: usize, batch: &PipeBatch, micro: usize, mut x: Vec<f32>) -> (Kept, Vec<f32>) {
+    fn compute(&self, chunk: usize, batch: &PipeBatch, micro: usize, mut x: Vec<f32>) -> (PipeKept, Vec<f32>) {
         let (span, last) = (batch.micros[micro].clone(), self.weights.len() - 1);
         let (mut trails, mut answers) = (Vec::new(), None);
         for u in self.chunks[chunk].clone() {
@@ -155,7 +155,7 @@ impl<'a> PipeStage<'a> {
                 trails.push(self.units.layer_forward(u - 1, w, &mut x, batch.t));
             }
         }
-        (Kept::Trails(trails, answers), x)
+        (PipeKept::Trails(trails, answers), x)
     }
 
     // ANCHOR: forward
@@ -163,11 +163,11 @@ impl<'a> PipeStage<'a> {
     pub fn forward(&mut self, chunk: usize, batch: &PipeBatch, micro: usize, x: Vec<f32>) -> Vec<f32> {
         let input = if self.recompute { x.clone() } else { Vec::new() };
         let (mut kept, y) = self.compute(chunk, batch, micro, x);
-        if let Kept::Trails(_, Some(answers)) = &kept {
+        if let PipeKept::Trails(_, Some(answers)) = &kept {
             self.loss += answers.loss;
         }
         if self.recompute {
-            kept = Kept::Input(input);
+            kept = PipeKept::Input(input);
         }
         self.now += kept.bytes();
         self.kept.push(((chunk, micro), kept));
@@ -197,11 +197,11 @@ impl<'a> PipeStage<'a> {
         };
         let mut kept = self.kept.remove(at).1;
         self.now -= kept.bytes();
-        if let Kept::Input(x) = kept {
+        if let PipeKept::Input(x) = kept {
             kept = self.compute(chunk, batch, micro, x).0;
         }
         self.note(kept.bytes());
-        let Kept::Trails(mut trails, mut answers) = kept else { return Ok(dx) };
+        let PipeKept::Trails(mut trails, mut answers) = kept else { return Ok(dx) };
         let (span, last) = (batch.micros[micro].clone(), self.weights.len() - 1);
         for u in self.chunks[chunk].clone().rev() {
             if u == 0 {
