@@ -58,7 +58,6 @@ pub mod testing;
 pub mod train;
 pub mod training;
 pub mod tuning;
-#[cfg(any(test, feature = "schema"))]
 pub mod two_cores;
 pub mod weights;
 

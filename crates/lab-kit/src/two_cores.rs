@@ -1,5 +1,7 @@
 //! Jobs of a study on two cores.
 
+#![cfg(any(test, feature = "schema"))]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lab_api::LabError;
