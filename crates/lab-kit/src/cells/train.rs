@@ -40,7 +40,7 @@ pub async fn cell_images(cx: &Context) -> Result<[Images; 3], LabError> {
 pub fn cell_parts(glyphs: &crate::data::Glyphs) -> [Images; 3] {
     use crate::data::Split;
     let (chosen, taught): (Vec<usize>, Vec<usize>) =
-        glyphs.indices(Split::Train).into_iter().partition(|i| glyphs.family_of(*i) % CHOOSING == 0);
+        glyphs.indices(Split::Train).into_iter().partition(|i| glyphs.family_of(*i).is_multiple_of(CHOOSING));
     [taught, chosen, glyphs.indices(Split::Test)].map(|which| Images::of_glyphs(glyphs, &which))
 }
 
