@@ -1,6 +1,6 @@
 //! Charts and tables.
 
-use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Series, StackSeries, Table};
+use lab_api::{Axis, Cell, Chart, ChartBody, Series, StackSeries, Table};
 use lab_kit::{
     cells::{CellCode, SLOTS, SlotOp},
     data::Glyphs,
@@ -11,8 +11,6 @@ use super::truth::{Said, TOP, Truth};
 
 /// Networks that are named.
 const FIRSTS: usize = 8;
-/// Bins of a histogram.
-const BINS: usize = 12;
 
 pub(super) fn line(name: &str, points: Vec<[f64; 2]>) -> Series {
     Series { name: name.into(), points, band: Vec::new() }
@@ -153,29 +151,4 @@ pub(super) fn last_shares(marks: &[MixedMark]) -> Table {
     };
     let columns = ["Slot", "skip (%)", "pool (%)", "mix (%)", "pw (%)", "sep (%)", "conv (%)"];
     table("shares", "Shares in the end", &columns, (0..SLOTS).map(row).collect())
-}
-
-/// How values lie.
-#[cfg(feature = "schema")]
-pub(super) fn histogram(id: &str, title: &str, caption: &str, unit: &str, named: &[(&str, Vec<f64>)]) -> Chart {
-    let all = || named.iter().flat_map(|(_, values)| values.iter().copied());
-    let (low, high) = (all().fold(f64::MAX, f64::min), all().fold(f64::MIN, f64::max));
-    let width = ((high - low) / BINS as f64).max(1e-9);
-    let edges: Vec<f64> = (0..=BINS).map(|i| low + i as f64 * width).collect();
-    let heights = |values: &[f64]| {
-        let mut heights = vec![0.0; BINS];
-        values.iter().for_each(|x| heights[(((x - low) / width) as usize).min(BINS - 1)] += 1.0);
-        heights
-    };
-    let series = named
-        .iter()
-        .map(|(name, values)| BarSeries { name: (*name).into(), values: heights(values), intervals: vec![] })
-        .collect();
-    chart(
-        id,
-        title,
-        caption,
-        (Axis::linear(unit), Axis::linear("Count")),
-        ChartBody::Histogram { edges, series, markers: vec![] },
-    )
 }

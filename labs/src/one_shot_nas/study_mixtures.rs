@@ -172,7 +172,7 @@ fn skip_story(report: &mut Report, all: &[Found], images: &[Images; 3]) -> Resul
     let filled = |code: CellCode| CellCode(code.0.map(|op| if op == SlotOp::Skip { SlotOp::Conv } else { op }));
     let mut worth = BTreeMap::<CellCode, f64>::new();
     for found in &chosen {
-        [found.code, found.other, filled(found.code)].map(|code| worth.insert(code.canonical(), 0.0));
+        worth.extend([found.code, found.other, filled(found.code)].map(|code| (code.canonical(), 0.0)));
     }
     worth.insert(conv, 0.0);
     let jobs: Vec<(CellCode, bool, usize, u64)> =

@@ -177,13 +177,11 @@ pub(super) const LINKS: [(&str, PipeLink); 4] = [
     ("5 ms", PipeLink::Slower),
 ];
 
+/// Id and name of an order, and milliseconds of a step.
+pub(super) type OrderMs = (&'static str, &'static str, Option<f64>);
+
 /// Milliseconds of a step under every order and link; `None` where an order does not fit.
-pub(super) fn orders(
-    costs: &Costs,
-    setup: &Setup,
-    split: Split,
-    link: PipeLink,
-) -> Result<Vec<(&'static str, &'static str, Option<f64>)>, LabError> {
+pub(super) fn orders(costs: &Costs, setup: &Setup, split: Split, link: PipeLink) -> Result<Vec<OrderMs>, LabError> {
     let (p, m, wire) = (setup.workers, setup.micros, costs.wire(link));
     let took = |order, cut: &[Range<usize>]| -> Result<f64, LabError> {
         let of = |round| Ok(costs.step(round, (&order, cut), wire, setup.message())?.end);

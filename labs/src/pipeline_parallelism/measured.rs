@@ -141,7 +141,7 @@ pub(super) async fn measure(setup: &Setup<'_>, rounds: usize, cx: &Context) -> R
     // Each unit a chunk of its own.
     let chunks: Vec<Range<usize>> = (0..LAYERS + 2).map(|unit| unit..unit + 1).collect();
     let mut stage = setup.stage(&chunks, (0, 1));
-    let batch = PipeBatch { tokens: &tokens, targets: &targets, micros: vec![0..rows], t: TOKENS };
+    let batch = PipeBatch { tokens: &tokens, targets: &targets, micros: std::iter::once(0..rows).collect(), t: TOKENS };
     let x = stage.forward(0, &batch, 0, Vec::new());
     let dx = vec![1e-4; rows * CHANNELS];
     stage.forget();

@@ -180,10 +180,13 @@ pub(super) fn train(setup: &Setup<'_>, arm: &Arm, cut: &[Range<usize>]) -> Resul
     run(setup, &arm.order(setup.workers, setup.micros), cut)
 }
 
+/// What a worker ends with: its stage, losses and stamps of its steps, and what it sent.
+type Worked<'a> = (PipeStage<'a>, Vec<f64>, Vec<Vec<Stamp>>, Traffic);
+
 fn run(setup: &Setup<'_>, order: &PipeOrder, cut: &[Range<usize>]) -> Result<OnThreads, LabError> {
     let (p, lessons) = (order.ops.len(), setup.lessons());
     let all = ports(p, Instant::now());
-    let work = |port: ThreadPort| -> Result<(PipeStage<'_>, Vec<f64>, Vec<Vec<Stamp>>, Traffic), LabError> {
+    let work = |port: ThreadPort| -> Result<Worked<'_>, LabError> {
         let mut stage = setup.stage(cut, (port.rank, p));
         let (mut losses, mut stamps) = (Vec::new(), Vec::new());
         for ([tokens, targets], rate) in &lessons {

@@ -72,7 +72,7 @@ fn a_supernet_of_one_path_trains_as_a_network_does() {
     let shares = path_shares(code);
     let used = NET.used(&shares);
     let mut adam = PathAdam::new(NET.parts(), SET);
-    let mut single = PathAdam::new(Vec::from([0..own.len()]), SET);
+    let mut single = PathAdam::new(std::iter::once(0..own.len()).collect(), SET);
     let before = weights.clone();
     for step in 0..5 {
         let (pixels, labels) = batch(4, step);

@@ -181,7 +181,7 @@ fn a_chunk_comes_back_as_the_whole_network_does() {
         Batch { tokens: tokens.clone(), targets: targets.iter().copied().enumerate().collect(), ..Batch::default() };
     let truth = units.0.pass(&weights, &whole, T, true);
     let chunks = [0..3, 3..5];
-    let batch = PipeBatch { tokens: &tokens, targets: &targets, micros: Vec::from([0..2 * T]), t: T };
+    let batch = PipeBatch { tokens: &tokens, targets: &targets, micros: std::iter::once(0..2 * T).collect(), t: T };
     let loss = |cut: &[f32]| {
         let mut second = PipeStage::new(&units, &weights, &chunks, (1, 2), false);
         assert!(second.forward(1, &batch, 0, cut.to_vec()).is_empty());
@@ -310,7 +310,7 @@ proptest! {
         // All sets of places to cut.
         for set in 0_u32..1 << (costs.len() - 1) {
             if set.count_ones() as usize + 1 == parts {
-                let mut cut = Vec::from([0..0]);
+                let mut cut: Vec<Range<usize>> = std::iter::once(0..0).collect();
                 for i in 0..costs.len() {
                     let last = cut.len() - 1;
                     cut[last].end = i + 1;
