@@ -30,7 +30,7 @@ fn code(text: &str) -> CellCode {
 
 #[test]
 fn shared_weights_rank_the_space_and_count_what_they_cost() {
-    let report = run(Params { steps: 400, winner_steps: 60, ..Params::default() });
+    let report = run(Params { steps: 400, winner_steps: 174, ..Params::default() });
     assert_eq!(value(&report, "tree_slots"), 1_554.0);
     assert_eq!(report.metric("tree_slots").and_then(|one| one.baseline), Some(5_184.0));
     assert!((value(&report, "slots_seen") - 100.0 * 1_554.0 / 5_184.0).abs() < 1e-9);
