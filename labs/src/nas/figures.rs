@@ -37,7 +37,10 @@ pub(super) fn front(record: &Record, cost: impl Fn(CellCode) -> f64) -> Vec<usiz
     pareto(&(0..record.truth.len()).map(point).collect::<Vec<_>>())
 }
 
-/// THE picture: all networks over FLOPs, and over the time that operations take here. Marked in both is the front by FLOPs.
+/// Of so many networks one is drawn beside the fronts: 781 dots on each other say no more, and a page with them is slow to come.
+const DRAWN: usize = 8;
+
+/// THE picture: networks over FLOPs, and over the time that operations take here. Marked in both is the front by FLOPs.
 pub(super) fn scatters(record: &Record, times: &CellTimes) -> Vec<Chart> {
     let flops = |code: CellCode| code.flops(Glyphs::CLASSES.len()) as f64 / 1e3;
     let us = |code: CellCode| times.predict(code);
@@ -45,10 +48,10 @@ pub(super) fn scatters(record: &Record, times: &CellTimes) -> Vec<Chart> {
     let dots = |cost: &dyn Fn(CellCode) -> f64, places: &[usize]| -> Vec<[f64; 2]> {
         places.iter().map(|place| [cost(record.table.entries[*place].code), 100.0 - record.truth[*place]]).collect()
     };
-    let all: Vec<usize> = (0..record.truth.len()).collect();
+    let some: Vec<usize> = (0..record.truth.len()).step_by(DRAWN).collect();
     let one = |id: &str, title: &str, caption: &str, x: &str, cost: &dyn Fn(CellCode) -> f64| {
         let series = vec![
-            line("All networks", dots(cost, &all)),
+            line("Every eighth network", dots(cost, &some)),
             line("Front by FLOPs", dots(cost, &by_flops)),
             line("Front by time", dots(cost, &by_time)),
         ];
@@ -58,7 +61,7 @@ pub(super) fn scatters(record: &Record, times: &CellTimes) -> Vec<Chart> {
         one(
             "by_flops",
             "Which networks are best for their FLOPs?",
-            "Each dot is one of 781 networks, with its recorded right answers after 174 steps. The coloured dots are two fronts: nothing cheaper is better.",
+            "Each dot is one of 781 networks, with its recorded right answers after 174 steps; every eighth is drawn. The coloured dots are two fronts of all 781: nothing cheaper is better.",
             "FLOPs of an image (thousands)",
             &flops,
         ),
@@ -93,9 +96,15 @@ pub(super) fn operations(times: &CellTimes) -> Table {
     )
 }
 
+/// Regret after each of the first proposals, where the curves fall, and after each fourth one from there.
+pub(super) fn regret_points(curve: &[f64]) -> Vec<[f64; 2]> {
+    let counted = curve.iter().enumerate().map(|(i, regret)| [(i + 1) as f64, *regret]);
+    counted.enumerate().filter(|(i, _)| *i < 8 || (i + 1).is_multiple_of(4)).map(|(_, point)| point).collect()
+}
+
 pub(super) fn regrets(replays: &Replays) -> Vec<Chart> {
     let one = |at: usize, id: &str, title: &str, caption: &str| {
-        let points = |curve: &[f64]| curve.iter().enumerate().map(|(i, regret)| [(i + 1) as f64, *regret]).collect();
+        let points = |curve: &[f64]| regret_points(curve);
         let series = STRATEGIES.iter().zip(&replays.curves[at]).map(|(of, curve)| line(of.2, points(curve))).collect();
         let y = Axis { min: Some(0.0), ..Axis::linear("Worse than the best (points)") };
         chart(id, title, caption, (Axis::linear("Networks tried"), y), ChartBody::Line { series })

@@ -13,7 +13,7 @@ use lab_kit::{
 };
 
 use super::{
-    figures::{chart, line},
+    figures::{chart, line, regret_points},
     judge::Allowed,
     net,
     record::Record,
@@ -27,7 +27,7 @@ const REPLAYS: usize = 300;
 const TOP: usize = 50;
 
 pub(super) fn number(family: Family, id: &str, label: &str, value: f64, unit: &str) -> Metric {
-    Metric { kind: Kind::Trained, ..metric(family, id, label, value, unit).exact(1e9, "trained") }
+    Metric { kind: Kind::Trained, ..metric(family, id, label, value, unit) }
 }
 
 pub(super) fn over_seeds(family: Family, id: &str, label: &str, values: &[f64], unit: &str, cx: &Context) -> Metric {
@@ -218,8 +218,7 @@ async fn replays(report: &mut Report, record: &Record, cx: &Context) -> Result<(
                     let id = format!("regret_{id}_{budget}_{noisy}_{count}");
                     report.metrics.push(number(Family::Quality, &id, &label, curve[count - 1], "points").lower());
                 }
-                series
-                    .push(line(name, curve.iter().enumerate().map(|(i, regret)| [(i + 1) as f64, *regret]).collect()));
+                series.push(line(name, regret_points(&curve)));
             }
             report.charts.push(chart(
                 &format!("regret_{budget}_{noisy}"),

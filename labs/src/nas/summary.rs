@@ -18,6 +18,8 @@ use super::{
 };
 
 const COUNTED: &str = "counted";
+const OTHER_PATH: &str =
+    "a training that ends elsewhere may propose and choose another network: as much as the largest of the space";
 const SPREAD: &str = "sums in another order lead a training elsewhere, as another seed does: more than five standard deviations over seeds";
 const RECORD: &str = "from the recorded table; a logarithm may round otherwise and turn a tie";
 const LEVEL: f64 = 0.95;
@@ -145,7 +147,7 @@ pub(super) fn replayed(replays: &Replays, params: &Params) -> Vec<Metric> {
     // With a budget in time, which networks are allowed is measured.
     let one = |one: Metric| {
         if params.cost == Cost::Time {
-            Metric { kind: Kind::Trained, ..one.exact(1e9, SPREAD) }
+            Metric { kind: Kind::Trained, ..one.exact(40.0, SPREAD) }
         } else {
             one.exact(1.0, RECORD)
         }
@@ -206,7 +208,8 @@ pub(super) fn searched(params: &Params, judge: &Judge<'_>, log: &Log, trained: &
             .higher(),
         Metric {
             kind: Kind::Trained,
-            ..metric(Family::Scale, "trained", "Networks trained", trials, "networks").exact(1e9, SPREAD)
+            ..metric(Family::Scale, "trained", "Networks trained", trials, "networks")
+                .exact(log.len() as f64, OTHER_PATH)
         }
         .lower()
         .baseline(log.len() as f64)
@@ -220,12 +223,12 @@ pub(super) fn searched(params: &Params, judge: &Judge<'_>, log: &Log, trained: &
         )
         .lower()
         .baseline(CellCode([SlotOp::Conv; SLOTS]).peak_bytes(params.batch()) as f64)
-        .exact(1e9, SPREAD)
+        .exact(CellCode([SlotOp::Conv; SLOTS]).peak_bytes(params.batch()) as f64, OTHER_PATH)
         .help("Counted. The baseline is four full convolutions."),
         metric(Family::Scale, "winner_flops", "Winner: arithmetic", winner.code.flops(classes) as f64 / 1e3, "kFLOP")
             .lower()
             .baseline(hand.code.flops(classes) as f64 / 1e3)
-            .exact(1e9, SPREAD)
+            .exact(CellCode([SlotOp::Conv; SLOTS]).flops(classes) as f64 / 1e3, OTHER_PATH)
             .detail()
             .help("The baseline is your network."),
         metric(Family::Time, "search_s", "The search", judge.ms / 1e3, "s")

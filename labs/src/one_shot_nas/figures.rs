@@ -9,6 +9,8 @@ use lab_kit::{
 
 use super::truth::{Said, TOP, Truth};
 
+/// Of so many networks, and codes, one is drawn: all of them on each other say no more, and a page with them is slow to come.
+const DRAWN: usize = 6;
 /// Networks that are named.
 const FIRSTS: usize = 8;
 
@@ -43,11 +45,11 @@ pub(super) fn scatter(said: &Said, truth: &Truth) -> Chart {
     chart(
         "ranks",
         "Does it know the good ones?",
-        "Each dot is a network: trained alone, across, and with shared weights, up. Over all networks the cloud rises. Now look at the best fifteen alone: does it rise among them?",
+        "Each dot is a network, every sixth of them: trained alone, across, and with shared weights, up. Over all networks the cloud rises. Now look at the best fifteen alone: does it rise among them?",
         (Axis::linear("Trained alone: right, unseen families (%)"), Axis::linear("Shared weights: right (%)")),
         ChartBody::Scatter {
             series: vec![
-                line("Networks", (0..truth.codes.len()).filter(rest).map(dot).collect()),
+                line("Every sixth network", (0..truth.codes.len()).filter(rest).step_by(DRAWN).map(dot).collect()),
                 line("Best fifteen", top.iter().filter(|i| Some(**i) != at).map(|i| dot(*i)).collect()),
                 line("First by shared weights", at.map(dot).into_iter().collect()),
             ],
@@ -68,9 +70,9 @@ pub(super) fn twins(said: &Said) -> Chart {
     chart(
         "twins",
         "Is it one network or several?",
-        "Codes with a skip: each dot is a code, at the mean of all codes that spell its network, and up or down from there. Trained alone they are one network, so all dots would lie at zero.",
+        "Codes with a skip, every sixth of them: each dot is a code, at the mean of all codes that spell its network, and up or down from there. Trained alone they are one network, so all dots would lie at zero.",
         (Axis::linear("Mean of the network's codes: right (%)"), Axis::linear("This code, points above it")),
-        ChartBody::Scatter { series: vec![line("Codes", points)] },
+        ChartBody::Scatter { series: vec![line("Codes", points.into_iter().step_by(DRAWN).collect())] },
     )
 }
 

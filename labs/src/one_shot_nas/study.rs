@@ -60,7 +60,7 @@ const ARMS: [Arm; 7] = [
 ];
 
 pub(super) fn number(family: Family, id: &str, label: &str, value: f64, unit: &str) -> Metric {
-    Metric { kind: Kind::Trained, ..metric(family, id, label, value, unit).exact(1e9, "trained") }
+    Metric { kind: Kind::Trained, ..metric(family, id, label, value, unit) }
 }
 
 /// A number that every seed has: its median, with an interval.
