@@ -270,7 +270,7 @@ pub(super) fn notes(
     }
     if log.len() > judge.known.len() {
         notes.push(format!(
-            "{} proposals took no training: the network had been tried, or it is over the budget.",
+            "Proposals that took no training, since the network had been tried or is over the budget: {}.",
             log.len() - judge.known.len()
         ));
     }

@@ -3,7 +3,7 @@
 use lab_api::LabError;
 use lab_layers::cells::CellCode;
 
-use crate::{Context, data::Images};
+use crate::Context;
 
 /// The recorded table.
 pub const CELL_TABLE: &str = "cells/table.bin";
@@ -100,7 +100,7 @@ impl CellTable {
     /// Trains a network as the table has it, and gives its counts.
     #[cfg(any(test, feature = "schema"))]
     #[must_use]
-    pub fn counts(code: CellCode, images: &[Images; 3]) -> Vec<usize> {
+    pub fn counts(code: CellCode, images: &[crate::data::Images; 3]) -> Vec<usize> {
         use super::{CellNet, CellTraining};
         let net = CellNet { code, residual: true, classes: images[0].class_count() };
         let (mut counts, mut judged) = (Vec::new(), 0);
@@ -108,7 +108,7 @@ impl CellTable {
             for seed in 0..TABLE_SEEDS[at] {
                 let mut training = CellTraining::new(net, steps, images[0].len(), seed as u64);
                 (0..steps).for_each(|_| training.step(&images[0]));
-                let right = |images: &Images| (training.right(images) / 100.0 * images.len() as f64).round() as usize;
+                let right = |images: &crate::data::Images| (training.right(images) / 100.0 * images.len() as f64).round() as usize;
                 counts.push(right(&images[1]));
                 if at == 1 && seed == 0 {
                     judged = right(&images[2]);
