@@ -3,9 +3,8 @@
 use std::future::Future;
 
 use lab_api::{LabError, ParamSpec, Params, Report, RunRecord, Values, nearest, validate, value_text};
-use serde_json::Value;
 
-use crate::{Context, LocalBoxFuture};
+use crate::{Context, LocalBoxFuture, from_values::from_values};
 
 /// A real experiment: parameters in, report out. One folder of `labs/src`.
 pub trait Lab: 'static {
@@ -45,7 +44,8 @@ pub struct LabEntry {
     pub lab_md: &'static str,
     /// [`Lab::run`] on values.
     pub run: Run,
-    /// [`Lab::smoke`] as values.
+    /// [`Lab::smoke`] as values; of no use to a reader, so no engine carries it.
+    #[cfg(feature = "schema")]
     pub smoke: fn() -> Values,
     /// [`Lab::study`].
     #[cfg(feature = "schema")]
@@ -64,6 +64,7 @@ impl LabEntry {
             params_json,
             lab_md,
             run: run::<L>,
+            #[cfg(feature = "schema")]
             smoke: smoke::<L>,
             #[cfg(feature = "schema")]
             study: study::<L>,
@@ -83,14 +84,17 @@ impl LabEntry {
     }
 }
 
+// As little as can be: it is compiled for each lab.
 fn run<L: Lab>(values: Values, cx: &mut Context) -> LocalBoxFuture<'_, Result<Report, LabError>> {
-    Box::pin(async move {
-        let params =
-            serde_json::from_value(Value::Object(values.into_iter().collect())).map_err(|error| LabError::Engine {
-                why: format!("params.json of “{}” is stale ({error}); run “cargo xtask reference”", L::ID),
-            })?;
-        L::run(params, cx).await
-    })
+    match from_values(&values) {
+        Ok(params) => Box::pin(L::run(params, cx)),
+        Err(error) => stale(L::ID, &error),
+    }
+}
+
+fn stale(id: &str, error: &dyn std::fmt::Display) -> LocalBoxFuture<'static, Result<Report, LabError>> {
+    let why = format!("params.json of “{id}” is stale ({error}); run “cargo xtask reference”");
+    Box::pin(std::future::ready(Err(LabError::Engine { why })))
 }
 
 #[cfg(feature = "schema")]
@@ -98,7 +102,9 @@ fn study<L: Lab>(cx: &mut Context) -> LocalBoxFuture<'_, Result<Option<Report>, 
     Box::pin(L::study(cx))
 }
 
+#[cfg(feature = "schema")]
 fn smoke<L: Lab>() -> Values {
+    use serde_json::Value;
     match serde_json::to_value(L::smoke()) {
         Ok(Value::Object(fields)) => fields.into_iter().collect(),
         // `specs_of` refuses parameters that are not a struct of plain fields.

@@ -21,6 +21,7 @@ pub mod experts;
 pub mod fit;
 pub mod five_gram;
 pub mod formats;
+mod from_values;
 pub mod fusion;
 #[cfg(feature = "webgpu")]
 pub mod gpu;
@@ -37,6 +38,7 @@ pub mod mlp;
 pub mod models;
 pub mod one_shot;
 pub mod ops;
+pub mod order;
 pub mod peers;
 pub mod pipeline;
 pub mod profile;

@@ -13,6 +13,7 @@ use super::{
     training::Bench,
     training_run::{Fresh, Searched, mean},
 };
+use lab_kit::order::Ordered as _;
 
 pub(super) fn line(name: &str, points: Vec<[f64; 2]>) -> Series {
     Series { name: name.into(), points, band: Vec::new() }
@@ -45,7 +46,7 @@ pub(super) fn cut(curves: &[Vec<f64>], reached: &[usize], rungs: usize) -> Chart
     let ended = |i: usize| curves[i].len() == rungs;
     let last: Vec<f64> = (0..curves.len()).map(|i| if ended(i) { -curves[i][rungs - 1] } else { f64::NAN }).collect();
     let mut order: Vec<usize> = (0..curves.len()).filter(|i| last[*i].is_finite()).collect();
-    order.sort_by_key(|i| rank_of(&last, *i));
+    order.ordered_by_key(&|i| rank_of(&last, *i));
     if let Some(best) = order.iter().find(|i| reached[**i] == rungs) {
         series.push(line("Winner of the search", path(&curves[*best], rungs)));
         // What would have won, if it was cut.
@@ -92,7 +93,7 @@ pub(super) fn spent(params: &Params, [found, random]: [&Searched<'_>; 2]) -> Cha
                 steps.push([at, 100.0 - score]);
             }
         }
-        steps.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        steps.ordered_by(&|a, b| a[0].total_cmp(&b[0]));
         let mut best = 0.0;
         steps.retain(|point| {
             let better = point[1] > best;

@@ -8,6 +8,7 @@ use super::{
     hidden::Unseen,
     summary::{LEVEL, agreement, calibration, shared_mistakes},
 };
+use lab_kit::order::Ordered as _;
 
 /// Classes in a heat map, and pictures in a grid.
 const SHOWN: usize = 10;
@@ -32,7 +33,7 @@ fn alike(outcome: &Outcome) -> Vec<usize> {
     for (a, row) in outcome.likeness.iter().enumerate() {
         pairs.extend(row.iter().enumerate().filter(|(b, _)| *b != a).map(|(b, p)| (*p, a, b)));
     }
-    pairs.sort_by(|one, other| other.0.total_cmp(&one.0));
+    pairs.ordered_by(&|one, other| other.0.total_cmp(&one.0));
     let mut classes = Vec::new();
     for (_, a, b) in pairs {
         for class in [a, b] {

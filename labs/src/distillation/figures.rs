@@ -8,6 +8,7 @@ use lab_kit::{
 };
 
 use super::arms::{ARMS, CLASSES};
+use lab_kit::order::Ordered as _;
 
 /// Classes in the chart of one letter.
 const SHOWN: usize = 6;
@@ -38,7 +39,7 @@ pub(super) async fn letter(material: &Material, class: u8, temperature: f64, cx:
     let picked = of_class.get(cx.seed as usize % of_class.len().max(1)).copied().unwrap_or(0);
     let row: Vec<f64> = logits(&material.teacher, images, &[picked], cx).await?.into_iter().map(f64::from).collect();
     let mut order: Vec<usize> = (0..CLASSES.min(row.len())).collect();
-    order.sort_by(|a, b| row[*b].total_cmp(&row[*a]));
+    order.ordered_by(&|a, b| row[*b].total_cmp(&row[*a]));
     order.truncate(SHOWN);
     let bars = |name: String, temperature: f64| {
         let p = softmax(&row, temperature);

@@ -8,6 +8,7 @@ use super::{
     judge::{Exam, Judged, Own, WINDOW},
     material::{Material, PROMPT},
 };
+use lab_kit::order::Ordered as _;
 
 /// Tokens in the chart of one position, and tokens before it in its caption.
 const SHOWN: usize = 6;
@@ -54,7 +55,7 @@ pub(super) async fn position(
     let at = CONTEXT + away.iter().enumerate().fold(0, |best, (i, d)| if *d < away[best] { i } else { best });
     let teacher = &exam.p[at * v..(at + 1) * v];
     let mut order: Vec<usize> = (0..v).collect();
-    order.sort_by(|a, b| teacher[*b].total_cmp(&teacher[*a]));
+    order.ordered_by(&|a, b| teacher[*b].total_cmp(&teacher[*a]));
     order.truncate(SHOWN);
     let series = |name: &str, p: &dyn Fn(usize) -> f32| BarSeries {
         name: name.into(),

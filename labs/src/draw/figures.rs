@@ -7,6 +7,7 @@ use super::{
     networks::{Seen, WIDTHS},
     prepare::Picture,
 };
+use lab_kit::order::Ordered as _;
 
 /// Classes shown in the bars, at most.
 const CLASSES: usize = 6;
@@ -24,7 +25,7 @@ fn arms() -> Vec<String> {
 pub(super) fn bars(seen: &Seen) -> Chart {
     let highest = |class: usize| seen.probabilities.iter().map(|arm| arm[class]).fold(0.0, f64::max);
     let mut classes: Vec<usize> = (0..seen.probabilities[0].len()).collect();
-    classes.sort_by(|a, b| highest(*b).total_cmp(&highest(*a)));
+    classes.ordered_by(&|a, b| highest(*b).total_cmp(&highest(*a)));
     classes.truncate(CLASSES);
     let series = arms().into_iter().zip(&seen.probabilities).map(|(name, arm)| BarSeries {
         name,
@@ -52,7 +53,7 @@ pub(super) fn soft_targets(seen: &Seen, temperature: f64) -> Chart {
     let plain = &seen.probabilities[0];
     let soft = seen.soft_targets(temperature);
     let mut classes: Vec<usize> = (0..plain.len()).collect();
-    classes.sort_by(|a, b| plain[*b].total_cmp(&plain[*a]));
+    classes.ordered_by(&|a, b| plain[*b].total_cmp(&plain[*a]));
     classes.truncate(CLASSES);
     let bars = |name: String, of: &[f64]| BarSeries {
         name,

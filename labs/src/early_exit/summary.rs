@@ -14,6 +14,7 @@ use super::{
     figures,
     material::Material,
 };
+use lab_kit::order::Ordered as _;
 
 /// Confidence of every interval.
 const LEVEL: f64 = 0.95;
@@ -80,7 +81,7 @@ pub(super) fn report(
     let overthought =
         mistakes.iter().filter(|i| own.verdicts.answers[..last].iter().any(|a| a[**i] == labels[**i])).count();
     let mut order = all.clone();
-    order.sort_by(|a, b| own.verdicts.confidences[0][*a].total_cmp(&own.verdicts.confidences[0][*b]));
+    order.ordered_by(&|a, b| own.verdicts.confidences[0][*a].total_cmp(&own.verdicts.confidences[0][*b]));
     order.truncate(all.len() / 10);
     let hard = |answers: &[u8]| {
         100.0 * order.iter().filter(|i| answers[**i] == labels[**i]).count() as f64 / order.len().max(1) as f64

@@ -13,6 +13,7 @@ use super::{
     Params,
     task::{Task, batch, shape},
 };
+use lab_kit::order::Ordered as _;
 
 /// A size of pieces, and how far the sum was from what it should be.
 pub(super) struct Row {
@@ -61,7 +62,7 @@ pub(super) async fn run(task: &Task, params: &Params, cx: &Context) -> Result<Ve
     }
     let mut pieces: Vec<usize> =
         [size, 64, 16, 4, 2, 1, params.piece as usize].into_iter().filter(|p| *p <= size).collect();
-    pieces.sort_unstable_by(|a, b| b.cmp(a));
+    pieces.ordered_by(&|a, b| b.cmp(a));
     pieces.dedup();
     let mut rows = Vec::new();
     for piece in pieces {

@@ -8,6 +8,7 @@ use lab_kit::{
 };
 
 use super::survey::{Measured, Survey, WIDTHS, counted};
+use lab_kit::order::Ordered as _;
 
 /// Rows of the heatmap, at most.
 const ROWS: usize = 40;
@@ -28,7 +29,7 @@ pub(super) fn heatmap(survey: &Survey) -> Chart {
     let mut which = "Every matrix of the file";
     if shown.len() > ROWS {
         // At 4 bits, where most decisions fall.
-        shown.sort_by(|a, b| a.sqnr_db[1].total_cmp(&b.sqnr_db[1]));
+        shown.ordered_by(&|a, b| a.sqnr_db[1].total_cmp(&b.sqnr_db[1]));
         shown.truncate(ROWS);
         which = "The 40 matrices that lose most at 4 bits";
     }
@@ -107,7 +108,7 @@ pub(super) fn table(survey: &Survey, draft: bool) -> Table {
     let mut shown: Vec<&Measured> = survey.tensors.iter().collect();
     let most = if draft { ROWS } else { LISTED };
     let title = if shown.len() > most {
-        shown.sort_by(|a, b| a.sqnr_db[1].total_cmp(&b.sqnr_db[1]));
+        shown.ordered_by(&|a, b| a.sqnr_db[1].total_cmp(&b.sqnr_db[1]));
         shown.truncate(most);
         format!("The {most} matrices that lose most at 4 bits")
     } else {

@@ -8,6 +8,7 @@ use super::{
     anytime::{Anytime, WAYS},
     score,
 };
+use lab_kit::order::Ordered as _;
 
 pub(super) fn line(name: &str, points: Vec<[f64; 2]>) -> Series {
     Series { name: name.into(), points, band: Vec::new() }
@@ -69,7 +70,7 @@ fn split(rates: &[f64], [from, to]: [usize; 2], allowed: f64, shown: &mut Vec<[f
 /// Loss by peak, one line for each schedule.
 pub(super) fn peaks(lines: Vec<(&str, Vec<[f64; 2]>)>, chance: f64) -> Chart {
     let series = lines.into_iter().map(|(name, mut points)| {
-        points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        points.ordered_by(&|a, b| a[0].total_cmp(&b[0]));
         points.iter_mut().for_each(|point| point[1] = if point[1].is_finite() { point[1].min(chance) } else { chance });
         line(name, points)
     });

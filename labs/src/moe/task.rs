@@ -10,6 +10,7 @@ use lab_kit::{
 };
 
 use super::{Learned, Params};
+use lab_kit::order::Ordered as _;
 
 /// Numbers of an embedding; a token of the layer is two of them.
 pub(super) const EMBEDDING: usize = 16;
@@ -69,7 +70,7 @@ impl Task {
         let mut counts = vec![0_usize; VOCABULARY];
         train.next.iter().for_each(|token| counts[*token as usize % VOCABULARY] += 1);
         let mut order: Vec<u32> = (0..VOCABULARY as u32).collect();
-        order.sort_by_key(|token| std::cmp::Reverse(counts[*token as usize]));
+        order.ordered_by_key(&|token| std::cmp::Reverse(counts[*token as usize]));
         let shown =
             order[..16].iter().map(|token| (*token, format!("“{}”", tokenizer.decode(&[*token]).escape_debug())));
         Ok(Self {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lab_kit::order::Ordered as _;
 use lab_kit::{
     cells::{CellCode, CellTable},
     search::{rank_of, spearman},
@@ -45,7 +46,7 @@ impl Truth {
     /// Numbers of the best, best first.
     pub(super) fn top(&self, count: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.right.len()).collect();
-        order.sort_by(|a, b| self.right[*b].total_cmp(&self.right[*a]).then(a.cmp(b)));
+        order.ordered_by(&|a, b| self.right[*b].total_cmp(&self.right[*a]).then(a.cmp(b)));
         order.truncate(count);
         order
     }
@@ -109,7 +110,7 @@ impl Said {
     /// Networks from the best score down; of equals the one with the smaller number.
     pub(super) fn order(&self) -> Vec<CellCode> {
         let mut all: Vec<CellCode> = self.networks.keys().copied().collect();
-        all.sort_by(|a, b| self.of(*b).total_cmp(&self.of(*a)).then(a.index().cmp(&b.index())));
+        all.ordered_by(&|a, b| self.of(*b).total_cmp(&self.of(*a)).then(a.index().cmp(&b.index())));
         all
     }
 

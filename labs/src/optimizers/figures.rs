@@ -4,6 +4,7 @@ use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Series, Table};
 use lab_kit::{stats::median, tuning::Task};
 
 use super::{Tuned, training::Trained};
+use lab_kit::order::Ordered as _;
 
 pub(super) fn line(name: &str, points: Vec<[f64; 2]>) -> Series {
     Series { name: name.into(), points, band: Vec::new() }
@@ -36,7 +37,7 @@ pub(super) fn rates(all: &[Tuned], task: &Task) -> Chart {
         let scores = one.scores().into_iter();
         let mut points: Vec<[f64; 2]> =
             scores.map(|(rate, score)| [rate, if score.is_finite() { score.min(chance) } else { chance }]).collect();
-        points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        points.ordered_by(&|a, b| a[0].total_cmp(&b[0]));
         line(one.arm.name, points)
     };
     chart(

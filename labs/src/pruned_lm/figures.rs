@@ -7,6 +7,7 @@ use super::{
     judge::Judged,
     prune::{Pruned, Score},
 };
+use lab_kit::order::Ordered as _;
 
 type Arm = (Score, Pruned, Judged);
 
@@ -38,7 +39,7 @@ pub(super) fn norms(arms: &[Arm]) -> Option<Chart> {
         let own = flows.iter().filter(|flow| flow.names.iter().any(|name| name.contains(matrix)));
         let flow = own.max_by(|a, b| stands_out(a).total_cmp(&stands_out(b)))?;
         let mut sorted = flow.norms.clone();
-        sorted.sort_by(|a, b| b.total_cmp(a));
+        sorted.ordered_by(&|a, b| b.total_cmp(a));
         let middle = sorted[sorted.len() / 2].max(f64::MIN_POSITIVE);
         let count = sorted.len() as f64;
         let points = sorted.iter().enumerate().map(|(i, norm)| [100.0 * (i as f64 + 0.5) / count, norm / middle]);

@@ -8,6 +8,7 @@ use lab_kit::{
 use rand::Rng;
 
 use super::{calibrate, model::Weights};
+use lab_kit::order::Ordered as _;
 
 /// By what feed-forward units are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +73,7 @@ impl Weights {
                     Units::Random => (rng.random(), unit),
                 })
                 .collect();
-            order.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            order.ordered_by(&|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             let mut chosen: Vec<usize> = order[..kept].iter().map(|(_, unit)| *unit).collect();
             chosen.sort_unstable();
             for matrix in ["gate", "up", "down"] {

@@ -7,6 +7,7 @@ use super::{
     material::Material,
     summary::{Arm, by_class, bytes},
 };
+use lab_kit::order::Ordered as _;
 
 fn table(id: &str, title: &str, columns: &[&str], rows: Vec<Vec<Cell>>) -> Table {
     Table { id: id.into(), title: title.into(), columns: columns.iter().map(|c| (*c).to_owned()).collect(), rows }
@@ -49,7 +50,7 @@ pub(super) fn classes(material: &Material, arms: &[Arm]) -> Table {
     let mut rows = Vec::new();
     if let [pruned, dense, ..] = arms {
         let mut classes = by_class(material, dense, pruned);
-        classes.sort_by_key(|(_, [a, b, _])| *b as i64 - *a as i64);
+        classes.ordered_by_key(&|(_, [a, b, _])| *b as i64 - *a as i64);
         let row = |(class, [a, b, n]): (char, [usize; 3])| {
             let numbers = [n as f64, a as f64, b as f64, b as f64 - a as f64];
             std::iter::once(Cell::from(class.to_string())).chain(numbers.map(Cell::from)).collect()

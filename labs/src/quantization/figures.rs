@@ -11,6 +11,7 @@ use super::{
     evaluate::{Outcome, Summary},
     summary::LayerError,
 };
+use lab_kit::order::Ordered as _;
 
 /// Pictures shown when fewer flipped, and at most.
 const PICTURES: (usize, usize) = (12, 24);
@@ -56,7 +57,7 @@ pub(super) fn sweep(subject: &Subject, baseline: &Baseline, arms: &[(u32, Summar
     let percent = |right: usize| 100.0 * right as f64 / images as f64;
     let fp32 = (subject.network(0).bytes() as f64, percent(subject.right(&baseline.answers)));
     let mut arms: Vec<&(u32, Summary)> = arms.iter().collect();
-    arms.sort_by_key(|(bits, _)| *bits);
+    arms.ordered_by_key(&|(bits, _)| *bits);
     let least = arms.iter().map(|(_, arm)| arm.bytes as f64).fold(fp32.0, f64::min);
     let words: Vec<String> =
         arms.iter().map(|(bits, arm)| format!("{bits} bits {:.1} %", percent(arm.right))).collect();
@@ -232,7 +233,7 @@ pub(super) fn images(subject: &Subject, baseline: &Baseline, outcome: &Outcome) 
     let flipped = |i: &usize| baseline.answers[*i] != outcome.answers[*i];
     let flips = (0..subject.images.len()).filter(flipped).count();
     let mut order: Vec<usize> = (0..subject.images.len()).collect();
-    order.sort_by(|a, b| flipped(b).cmp(&flipped(a)).then(margin(*a).total_cmp(&margin(*b))));
+    order.ordered_by(&|a, b| flipped(b).cmp(&flipped(a)).then(margin(*a).total_cmp(&margin(*b))));
     order.truncate(flips.clamp(PICTURES.0, PICTURES.1));
     let picture = |i: usize| {
         let (fp32, quantized) = (baseline.answers[i], outcome.answers[i]);

@@ -11,6 +11,7 @@ use super::{
     packed::{Loss, Packed},
     prepared::Input,
 };
+use lab_kit::order::Ordered as _;
 
 /// What both models are asked to go on with, and by how many tokens.
 const PROMPT: &str = "A value of this type is";
@@ -73,7 +74,7 @@ pub(super) fn outputs(packed: &Packed) -> Option<Chart> {
 pub(super) fn channels(input: &Input) -> Chart {
     let sorted = |mut reach: Vec<f32>| {
         reach.retain(|most| *most > 0.0);
-        reach.sort_by(|a, b| b.total_cmp(a));
+        reach.ordered_by(&|a, b| b.total_cmp(a));
         reach.iter().enumerate().map(|(i, most)| [(i + 1) as f64, f64::from(*most)]).collect::<Vec<[f64; 2]>>()
     };
     let line = |name: &str, reach: Vec<f32>| Series { name: name.into(), points: sorted(reach), band: vec![] };

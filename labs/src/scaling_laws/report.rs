@@ -12,6 +12,7 @@ use super::{
     sweep::{NEXT, Sweep},
     text::SYMBOLS,
 };
+use lab_kit::order::Ordered as _;
 
 /// Why what training decides may differ between devices.
 const SPREAD: &str = "sums in another order lead training elsewhere, as another seed does: five standard deviations over the \
@@ -242,7 +243,7 @@ fn speed(sweep: &Sweep, roof: f64, peak: Option<usize>) -> Vec<Metric> {
 fn curves(sweep: &Sweep) -> Chart {
     let points = |runs: &[Trained]| {
         let mut points: Vec<[f64; 2]> = runs.iter().map(|one| [weights(one.plan.h) as f64, one.loss]).collect();
-        points.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        points.ordered_by(&|a, b| a[0].total_cmp(&b[0]));
         points
     };
     let mut series: Vec<Series> = sweep.groups.iter().map(|(flops, runs)| line(&gflop(*flops), points(runs))).collect();

@@ -108,7 +108,9 @@ impl CellTable {
             for seed in 0..TABLE_SEEDS[at] {
                 let mut training = CellTraining::new(net, steps, images[0].len(), seed as u64);
                 (0..steps).for_each(|_| training.step(&images[0]));
-                let right = |images: &crate::data::Images| (training.right(images) / 100.0 * images.len() as f64).round() as usize;
+                let right = |images: &crate::data::Images| {
+                    (training.right(images) / 100.0 * images.len() as f64).round() as usize
+                };
                 counts.push(right(&images[1]));
                 if at == 1 && seed == 0 {
                     judged = right(&images[2]);

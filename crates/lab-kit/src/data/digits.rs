@@ -6,6 +6,7 @@ use lab_api::LabError;
 use rand::seq::SliceRandom;
 
 use crate::context::rng;
+use crate::order::Ordered as _;
 
 /// The data set, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,7 +86,7 @@ pub fn folds(labels: &[u8], count: u8, seed: u64) -> Vec<u8> {
     let mut order: Vec<usize> = (0..labels.len()).collect();
     order.shuffle(&mut rng);
     // Stable: within a class the shuffled order stays.
-    order.sort_by_key(|i| labels[*i]);
+    order.ordered_by_key(&|i| labels[*i]);
     let mut fold = vec![0; labels.len()];
     for (position, i) in order.into_iter().enumerate() {
         fold[i] = u8::try_from(position % usize::from(count)).unwrap_or(0);

@@ -5,6 +5,7 @@ use lab_api::LabError;
 use rand::{Rng, seq::SliceRandom};
 
 use super::softmax;
+use crate::order::Ordered as _;
 use crate::{
     Context,
     choices::Dataset,
@@ -99,7 +100,7 @@ impl Material {
                 of_class[usize::from(class)] += 1;
             }
         }
-        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.ordered_by_key(&|(rank, _)| *rank);
         ranked.into_iter().take(count).map(|(_, i)| i).collect()
     }
 

@@ -1,6 +1,7 @@
 //! Setting thresholds and temperatures on data that no training saw.
 
 use super::rule::{mean_cost, softmax};
+use crate::order::Ordered as _;
 use crate::stats::proportion;
 
 /// The temperature at which the probabilities of logits `[inputs, classes]` fit the labels best, by the likelihood (Guo et
@@ -39,7 +40,7 @@ pub fn temperature(logits: &[f32], labels: &[u8], classes: usize) -> f32 {
 fn ranked(confidences: &[f32], right: &[bool]) -> Vec<(f32, usize, usize)> {
     let mut all: Vec<(f32, bool)> =
         confidences.iter().copied().zip(right.iter().copied()).filter(|(c, _)| !c.is_nan()).collect();
-    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    all.ordered_by(&|a, b| b.0.total_cmp(&a.0));
     let (mut found, mut wrong): (Vec<(f32, usize, usize)>, usize) = (Vec::new(), 0);
     for (i, (confidence, right)) in all.into_iter().enumerate() {
         wrong += usize::from(!right);
@@ -115,7 +116,7 @@ pub fn thresholds_for_budget(confidences: &[Vec<f32>], costs: &[f64], budget: f6
     let count = confidences.first().map_or(0, Vec::len);
     let (mut here, mut thresholds): (Vec<usize>, Vec<f32>) = ((0..count).collect(), Vec::new());
     for (all, share) in confidences.iter().zip(&shares).take(exits.saturating_sub(1)) {
-        here.sort_by(|a, b| all[*b].total_cmp(&all[*a]));
+        here.ordered_by(&|a, b| all[*b].total_cmp(&all[*a]));
         let leave = ((share * count as f64).round() as usize).min(here.len());
         thresholds.push(if leave == 0 { f32::INFINITY } else { all[here[leave - 1]] });
         here.drain(..leave);

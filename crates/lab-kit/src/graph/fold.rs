@@ -3,6 +3,7 @@
 use lab_kernels::graph::{Binary, Unary};
 
 use super::{Graph, Id, Op, Recipe, Shape, dead};
+use crate::order::Ordered as _;
 
 /// The constant of a node, if it is one.
 fn constant(graph: &Graph, id: Id) -> Option<usize> {
@@ -116,7 +117,7 @@ fn scale(graph: &mut Graph, id: Id) {
     let of = |product: Id| Some((product, constant(graph, graph.nodes[product].inputs[1])?));
     let mut weights: Vec<(Id, usize)> = weights.into_iter().filter_map(of).collect();
     // From the back, as above.
-    weights.sort_unstable_by(|a, b| b.cmp(a));
+    weights.ordered_by(&|a, b| b.cmp(a));
     for node in graph.nodes.iter_mut().skip(id + 1) {
         node.inputs.iter_mut().filter(|input| **input == id).for_each(|input| *input = from);
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Graph, Id, Op};
+use crate::order::Ordered as _;
 
 /// How far operations are joined. Each level has those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -53,7 +54,7 @@ pub fn fuse(graph: &Graph, level: Fuse) -> Vec<Vec<Id>> {
     let computed = |group: &Vec<Id>| group.first().is_some_and(|id| graph.nodes[*id].op.is_computed());
     let mut kernels: Vec<Vec<Id>> = groups.members.into_iter().filter(computed).collect();
     // A kernel's product comes first: what follows it, and what it is joined with, goes row by row.
-    kernels.iter_mut().for_each(|kernel| kernel.sort_by_key(|id| (graph.nodes[*id].op != Op::Product, *id)));
+    kernels.iter_mut().for_each(|kernel| kernel.ordered_by_key(&|id| (graph.nodes[*id].op != Op::Product, *id)));
     kernels
 }
 

@@ -1,5 +1,6 @@
 //! Where buffers lie in one arena: those that live at once must not overlap, others may share.
 
+use crate::order::Ordered as _;
 use serde::{Deserialize, Serialize};
 
 /// A buffer: from the step that makes it to the last that reads it, both included, and its size.
@@ -110,11 +111,11 @@ pub fn plan(lives: &[Life], strategy: Strategy) -> Vec<usize> {
     match strategy {
         Strategy::None => apart(lives),
         Strategy::InTime => {
-            order.sort_by_key(|i| lives[*i].first);
+            order.ordered_by_key(&|i| lives[*i].first);
             fit(lives, &order, false)
         }
         Strategy::BySize => {
-            order.sort_by_key(|i| (std::cmp::Reverse(lives[*i].size), lives[*i].first));
+            order.ordered_by_key(&|i| (std::cmp::Reverse(lives[*i].size), lives[*i].first));
             fit(lives, &order, true)
         }
         Strategy::Exact => exact(lives),

@@ -2,6 +2,7 @@
 //! (Bowdler, Martin, Reinsch and Wilkinson, 1968, in the form of EISPACK's `tred2` and `tql2`).
 
 use super::matrix::{Matrix, add, dot, rotate};
+use crate::order::Ordered as _;
 
 /// `a = vectorsᵀ · diag(values) · vectors`, values falling.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +39,7 @@ pub fn eigen(a: &Matrix) -> Option<Eigen> {
         }
     }
     let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|i, j| values[*j].total_cmp(&values[*i]));
+    order.ordered_by(&|i, j| values[*j].total_cmp(&values[*i]));
     let rows = order.iter().flat_map(|i| vectors.row(*i)).copied().collect();
     Some(Eigen { values: order.iter().map(|i| values[*i]).collect(), vectors: Matrix::new(n, n, rows) })
 }

@@ -6,6 +6,7 @@ use super::{
     eigen,
     matrix::{Matrix, add, dot, rotate},
 };
+use crate::order::Ordered as _;
 
 /// Of a matrix `[m, n]`, with `k = min(m, n)` or fewer.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,7 +69,7 @@ pub fn svd_by_rotations(w: &Matrix) -> Option<Svd> {
 fn sorted(columns: &Matrix, v: &Matrix) -> Svd {
     let length = |i: usize| dot(columns.row(i), columns.row(i)).sqrt();
     let mut order: Vec<(usize, f64)> = (0..columns.rows).map(|i| (i, length(i))).collect();
-    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    order.ordered_by(&|a, b| b.1.total_cmp(&a.1));
     let of = |rows: &Matrix, scale: &dyn Fn(f64) -> f64| {
         let values = order.iter().flat_map(|(i, s)| rows.row(*i).iter().map(|x| x * scale(*s)));
         Matrix::new(order.len(), rows.columns, values.collect())

@@ -1,6 +1,7 @@
 //! From joules to kilowatt-hours, carbon, water and money, with every assumption an input: arithmetic alone, shared by labs,
 //! calculators and tests.
 
+use crate::order::Ordered as _;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
@@ -200,7 +201,7 @@ pub fn tornado(inputs: &[Ranged], estimate: impl Fn(&[f64]) -> f64) -> Vec<(&'st
             (input.name, one.min(other), one.max(other))
         })
         .collect();
-    bars.sort_by(|a, b| (b.2 / b.1).total_cmp(&(a.2 / a.1)));
+    bars.ordered_by(&|a, b| (b.2 / b.1).total_cmp(&(a.2 / a.1)));
     bars
 }
 

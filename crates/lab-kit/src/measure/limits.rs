@@ -2,6 +2,8 @@
 //!
 //! Nothing here is measured. What comes out is a bound: a program may be slower, none can be faster.
 
+use crate::order::Ordered as _;
+
 /// What a device offers, in units per second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Machine {
@@ -97,7 +99,7 @@ pub fn bound_by(machine: &Machine, demand: &Demand) -> Verdict {
         demand.launches * machine.launch_seconds,
     ];
     let mut order = [0, 1, 2, 3];
-    order.sort_by(|a, b| seconds[*b].total_cmp(&seconds[*a]));
+    order.ordered_by(&|a, b| seconds[*b].total_cmp(&seconds[*a]));
     let fits = demand.resident_bytes <= machine.capacity_bytes;
     let limit = if fits { RATES[order[0]] } else { Limit::Capacity };
     Verdict { limit, seconds, ceiling: seconds[order[0]] / seconds[order[1]] }

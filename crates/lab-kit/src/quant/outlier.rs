@@ -7,6 +7,7 @@
 use rand::seq::SliceRandom;
 
 use super::{PackedMatrix, Settings, gptq};
+use crate::order::Ordered as _;
 use crate::rng;
 
 /// What is done to a layer's weights besides rounding each to the nearest level.
@@ -67,7 +68,7 @@ pub fn salient_channels(weight: &[f32], columns: usize, inputs: &[f32], share: f
         Salience::Activation | Salience::Weight => {
             let values = if by == Salience::Activation { inputs } else { weight };
             let magnitude = mean_magnitude(values, columns);
-            order.sort_by(|a, b| magnitude[*b].total_cmp(&magnitude[*a]));
+            order.ordered_by(&|a, b| magnitude[*b].total_cmp(&magnitude[*a]));
         }
     }
     order.truncate((share.clamp(0.0, 1.0) * columns as f64).ceil() as usize);

@@ -1,6 +1,7 @@
 //! Selective recomputation: what a transformer's layer keeps for its backward pass, by kind, and what making it again costs.
 
 use crate::models::TransformerConfig;
+use crate::order::Ordered as _;
 
 /// A kind of activation that a layer keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub fn saved_by_a_layer(config: &TransformerConfig, tokens: usize) -> Vec<Saved>
 #[must_use]
 pub fn selective(kinds: &[Saved], budget: u64) -> Vec<bool> {
     let mut order: Vec<usize> = (0..kinds.len()).collect();
-    order.sort_by_key(|kind| kinds[*kind].again);
+    order.ordered_by_key(&|kind| kinds[*kind].again);
     let mut held: u64 = kinds.iter().map(|kind| kind.numbers).sum();
     let mut dropped = vec![false; kinds.len()];
     for kind in order {

@@ -1,5 +1,7 @@
 //! Curves of equal compute, their minima, and the line that the minima march along.
 
+use crate::order::Ordered as _;
+
 /// `y = factor * x^exponent`: a straight line where both axes are logarithmic.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PowerLaw {
@@ -77,7 +79,7 @@ impl std::fmt::Display for Edge {
 /// [`Edge`], which says what to do.
 pub fn isoflop_minimum(points: &[(f64, f64)]) -> Result<Minimum, Edge> {
     let mut sorted: Vec<(f64, f64)> = points.iter().map(|(n, loss)| (n.ln(), *loss)).collect();
-    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    sorted.ordered_by(&|a, b| a.0.total_cmp(&b.0));
     let last = sorted.len().saturating_sub(1);
     let lowest = (0..sorted.len()).fold(0, |low, i| if sorted[i].1 < sorted[low].1 { i } else { low });
     match lowest {
@@ -87,7 +89,7 @@ pub fn isoflop_minimum(points: &[(f64, f64)]) -> Result<Minimum, Edge> {
         _ => (),
     }
     let (center, from) = (sorted[lowest].0, sorted[0].0);
-    sorted.sort_by(|a, b| (a.0 - center).abs().total_cmp(&(b.0 - center).abs()));
+    sorted.ordered_by(&|a, b| (a.0 - center).abs().total_cmp(&(b.0 - center).abs()));
     sorted.truncate(5);
     let [c, b, a] = parabola(&sorted, center).ok_or(Edge::NotConvex)?;
     let x = -b / (2.0 * a);

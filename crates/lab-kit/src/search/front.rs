@@ -1,12 +1,14 @@
 //! What nothing else beats in both of two costs.
 
+use crate::order::Ordered as _;
+
 // ANCHOR: pareto
 /// Points of which no other is as good in both numbers and better in one; less is better. Cheapest first; of equal points the first.
 /// One pass over the points in order, instead of comparing all pairs.
 #[must_use]
 pub fn pareto(points: &[[f64; 2]]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..points.len()).filter(|i| points[*i].iter().all(|x| x.is_finite())).collect();
-    order.sort_by(|a, b| points[*a][0].total_cmp(&points[*b][0]).then(points[*a][1].total_cmp(&points[*b][1])));
+    order.ordered_by(&|a, b| points[*a][0].total_cmp(&points[*b][0]).then(points[*a][1].total_cmp(&points[*b][1])));
     let mut least = f64::INFINITY;
     order.retain(|i| {
         let better = points[*i][1] < least;

@@ -12,6 +12,7 @@ mod rank;
 mod reinforce;
 mod tpe;
 
+use crate::order::Ordered as _;
 use std::cmp::Ordering;
 
 pub use asynchronous::{Asha, Decides, asynchronous};
@@ -80,7 +81,7 @@ impl Log {
     #[must_use]
     pub fn at(&self, rung: usize) -> Vec<Reached> {
         let mut all: Vec<Reached> = self.reached.iter().filter(|one| one.rung == rung).copied().collect();
-        all.sort_by(|a, b| by_score((a.score, a.trial), (b.score, b.trial)));
+        all.ordered_by(&|a, b| by_score((a.score, a.trial), (b.score, b.trial)));
         all
     }
 

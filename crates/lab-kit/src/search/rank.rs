@@ -1,11 +1,12 @@
 //! How much an early order says of a late one, and what the best of many owes to luck.
 
 use super::by_score;
+use crate::order::Ordered as _;
 
 /// Ranks from 1 up, equals at their mean.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|a, b| by_score((values[*a], *a), (values[*b], *b)));
+    order.ordered_by(&|a, b| by_score((values[*a], *a), (values[*b], *b)));
     let mut ranks = vec![0.0; values.len()];
     let same = |a: f64, b: f64| a == b || !(a.is_finite() || b.is_finite());
     for group in order.chunk_by(|a, b| same(values[*a], values[*b])) {

@@ -1,6 +1,7 @@
 //! Proposals from a model of what was good.
 
 use super::by_score;
+use crate::order::Ordered as _;
 
 /// Share of what was seen that counts as good.
 const GOOD: f64 = 0.25;
@@ -21,7 +22,7 @@ fn density(points: &[&[f64]], x: &[f64]) -> f64 {
 #[must_use]
 pub fn propose(seen: &[(Vec<f64>, f64)], candidates: &[Vec<f64>]) -> usize {
     let mut order: Vec<usize> = (0..seen.len()).collect();
-    order.sort_by(|a, b| by_score((seen[*a].1, *a), (seen[*b].1, *b)));
+    order.ordered_by(&|a, b| by_score((seen[*a].1, *a), (seen[*b].1, *b)));
     let points: Vec<&[f64]> = order.iter().map(|i| &seen[*i].0[..]).collect();
     let good = ((seen.len() as f64 * GOOD).ceil() as usize).min(seen.len());
     if good < 2 {

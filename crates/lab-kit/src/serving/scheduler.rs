@@ -3,6 +3,7 @@
 use lab_api::LabError;
 
 use super::Pages;
+use crate::order::Ordered as _;
 
 /// What somebody asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -237,7 +238,7 @@ impl<'a> Scheduler<'a> {
             let tokens = (requests[id].prompt + requests[id].output) as f64;
             if order == Order::Aged { tokens - 0.1 * (now - requests[id].arrival_ms) } else { tokens }
         };
-        self.waiting.sort_by(|a, b| key(a.0).total_cmp(&key(b.0)).then(a.0.cmp(&b.0)));
+        self.waiting.ordered_by(&|a, b| key(a.0).total_cmp(&key(b.0)).then(a.0.cmp(&b.0)));
     }
 
     // ANCHOR: begin_batch

@@ -1,5 +1,6 @@
 //! Whether counts could come from a distribution.
 
+use crate::order::Ordered as _;
 use statrs::function::gamma::gamma_ur;
 
 /// The outcome of the test.
@@ -21,7 +22,7 @@ pub fn chi_square(counts: &[usize], p: &[f64], fewest: f64) -> ChiSquare {
     let mut cells: Vec<(f64, f64)> = p.iter().zip(counts).map(|(p, count)| (p * total as f64, *count as f64)).collect();
     let impossible = cells.iter().any(|(expected, seen)| *expected <= 0.0 && *seen > 0.0);
     cells.retain(|(expected, _)| *expected > 0.0);
-    cells.sort_by(|a, b| a.0.total_cmp(&b.0));
+    cells.ordered_by(&|a, b| a.0.total_cmp(&b.0));
     let (mut pooled, mut pool) = (Vec::<(f64, f64)>::new(), (0.0, 0.0));
     for (expected, seen) in cells {
         pool = (pool.0 + expected, pool.1 + seen);

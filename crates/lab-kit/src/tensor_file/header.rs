@@ -5,6 +5,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::{Float, TensorEntry};
+use crate::order::Ordered as _;
 
 /// The types of the format, and the bits of one number.
 const TYPES: [(&str, u64); 22] = [
@@ -131,7 +132,7 @@ pub(super) fn read(text: &[u8], data: u64, size: u64) -> Result<Header, String> 
         return Err(format!("the name “{}” stands twice in its header", shown(twice[0])));
     }
     // Without a stable order empty tensors would change places.
-    tensors.sort_by_key(|tensor| (tensor.start, tensor.start + tensor.bytes));
+    tensors.ordered_by_key(&|tensor| (tensor.start, tensor.start + tensor.bytes));
     placed(&tensors, data, size)?;
     Ok(Header { tensors, has_metadata })
 }

@@ -4,6 +4,7 @@ use lab_api::LabError;
 use serde::{Deserialize, Serialize};
 
 use super::optim::{Pairs, Part, Role, draw};
+use crate::order::Ordered as _;
 use crate::{
     Context,
     accumulate::{Norm, Shape},
@@ -104,7 +105,7 @@ impl Task {
             texts.push(Text::of(&tokens));
         }
         let mut order: Vec<usize> = (0..VOCABULARY).collect();
-        order.sort_by_key(|token| std::cmp::Reverse(counts[*token]));
+        order.ordered_by_key(&|token| std::cmp::Reverse(counts[*token]));
         let mut ranks = vec![0; VOCABULARY];
         order.iter().enumerate().for_each(|(rank, token)| ranks[*token] = rank);
         let texts: [Text; 3] =
