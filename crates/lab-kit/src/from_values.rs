@@ -2,7 +2,7 @@
 
 use lab_api::Values;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, SeqAccess, VariantAccess, Visitor,
     value::{Error, StrDeserializer},
 };
 use serde_json::Value;
@@ -12,38 +12,44 @@ use serde_json::Value;
 /// # Errors
 /// A field that is absent, or a value of another kind.
 pub(crate) fn from_values<P: DeserializeOwned>(values: &Values) -> Result<P, Error> {
-    P::deserialize(Fields { rest: values.iter(), value: &Value::Null })
+    P::deserialize(Fields { values, rest: [].iter() })
 }
 
+/// The values in the order of the struct's fields: so read, a lab needs no code that tells its fields' names apart.
 struct Fields<'a> {
-    rest: std::collections::btree_map::Iter<'a, String, Value>,
-    value: &'a Value,
+    values: &'a Values,
+    rest: std::slice::Iter<'static, &'static str>,
 }
 
-impl<'de> MapAccess<'de> for Fields<'_> {
+impl<'de> SeqAccess<'de> for Fields<'_> {
     type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        let Some((name, value)) = self.rest.next() else { return Ok(None) };
-        self.value = value;
-        seed.deserialize(StrDeserializer::new(name)).map(Some)
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        seed.deserialize(One(self.value))
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        let Some(name) = self.rest.next() else { return Ok(None) };
+        let value = self.values.get(*name).ok_or_else(|| Error::missing_field(name))?;
+        seed.deserialize(One(value)).map(Some)
     }
 }
 
 impl<'de> Deserializer<'de> for Fields<'_> {
     type Error = Error;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(self)
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(Error::custom("parameters are a struct"))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        visitor.visit_seq(Self { rest: fields.iter(), ..self })
     }
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -87,7 +93,10 @@ impl<'de> EnumAccess<'de> for One<'_> {
     type Variant = Unit;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Unit), Error> {
-        Ok((seed.deserialize(self)?, Unit))
+        let Value::String(word) = self.0 else {
+            return Err(Error::custom(format_args!("a choice cannot be {}", self.0)));
+        };
+        Ok((seed.deserialize(StrDeserializer::new(word))?, Unit))
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Counted {
     /// Writing one behind 128.
     pub(super) decode: [Level; 4],
     /// Kernels of decoding with queries, keys and values in one product, gate and up in another.
+    #[cfg(feature = "schema")]
     pub(super) merged: usize,
     /// Bytes of weights that products read.
     pub(super) weights: usize,
@@ -52,6 +53,7 @@ pub(super) fn count() -> Result<Counted, LabError> {
     let mut found = Counted {
         prefill: Default::default(),
         decode: Default::default(),
+        #[cfg(feature = "schema")]
         merged: level(&token, Fuse::Epilogues, true)?.kernels,
         weights: 0,
         kinds: [0; 4],

@@ -18,6 +18,7 @@ use super::{
 pub(super) const ARMS: [&str; 5] =
     ["A fresh buffer each", "One buffer, in place", "Blocks, not fused", "Fused", "Fused, one by one"];
 /// The same in ids.
+#[cfg(feature = "schema")]
 pub(super) const ARM_IDS: [&str; 5] = ["fresh", "in_place", "blocked", "fused", "one"];
 
 /// Nanoseconds an element of each arm, at some sizes.

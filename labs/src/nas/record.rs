@@ -19,6 +19,7 @@ pub(crate) struct Record {
     /// Mean errors in per cent after the longest training, in the table's order.
     pub(super) truth: Vec<f64>,
     /// Points by which one seed does better than the other on average over all networks: what changes no order.
+    #[cfg(feature = "schema")]
     pub(super) shift: f64,
     /// Standard deviation of one training, in points, beside that: what the two seeds of each network say together.
     pub(super) noise: f64,
@@ -44,7 +45,14 @@ impl Record {
             table.entries.iter().position(|one| one.code == canonical).unwrap_or(0)
         };
         let place = (0..CellCode::COUNT).map(of).collect();
-        Self { table, truth, shift, noise, place }
+        Self {
+            table,
+            truth,
+            #[cfg(feature = "schema")]
+            shift,
+            noise,
+            place,
+        }
     }
 
     /// Mean error of a network in per cent.
@@ -71,6 +79,7 @@ impl Record {
 }
 
 /// Steps of what is recorded last.
+#[cfg(feature = "schema")]
 pub(super) const RECORDED: usize = TABLE_STEPS[1];
 
 /// Networks of a pool with the scores of their fresh weights.
