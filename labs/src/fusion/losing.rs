@@ -21,6 +21,7 @@ use super::{
 
 /// Two ways in rounds that may be compared: milliseconds of the one that fuses less, and of the one that fuses more.
 pub(super) struct Bout {
+    #[cfg_attr(not(feature = "schema"), expect(dead_code, reason = "names of the study"))]
     pub(super) id: String,
     pub(super) name: String,
     pub(super) ms: [Vec<f64>; 2],
@@ -150,6 +151,7 @@ pub(super) fn chart(all: &[Bout]) -> Chart {
 /// A rung, its id, and samples of its rate in GFLOP/s.
 pub(super) struct Rate {
     pub(super) name: String,
+    #[cfg_attr(not(feature = "schema"), expect(dead_code, reason = "names of the study"))]
     pub(super) id: String,
     pub(super) gflops: Vec<f64>,
 }

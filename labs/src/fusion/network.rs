@@ -14,6 +14,7 @@ pub(super) const LEVELS: [&str; 4] = ["separate", "elementwise", "reductions", "
 pub(super) struct Level {
     pub(super) kernels: usize,
     pub(super) moved: usize,
+    #[cfg(feature = "schema")]
     pub(super) results: usize,
 }
 
@@ -44,7 +45,12 @@ const TEXT: usize = 128;
 
 fn level(graph: &Graph, fuse: Fuse, merge: bool) -> Result<Level, LabError> {
     let counts = compile(graph, Passes { fuse, merge, plan: Strategy::BySize, ..Passes::NONE })?.counts;
-    Ok(Level { kernels: counts.kernels, moved: counts.traffic, results: counts.apart })
+    Ok(Level {
+        kernels: counts.kernels,
+        moved: counts.traffic,
+        #[cfg(feature = "schema")]
+        results: counts.apart,
+    })
 }
 
 pub(super) fn count() -> Result<Counted, LabError> {
