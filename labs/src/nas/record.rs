@@ -3,7 +3,7 @@
 use lab_api::LabError;
 use lab_kit::{
     Context,
-    cells::{CellCode, CellProxies, CellTable, TABLE_STEPS, cell_proxies},
+    cells::{CellCode, CellProxies, CellTable, cell_proxies},
     data::Images,
     search::spearman,
 };
@@ -80,7 +80,7 @@ impl Record {
 
 /// Steps of what is recorded last.
 #[cfg(feature = "schema")]
-pub(super) const RECORDED: usize = TABLE_STEPS[1];
+pub(super) const RECORDED: usize = lab_kit::cells::TABLE_STEPS[1];
 
 /// Networks of a pool with the scores of their fresh weights.
 pub(crate) type Scored = Vec<(CellCode, CellProxies)>;

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::gate;
 use crate::{
-    Context,
+    Context, LocalBoxFuture,
     stats::{median, ratio_interval},
 };
 
@@ -89,6 +89,18 @@ impl<'a> Sampling<'a> {
     }
 }
 
+/// What is timed, so that the functions that time it are compiled once and not for each variant of each lab. The box that holds a
+/// call costs it some 50 ns.
+trait Call {
+    fn call(&mut self) -> LocalBoxFuture<'_, Result<(), LabError>>;
+}
+
+impl<F: AsyncFnMut() -> Result<(), LabError>> Call for F {
+    fn call(&mut self) -> LocalBoxFuture<'_, Result<(), LabError>> {
+        Box::pin(self())
+    }
+}
+
 /// Times one variant: milliseconds per call, 5 to 41 samples in about `budget_ms`. The first call warms up and does not
 /// count; a sample repeats its call until it spans at least 100 steps of the clock, and 0.2 ms. What was taken while the page was
 /// hidden is dropped and taken again, 41 times at most, and told in the report's notes. Take the
@@ -101,10 +113,14 @@ pub async fn samples(
     budget_ms: f64,
     mut call: impl AsyncFnMut() -> Result<(), LabError>,
 ) -> Result<Vec<f64>, LabError> {
-    let repeat = repetitions(cx, span_ms(cx), &mut call).await?;
+    samples_of(cx, budget_ms, &mut call).await
+}
+
+async fn samples_of(cx: &Context, budget_ms: f64, call: &mut dyn Call) -> Result<Vec<f64>, LabError> {
+    let repeat = repetitions(cx, span_ms(cx), call).await?;
     let (mut samples, mut sampling) = (Vec::new(), Sampling::begin(cx, budget_ms, *SAMPLES.end()));
     while sampling.wants(samples.len()) {
-        let ms = sample(cx, repeat, &mut call).await?;
+        let ms = sample(cx, repeat, call).await?;
         if sampling.counts(1).await? {
             samples.push(ms);
         }
@@ -124,17 +140,21 @@ pub async fn side_by_side(
     mut first: impl AsyncFnMut() -> Result<(), LabError>,
     mut second: impl AsyncFnMut() -> Result<(), LabError>,
 ) -> Result<Pair, LabError> {
-    let repeat_first = repetitions(cx, span_ms(cx), &mut first).await?;
-    let repeat_second = repetitions(cx, span_ms(cx), &mut second).await?;
+    pair_of(cx, budget_ms, &mut first, &mut second).await
+}
+
+async fn pair_of(cx: &Context, budget_ms: f64, first: &mut dyn Call, second: &mut dyn Call) -> Result<Pair, LabError> {
+    let repeat_first = repetitions(cx, span_ms(cx), first).await?;
+    let repeat_second = repetitions(cx, span_ms(cx), second).await?;
     let (mut pair, mut sampling) = (Pair::default(), Sampling::begin(cx, budget_ms, *SAMPLES.end()));
     while sampling.wants(pair.first.len()) {
         let (one, other);
         if pair.first.len() % 2 == 0 {
-            one = sample(cx, repeat_first, &mut first).await?;
-            other = sample(cx, repeat_second, &mut second).await?;
+            one = sample(cx, repeat_first, first).await?;
+            other = sample(cx, repeat_second, second).await?;
         } else {
-            other = sample(cx, repeat_second, &mut second).await?;
-            one = sample(cx, repeat_first, &mut first).await?;
+            other = sample(cx, repeat_second, second).await?;
+            one = sample(cx, repeat_first, first).await?;
         }
         if sampling.counts(2).await? {
             pair.first.push(one);
@@ -169,22 +189,14 @@ pub async fn against_itself(
     Ok(pair)
 }
 
-async fn sample(
-    cx: &Context,
-    repeat: usize,
-    call: &mut impl AsyncFnMut() -> Result<(), LabError>,
-) -> Result<f64, LabError> {
+async fn sample(cx: &Context, repeat: usize, call: &mut dyn Call) -> Result<f64, LabError> {
     Ok(batch(cx, repeat, call).await? / repeat as f64)
 }
 
 /// Calls that fill `span` milliseconds, found by doubling; the first call warms up and does not count. Where half as many
 /// took less than a quarter of that, the machine has paused: it is tried again, or a pause would pass for the time of a short
 /// call, and samples of it would last no step of the clock.
-async fn repetitions(
-    cx: &Context,
-    span: f64,
-    call: &mut impl AsyncFnMut() -> Result<(), LabError>,
-) -> Result<usize, LabError> {
+async fn repetitions(cx: &Context, span: f64, call: &mut dyn Call) -> Result<usize, LabError> {
     let (mut repeat, mut before) = (1, batch(cx, 1, call).await?);
     cx.checkpoint().await?;
     let mut sampling = Sampling::begin(cx, 0.0, *SAMPLES.end());
@@ -205,14 +217,10 @@ async fn repetitions(
 }
 
 /// Milliseconds of so many calls in a row.
-async fn batch(
-    cx: &Context,
-    repeat: usize,
-    call: &mut impl AsyncFnMut() -> Result<(), LabError>,
-) -> Result<f64, LabError> {
+async fn batch(cx: &Context, repeat: usize, call: &mut dyn Call) -> Result<f64, LabError> {
     let start = cx.now_ms();
     for _ in 0..repeat {
-        call().await?;
+        call.call().await?;
     }
     Ok(cx.now_ms() - start)
 }
