@@ -3,14 +3,45 @@
 use lab_api::{DeviceChoice, DeviceInfo, LabError};
 use lab_kit::{burn::tensor::Device, open_device};
 
-/// Opens a device, and tells the kernels what only the browser knows of its shader language.
+/// Opens a device, and says why it is not the GPU where the page left that open (`Auto`) and the GPU is of no use.
 ///
 /// # Errors
 /// As [`open_device`].
-pub(crate) async fn open(choice: DeviceChoice) -> Result<(Device, DeviceInfo), LabError> {
-    #[cfg(feature = "webgpu")]
+#[cfg(not(feature = "webgpu"))]
+pub(crate) async fn open(choice: DeviceChoice) -> Result<((Device, DeviceInfo), Option<String>), LabError> {
+    Ok((open_device(choice).await?, None))
+}
+
+/// Opens a device, and says why it is not the GPU where the page left that open (`Auto`) and the GPU is of no use. What comes of an
+/// adapter is compared with the processor before anything is believed of it.
+///
+/// # Errors
+/// As [`open_device`]; or an adapter that was asked for computes wrong numbers.
+#[cfg(feature = "webgpu")]
+pub(crate) async fn open(choice: DeviceChoice) -> Result<((Device, DeviceInfo), Option<String>), LabError> {
+    // Only the browser knows this of its shader language.
     lab_kit::gpu::use_integer_dots(has_feature("packed_4x8_integer_dot_product"));
-    open_device(choice).await
+    let left_open = choice == DeviceChoice::Auto;
+    let opened = verified(if left_open { DeviceChoice::Webgpu } else { choice }).await;
+    match opened {
+        Err(error) if left_open => {
+            // What was logged explains best, and spoils nothing of what the CPU does now.
+            let error = crate::trouble::logged().unwrap_or(error);
+            let why = format!("This ran on the CPU, for the GPU is of no use: {error}");
+            Ok((open_device(DeviceChoice::Cpu).await?, Some(why)))
+        }
+        opened => Ok((opened?, None)),
+    }
+}
+
+#[cfg(feature = "webgpu")]
+async fn verified(choice: DeviceChoice) -> Result<(Device, DeviceInfo), LabError> {
+    let opened = open_device(choice).await?;
+    lab_kit::gpu::verify(&opened.0, &opened.1).await?;
+    match crate::trouble::logged() {
+        Some(error) => Err(error),
+        None => Ok(opened),
+    }
 }
 
 /// Whether WGSL has a language feature here: `navigator.gpu.wgslLanguageFeatures`, which web-sys keeps among its unstable parts.

@@ -116,15 +116,14 @@ async fn run(
     cancelled: Rc<Cell<bool>>,
 ) -> Result<RunRecord, LabError> {
     let entry = find(registry::ALL, &request.lab)?;
-    let device = device::open(request.device).await?;
+    let (device, remark) = device::open(request.device).await?;
     post(scope, &Event::Started { run_id: request.run_id, device: device.1.clone() });
     let host = BrowserHost::new(scope.clone(), request.run_id, request.root, files, cancelled)
         .map_err(|error| LabError::Engine { why: format!("{error:?}") })?;
     let mut context = Context::new(device, request.seed, request.assets, Rc::new(host));
-    // What comes of an adapter is compared with the processor before anything is believed of it.
-    #[cfg(feature = "webgpu")]
-    lab_kit::gpu::verify(&context.device, &context.device_info).await?;
-    execute(entry, &request.values, &mut context).await
+    let mut record = execute(entry, &request.values, &mut context).await?;
+    record.report.notes.extend(remark);
+    Ok(record)
 }
 
 /// The id of the run that is going on.

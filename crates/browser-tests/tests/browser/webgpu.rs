@@ -254,6 +254,43 @@ async fn a_kernel_that_is_plausible_but_wrong_is_named_and_never_a_result() -> a
     fails_and_offers_the_cpu(WRONG_DENSE, &["computes wrong numbers: its dense layer differs"]).await
 }
 
+/// Where the page chooses, a GPU that computes wrong numbers is passed over, and the result says so.
+#[tokio::test]
+async fn a_wrong_gpu_that_nobody_asked_for_is_passed_over() -> anyhow::Result<()> {
+    with_browser(Gpu::Software, async |tab| {
+        if !has_gpu_engine(tab)? {
+            return Ok(());
+        }
+        let lab: LabOnPage = specimen(&tab.site)?;
+        tab.bypass_service_worker().await?;
+        // The emulated adapter passes for a real one, or the page would not choose it.
+        let real = "for (const of of ['GPUAdapter', 'GPUAdapterInfo']) {
+            if (self[of]) Object.defineProperty(self[of].prototype, 'isFallbackAdapter', { get: () => false });
+        }";
+        tab.before_each_page(real).await?;
+        tab.server.break_files("worker.js", Fault::Prepended(WRONG_DENSE.to_owned()));
+        tab.open(&lab.brief("auto")).await?;
+        lab.wake(tab).await?;
+        lab.press(tab, "run").await?;
+        lab.reach(tab, &["done", "failed"], patience_s()?).await?;
+        anyhow::ensure!(lab.state(tab).await? == "done", "it failed: {}", lab.message(tab).await?);
+        anyhow::ensure!(lab.device(tab).await?.contains("CPU"), "it ran on “{}”", lab.device(tab).await?);
+        let said =
+            format!("return document.querySelector({:?}).innerText", format!("{} [data-source=run]", lab.selector()));
+        let said = tab.script(&said, &[]).await?.to_string();
+        anyhow::ensure!(
+            said.contains("This ran on the CPU") && said.contains("computes wrong numbers: its dense layer differs"),
+            "the result does not say why: {said}"
+        );
+        anyhow::ensure!(
+            tab.server.requests().iter().any(|path| path.contains("gpu")),
+            "the gpu engine was never asked"
+        );
+        Ok(())
+    })
+    .await
+}
+
 /// To be asked for an adapter alone wakes a GPU, and some drivers fail then: neither page nor worker asks where the reader wants the CPU.
 #[tokio::test]
 async fn the_cpu_never_asks_for_an_adapter() -> anyhow::Result<()> {

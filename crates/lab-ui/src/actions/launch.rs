@@ -63,7 +63,12 @@ impl Lab {
             lab: inner.data.lab.clone(),
             values: setting.values,
             seed: setting.seed,
-            device: if on_gpu { DeviceChoice::Webgpu } else { DeviceChoice::Cpu },
+            // Left to us, the engine may do without a GPU that turns out to be of no use.
+            device: match setting.device {
+                DeviceChoice::Auto if on_gpu => DeviceChoice::Auto,
+                _ if on_gpu => DeviceChoice::Webgpu,
+                _ => DeviceChoice::Cpu,
+            },
             assets: inner.data.assets.clone(),
             root: inner.root.clone(),
         };
