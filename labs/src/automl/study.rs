@@ -1,10 +1,7 @@
 //! A pool of trainings that all went to the end, over which schedulers are replayed thousands of times; searches that were truly run;
 //! noise, the ten best trained anew, a schedule that ends at the rung, seconds; and policies.
 
-use std::{
-    rc::Rc,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::rc::Rc;
 
 use lab_api::{Axis, BarSeries, ChartBody, Family, Kind, LabError, Metric, Report};
 use lab_kit::{
@@ -15,6 +12,7 @@ use lab_kit::{
     search::{kept, rank_of, rungs, spearman},
     stats::{median, median_interval, percentile},
     testing::{FakeClock, context, ready},
+    two_cores::jobs_on_two_cores,
 };
 
 use super::{
@@ -73,33 +71,12 @@ impl Job {
     }
 }
 
-/// Two at a time: each takes one core.
+/// Two at a time: each takes one core, and has a clock.
 pub(super) fn two<T: Send>(
     count: usize,
     job: impl Fn(usize, &Context) -> Result<T, LabError> + Sync,
 ) -> Result<Vec<T>, LabError> {
-    let next = AtomicUsize::new(0);
-    let worker = || -> Result<Vec<(usize, T)>, LabError> {
-        let cx = context(Rc::new(FakeClock::real()));
-        let mut done = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= count {
-                return Ok(done);
-            }
-            done.push((i, job(i, &cx)?));
-        }
-    };
-    let both: Vec<_> = std::thread::scope(|scope| {
-        let threads = [scope.spawn(worker), scope.spawn(worker)];
-        threads.map(|thread| thread.join()).into_iter().collect()
-    });
-    let mut all = Vec::new();
-    for found in both {
-        all.extend(found.map_err(|_| LabError::Engine { why: "a thread of the study failed".into() })??);
-    }
-    all.sort_by_key(|one| one.0);
-    Ok(all.into_iter().map(|one| one.1).collect())
+    jobs_on_two_cores(count, |i| job(i, &context(Rc::new(FakeClock::real()))))
 }
 
 pub(super) fn train(jobs: &[Job], images: &[Images; 3]) -> Result<Vec<Curve>, LabError> {

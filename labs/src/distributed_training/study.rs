@@ -1,7 +1,5 @@
 //! What is held and sent by number of workers, bits, drift, ways to tell each other less over three seeds, and simulated speeds.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use lab_api::{Axis, Cell, Chart, ChartBody, Family, Kind, LabError, Metric, Report, Series, Table};
 use lab_kit::{
     Context, LocalBoxFuture,
@@ -10,6 +8,7 @@ use lab_kit::{
     sharding::{Stage, Sum},
     stats::{median, median_interval},
     testing::ready,
+    two_cores::jobs_on_two_cores,
 };
 
 use super::{
@@ -64,26 +63,7 @@ const SGD: usize = 11;
 
 /// All trainings, two at a time.
 fn run_all(jobs: &[(Setup<'_>, Way)]) -> Result<Vec<Ran>, LabError> {
-    let next = AtomicUsize::new(0);
-    let worker = || -> Result<Vec<(usize, Ran)>, LabError> {
-        let mut done = Vec::new();
-        while let Some((i, (setup, way))) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?)))
-        {
-            done.push((i, ready(arms::run(setup, *way, async || Ok(())))?));
-        }
-        Ok(done)
-    };
-    let both: Vec<_> = std::thread::scope(|scope| {
-        let threads = [scope.spawn(worker), scope.spawn(worker)];
-        threads.map(|thread| thread.join()).into_iter().collect()
-    });
-    let mut all = Vec::new();
-    for found in both {
-        all.extend(found.map_err(|_| LabError::Engine { why: "a thread of the study failed".into() })??);
-    }
-    all.sort_by_key(|one| one.0);
-    Ok(all.into_iter().map(|one| one.1).collect())
+    jobs_on_two_cores(jobs.len(), |i| ready(arms::run(&jobs[i].0, jobs[i].1, async || Ok(()))))
 }
 
 fn over_seeds(family: Family, id: &str, label: &str, unit: &str, values: &[f64], cx: &Context) -> Metric {

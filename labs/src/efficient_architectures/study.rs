@@ -1,8 +1,6 @@
 //! Kinds of block at four sizes, their switches, and ways to grow, over three seeds: a seed draws the first weights and the
 //! order of the images, so that all networks of a seed see the same images in the same order. All unseen images judge.
 
-use std::sync::{Mutex, PoisonError};
-
 use lab_api::{Axis, Cell, Family as Group, Kind, LabError, Metric, Report};
 use lab_kit::{
     Context,
@@ -10,6 +8,7 @@ use lab_kit::{
     report::{MetricExt, metric},
     stats::{median, median_interval, ratio_interval},
     training::Order,
+    two_cores::jobs_on_two_cores,
 };
 
 use super::{
@@ -104,35 +103,16 @@ fn train(shape: Shape, seed: u64, task: &Task) -> (f64, f64) {
     (100.0 * right.iter().sum::<f64>() / right.len().max(1) as f64, arm.late())
 }
 
-/// All networks under all seeds, on as many threads as the machine has cores.
-fn train_all(subjects: &[Subject], task: &Task) -> Vec<Found> {
+/// All networks under all seeds.
+fn train_all(subjects: &[Subject], task: &Task) -> Result<Vec<Found>, LabError> {
     let jobs: Vec<(usize, u64)> = (0..SEEDS).flat_map(|seed| (0..subjects.len()).map(move |i| (i, seed))).collect();
-    let (next, done) = (Mutex::new(0), Mutex::new(vec![None; jobs.len()]));
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    std::thread::scope(|scope| {
-        for _ in 0..cores.min(4) {
-            scope.spawn(|| {
-                loop {
-                    let mine = {
-                        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-                        *next += 1;
-                        *next - 1
-                    };
-                    let Some((subject, seed)) = jobs.get(mine) else { break };
-                    let found = train(subjects[*subject].shape, *seed, task);
-                    done.lock().unwrap_or_else(PoisonError::into_inner)[mine] = Some(found);
-                }
-            });
-        }
-    });
+    let done = jobs_on_two_cores(jobs.len(), |i| Ok(train(subjects[jobs[i].0].shape, jobs[i].1, task)))?;
     let mut all = vec![Found::default(); subjects.len()];
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for ((subject, _), found) in jobs.iter().zip(done) {
-        let (accuracy, loss) = found.unwrap_or((f64::NAN, f64::NAN));
+    for ((subject, _), (accuracy, loss)) in jobs.iter().zip(done) {
         all[*subject].accuracy.push(accuracy);
         all[*subject].loss.push(loss);
     }
-    all
+    Ok(all)
 }
 
 fn over_seeds(family: Group, id: &str, label: &str, unit: &str, values: &[f64], cx: &Context) -> Metric {
@@ -147,7 +127,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
     let task = Task::load(cx).await?;
     let subjects = subjects();
     cx.progress("Training", 0.05);
-    let found = train_all(&subjects, &task);
+    let found = train_all(&subjects, &task)?;
     cx.checkpoint().await?;
     cx.progress("Timing", 0.8);
     let of = |id: &str| subjects.iter().position(|subject| subject.id == id).unwrap_or(0);

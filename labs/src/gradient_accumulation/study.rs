@@ -1,10 +1,7 @@
 //! Every batch tuned, for two optimizers and over seeds; every wrong loop beside the right one; the noise scale while a network
 //! learns; and a language model that is trained by the wrong mean.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
-};
+use std::time::Instant;
 
 use lab_api::{Axis, Cell, Family, Interval, Kind, LabError, Metric, Report};
 use lab_kit::{
@@ -21,6 +18,7 @@ use lab_kit::{
     stats::{median, median_interval},
     testing::ready,
     training::{Order, Recipe, Trainer, cross_entropy},
+    two_cores::jobs_on_two_cores,
 };
 use rand::Rng;
 
@@ -96,35 +94,16 @@ enum Done {
 
 /// All jobs, two at a time: a training takes one core.
 fn run_all(jobs: &[Job], task: &Task, text: &[u32]) -> Result<Vec<Done>, LabError> {
-    let (next, began) = (AtomicUsize::new(0), Instant::now());
+    let began = Instant::now();
     let now = || 1e3 * began.elapsed().as_secs_f64();
-    let worker = || -> Result<Vec<(usize, Done)>, LabError> {
-        let mut done = Vec::new();
-        while let Some((i, job)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?))) {
-            done.push((
-                i,
-                match job {
-                    Job::Descent(descent, seed) => {
-                        Done::Descent(ready(descent.run(task, *seed, now, async || Ok(())))?)
-                    }
-                    Job::Twin(plan, seed) => Done::Twin(ready(twins::train(plan, task, *seed, async || Ok(())))?),
-                    Job::Noise(optimizer, seed) => Done::Noise(noise(*optimizer, task, *seed)),
-                    Job::Language(weights, seed) => Done::Language(ready(language(*weights, text, *seed))?),
-                },
-            ));
-        }
-        Ok(done)
-    };
-    let both: Vec<_> = std::thread::scope(|scope| {
-        let threads = [scope.spawn(worker), scope.spawn(worker)];
-        threads.map(|thread| thread.join()).into_iter().collect()
-    });
-    let mut all = Vec::new();
-    for found in both {
-        all.extend(found.map_err(|_| LabError::Engine { why: "a thread of the study failed".into() })??);
-    }
-    all.sort_by_key(|one| one.0);
-    Ok(all.into_iter().map(|one| one.1).collect())
+    jobs_on_two_cores(jobs.len(), |i| {
+        Ok(match &jobs[i] {
+            Job::Descent(descent, seed) => Done::Descent(ready(descent.run(task, *seed, now, async || Ok(())))?),
+            Job::Twin(plan, seed) => Done::Twin(ready(twins::train(plan, task, *seed, async || Ok(())))?),
+            Job::Noise(optimizer, seed) => Done::Noise(noise(*optimizer, task, *seed)),
+            Job::Language(weights, seed) => Done::Language(ready(language(*weights, text, *seed))?),
+        })
+    })
 }
 
 /// The exact noise scale at [`NOISE_AT`], while a network learns from batches of 64.

@@ -1,8 +1,6 @@
 //! Every layer at its own best of three rates, over three seeds: on facts whose names have much in common or nothing, after three times
 //! the steps, on text; then number of experts, weights of balancing, capacity, and time.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use lab_api::{Axis, Cell, ChartBody, Family, Kind, LabError, Metric, Report};
 use lab_kit::{
     Context,
@@ -10,6 +8,7 @@ use lab_kit::{
     report::{MetricExt, metric},
     stats::{median, median_interval},
     testing::ready,
+    two_cores::jobs_on_two_cores,
 };
 use rand::Rng;
 
@@ -78,29 +77,18 @@ fn arm(id: &'static str, p: &Params) -> Arm {
 
 /// All trainings, two at a time: each takes one core. Facts are drawn by the seed; `text` is for the others.
 fn run_all(jobs: &[(Arm, u64)], text: Option<&Task>) -> Result<Vec<Trained>, LabError> {
-    let next = AtomicUsize::new(0);
-    let worker = || -> Result<Vec<(usize, Trained)>, LabError> {
-        let mut done = Vec::new();
-        while let Some((i, (arm, seed))) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, jobs.get(i)?)))
-        {
-            let drawn = text.is_none().then(|| Task::facts(&arm.params, *seed));
-            if let Some(task) = text.or(drawn.as_ref()) {
-                done.push((i, ready(train(arm, task, *seed, || 0.0, async || Ok(())))?));
+    jobs_on_two_cores(jobs.len(), |i| {
+        let (arm, seed) = &jobs[i];
+        let drawn;
+        let task = match text {
+            Some(task) => task,
+            None => {
+                drawn = Task::facts(&arm.params, *seed);
+                &drawn
             }
-        }
-        Ok(done)
-    };
-    let both: Vec<_> = std::thread::scope(|scope| {
-        let threads = [scope.spawn(worker), scope.spawn(worker)];
-        threads.map(|thread| thread.join()).into_iter().collect()
-    });
-    let mut all = Vec::new();
-    for found in both {
-        all.extend(found.map_err(|_| LabError::Engine { why: "a thread of the study failed".into() })??);
-    }
-    all.sort_by_key(|one| one.0);
-    Ok(all.into_iter().map(|one| one.1).collect())
+        };
+        ready(train(arm, task, *seed, || 0.0, async || Ok(())))
+    })
 }
 
 /// A number that every seed has: its median, with an interval.

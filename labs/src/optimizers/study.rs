@@ -1,10 +1,7 @@
 //! Every rule tuned with the same number of tries on a seed of its own, then judged over others: on images, on tokens at two
 //! sizes of the batch; rates that are not tuned; and what a step takes by width.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
-};
+use std::time::Instant;
 
 use lab_api::{Axis, Cell, ChartBody, Family, Kind, LabError, Metric, Report};
 use lab_kit::{
@@ -13,6 +10,7 @@ use lab_kit::{
     stats::{median, median_interval},
     testing::ready,
     tuning::{self, Judged, Learned, Task, Try, optim::Part},
+    two_cores::jobs_on_two_cores,
 };
 
 use super::{
@@ -123,30 +121,14 @@ struct Done {
 
 /// All trainings, two at a time: each takes one core. Those of other seeds than the tuning one are judged.
 fn run_all(plans: &[Plan], task: &Task) -> Result<Vec<Done>, LabError> {
-    let (next, began) = (AtomicUsize::new(0), Instant::now());
+    let began = Instant::now();
     let now = || 1e3 * began.elapsed().as_secs_f64();
-    let worker = || -> Result<Vec<(usize, Done)>, LabError> {
-        let mut done = Vec::new();
-        while let Some((i, plan)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, plans.get(i)?))) {
-            let found = ready(plan.run(task, now, async || Ok(())))?;
-            let judged = (plan.seed != TUNING && found.chosen.is_some()).then(|| task.judge(&found.weights, 2));
-            done.push((
-                i,
-                Done { score: found.score(), late: found.late(), judged, curve: figures::curve(&found, false) },
-            ));
-        }
-        Ok(done)
-    };
-    let both: Vec<_> = std::thread::scope(|scope| {
-        let threads = [scope.spawn(worker), scope.spawn(worker)];
-        threads.map(|thread| thread.join()).into_iter().collect()
-    });
-    let mut all = Vec::new();
-    for found in both {
-        all.extend(found.map_err(|_| LabError::Engine { why: "a thread of the study failed".into() })??);
-    }
-    all.sort_by_key(|one| one.0);
-    Ok(all.into_iter().map(|one| one.1).collect())
+    jobs_on_two_cores(plans.len(), |i| {
+        let plan = &plans[i];
+        let found = ready(plan.run(task, now, async || Ok(())))?;
+        let judged = (plan.seed != TUNING && found.chosen.is_some()).then(|| task.judge(&found.weights, 2));
+        Ok(Done { score: found.score(), late: found.late(), judged, curve: figures::curve(&found, false) })
+    })
 }
 
 /// Tries of all rules of a field.

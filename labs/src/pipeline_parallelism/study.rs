@@ -12,6 +12,7 @@ use lab_kit::{
     report::{MetricExt, metric},
     stats::{median, median_interval},
     testing::ready,
+    two_cores::jobs_on_two_cores,
 };
 
 use super::{
@@ -52,18 +53,7 @@ pub(super) async fn run(cx: &mut Context) -> Result<Report, LabError> {
 
 /// Jobs two at a time.
 fn both<T: Send, J: Sync>(jobs: &[J], call: impl Fn(&J) -> Result<T, LabError> + Sync) -> Result<Vec<T>, LabError> {
-    let mut all = Vec::new();
-    for pair in jobs.chunks(2) {
-        let done: Vec<Result<T, LabError>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = pair.iter().map(|job| scope.spawn(|| call(job))).collect();
-            let lost = || LabError::Engine { why: "a thread of the study failed".into() };
-            threads.into_iter().map(|thread| thread.join().map_err(|_| lost())?).collect()
-        });
-        for one in done {
-            all.push(one?);
-        }
-    }
-    Ok(all)
+    jobs_on_two_cores(jobs.len(), |i| call(&jobs[i]))
 }
 
 /// What is simulated from layers that were timed.

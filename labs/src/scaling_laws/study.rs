@@ -1,10 +1,7 @@
 //! Six budgets, six sizes, several seeds: what a law fitted to the first budgets says of the later ones; text that is read
 //! again; learning rates that do not come to rest; and an exponent that depends on who counts.
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Instant,
-};
+use std::time::Instant;
 
 use lab_api::{Axis, Cell, Chart, ChartBody, Family, Interval, Kind, LabError, Metric, Report, Series, Table};
 use lab_kit::{
@@ -17,6 +14,7 @@ use lab_kit::{
     },
     stats::{median, median_interval},
     testing::ready,
+    two_cores::jobs_on_two_cores,
 };
 use rand::Rng;
 
@@ -54,28 +52,14 @@ struct Job {
 
 /// All jobs, two at a time: a training takes one core.
 fn train_all(jobs: &[Job], text: &Text, cx: &Context) -> Result<Vec<Option<Trained>>, LabError> {
-    let (next, began) = (AtomicUsize::new(0), Instant::now());
-    let worker = || -> Result<Vec<(usize, Option<Trained>)>, LabError> {
-        let mut done = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(Job { plan, unique }) = jobs.get(i) else { return Ok(done) };
-            let order = text.order(*unique, &mut rng(plan.seed, "order"));
-            let now = || 1e3 * began.elapsed().as_secs_f64();
-            done.push((i, ready(plan.train(text, &order, &device(), now, async || Ok(())))?));
-        }
-    };
+    let began = Instant::now();
     cx.progress("Training", 0.05);
-    let both: Vec<_> = std::thread::scope(|scope| {
-        let threads = [scope.spawn(worker), scope.spawn(worker)];
-        threads.map(|thread| thread.join()).into_iter().collect()
-    });
-    let mut all = vec![None; jobs.len()];
-    for found in both {
-        let found = found.map_err(|_| LabError::Engine { why: "a thread of the study failed".into() })??;
-        found.into_iter().for_each(|(i, trained)| all[i] = trained);
-    }
-    Ok(all)
+    jobs_on_two_cores(jobs.len(), |i| {
+        let Job { plan, unique } = &jobs[i];
+        let order = text.order(*unique, &mut rng(plan.seed, "order"));
+        let now = || 1e3 * began.elapsed().as_secs_f64();
+        ready(plan.train(text, &order, &device(), now, async || Ok(())))
+    })
 }
 
 fn device() -> lab_kit::burn::tensor::Device {

@@ -1,11 +1,10 @@
 //! Many trainings, two at a time.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use lab_api::LabError;
 use lab_kit::{
     testing::ready,
     tuning::{Judged, Task},
+    two_cores::jobs_on_two_cores,
 };
 
 use super::super::{
@@ -38,30 +37,14 @@ impl Done {
 
 /// All trainings, two at a time: each takes one core. Those of other seeds than the tuning one are judged.
 pub(super) fn run_all(plans: &[(Plan, usize)], task: &Task) -> Result<Vec<Done>, LabError> {
-    let next = AtomicUsize::new(0);
-    let worker = || -> Result<Vec<(usize, Done)>, LabError> {
-        let mut done = Vec::new();
-        while let Some((i, (plan, stop))) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, plans.get(i)?)))
-        {
-            let judges = plan.seed != TUNING;
-            let mut training = Training::new(task, plan.clone());
-            ready(training.until(*stop, async || Ok(())))?;
-            let chosen = [score(&training.judge(1)), score(&training.judge_average(1))];
-            let judged = if judges { [training.judge(2), training.judge_average(2)] } else { [None; 2] };
-            let taught = if judges { score(&training.judge(0)) } else { f64::NAN };
-            done.push((i, Done { chosen, judged, taught, curve: training.curve }));
-        }
-        Ok(done)
-    };
-    let both: Vec<_> = std::thread::scope(|scope| {
-        let threads = [scope.spawn(worker), scope.spawn(worker)];
-        threads.map(|thread| thread.join()).into_iter().collect()
-    });
-    let mut all = Vec::new();
-    for found in both {
-        all.extend(found.map_err(|_| LabError::Engine { why: "a thread of the study failed".into() })??);
-    }
-    all.sort_by_key(|one| one.0);
-    Ok(all.into_iter().map(|one| one.1).collect())
+    jobs_on_two_cores(plans.len(), |i| {
+        let (plan, stop) = &plans[i];
+        let judges = plan.seed != TUNING;
+        let mut training = Training::new(task, plan.clone());
+        ready(training.until(*stop, async || Ok(())))?;
+        let chosen = [score(&training.judge(1)), score(&training.judge_average(1))];
+        let judged = if judges { [training.judge(2), training.judge_average(2)] } else { [None; 2] };
+        let taught = if judges { score(&training.judge(0)) } else { f64::NAN };
+        Ok(Done { chosen, judged, taught, curve: training.curve })
+    })
 }
