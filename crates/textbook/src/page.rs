@@ -155,7 +155,7 @@ impl<'a> Page<'a> {
                         let caption = self.caption(Kind::Figure, number, words, source, caption.start);
                         let wide = if attrs.has_class("wide") { " wide" } else { "" };
                         put(&format!(
-                            "<figure class=\"figure{wide}\"{}>{picture}{caption}</figure>",
+                            "<figure class=\"figure{wide}\"{}><div class=\"figure-scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Figure\">{picture}</div>{caption}</figure>",
                             id_attr(block.label.as_deref())
                         ));
                     }
