@@ -51,7 +51,7 @@ mod tests {
             let (mut ours, mut by_key, mut theirs) = (items.clone(), items.clone(), items);
             ours.ordered_by(&|a, b| b.0.cmp(&a.0));
             by_key.ordered_by_key(&|item| std::cmp::Reverse(item.0));
-            theirs.sort_by(|a, b| b.0.cmp(&a.0));
+            theirs.sort_by_key(|item| std::cmp::Reverse(item.0));
             prop_assert_eq!(&ours, &theirs);
             prop_assert_eq!(by_key, theirs);
         }
