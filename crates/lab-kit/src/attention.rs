@@ -7,6 +7,9 @@ pub use lab_kernels::attention::{
     merge, one_table, products, recomputed, saved, split, tiled,
 };
 
+#[cfg(test)]
+mod against_torch;
+
 /// The same on a GPU, by a kernel of ours whose tiles lie in workgroup memory: `[B, H, T, D]` over `[B, H, S, D]`, forward
 /// only. `None` where there is no such kernel: on the CPU, or for operands that it does not take.
 #[must_use]
