@@ -3,16 +3,16 @@
 use lab_api::{DeviceChoice, DeviceInfo, LabError};
 use lab_kit::{burn::tensor::Device, open_device};
 
-/// Opens a device, and says why it is not the GPU where the page left that open (`Auto`) and the GPU is of no use.
+/// Opens the device of this engine, whatever was chosen: the page asks the engine that it wants.
 ///
 /// # Errors
 /// As [`open_device`].
 #[cfg(not(feature = "webgpu"))]
-pub(crate) async fn open(choice: DeviceChoice) -> Result<((Device, DeviceInfo), Option<String>), LabError> {
-    Ok((open_device(choice).await?, None))
+pub(crate) async fn open(_: DeviceChoice) -> Result<((Device, DeviceInfo), Option<String>), LabError> {
+    Ok((open_device(DeviceChoice::Cpu).await?, None))
 }
 
-/// Opens a device, and says why it is not the GPU where the page left that open (`Auto`) and the GPU is of no use. What comes of an
+/// Opens the GPU, and says why it is the CPU where the page left that open (`Auto`) and the GPU is of no use. What comes of an
 /// adapter is compared with the processor before anything is believed of it.
 ///
 /// # Errors
@@ -21,10 +21,8 @@ pub(crate) async fn open(choice: DeviceChoice) -> Result<((Device, DeviceInfo), 
 pub(crate) async fn open(choice: DeviceChoice) -> Result<((Device, DeviceInfo), Option<String>), LabError> {
     // Only the browser knows this of its shader language.
     lab_kit::gpu::use_integer_dots(has_feature("packed_4x8_integer_dot_product"));
-    let left_open = choice == DeviceChoice::Auto;
-    let opened = verified(if left_open { DeviceChoice::Webgpu } else { choice }).await;
-    match opened {
-        Err(error) if left_open => {
+    match verified().await {
+        Err(error) if choice == DeviceChoice::Auto => {
             // What was logged explains best, and spoils nothing of what the CPU does now.
             let error = crate::trouble::logged().unwrap_or(error);
             let why = format!("This ran on the CPU, for the GPU is of no use: {error}");
@@ -35,8 +33,8 @@ pub(crate) async fn open(choice: DeviceChoice) -> Result<((Device, DeviceInfo), 
 }
 
 #[cfg(feature = "webgpu")]
-async fn verified(choice: DeviceChoice) -> Result<(Device, DeviceInfo), LabError> {
-    let opened = open_device(choice).await?;
+async fn verified() -> Result<(Device, DeviceInfo), LabError> {
+    let opened = open_device(DeviceChoice::Webgpu).await?;
     lab_kit::gpu::verify(&opened.0, &opened.1).await?;
     match crate::trouble::logged() {
         Some(error) => Err(error),

@@ -63,12 +63,8 @@ impl Lab {
             lab: inner.data.lab.clone(),
             values: setting.values,
             seed: setting.seed,
-            // Left to us, the engine may do without a GPU that turns out to be of no use.
-            device: match setting.device {
-                DeviceChoice::Auto if on_gpu => DeviceChoice::Auto,
-                _ if on_gpu => DeviceChoice::Webgpu,
-                _ => DeviceChoice::Cpu,
-            },
+            // Which engine is asked decides; this says whether it may do without a GPU that turns out to be of no use.
+            device: setting.device,
             assets: inner.data.assets.clone(),
             root: inner.root.clone(),
         };
