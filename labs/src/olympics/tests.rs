@@ -29,11 +29,7 @@ fn value(report: &Report, id: &str) -> f64 {
     report.metric(id).unwrap_or_else(|| panic!("{id} is reported")).value
 }
 
-#[test]
-fn look() {
-    let start = std::time::Instant::now();
-    let report = run(Params::default());
-    println!("{:?}", start.elapsed());
+fn show(report: &Report) {
     for one in &report.metrics {
         println!("{} = {} ({:?}) {:?}", one.id, one.value, one.baseline, one.interval.map(|i| (i.low, i.high)));
     }
@@ -44,4 +40,33 @@ fn look() {
         }
     }
     println!("{:?}", report.notes);
+}
+
+#[test]
+fn look() {
+    let cx = cx();
+    let clock = || std::time::Instant::now();
+    let start = clock();
+    let params = Params::default();
+    let mut course = ready(Course::load(&params, &cx)).expect("loads");
+    println!("load {:?}", start.elapsed());
+    let steps = params.steps().expect("fine");
+    for n in 0..=steps.len() {
+        let start = clock();
+        ready(course.numbers(&steps[..n], &cx)).expect("runs");
+        println!("{n} {:?}", start.elapsed());
+    }
+    let start = clock();
+    let report = run(params);
+    println!("all {:?}", start.elapsed());
+    show(&report);
+}
+
+#[test]
+fn whole_study() {
+    let start = std::time::Instant::now();
+    let report = ready(Olympics::study(&mut cx())).expect("runs").expect("has one");
+    report.check().expect("sound");
+    println!("study {:?}", start.elapsed());
+    show(&report);
 }
