@@ -36,6 +36,7 @@ pub mod measure;
 pub mod mixing;
 pub mod mlp;
 pub mod models;
+pub mod olympics;
 pub mod one_shot;
 pub mod ops;
 pub mod order;
