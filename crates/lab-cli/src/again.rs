@@ -49,16 +49,28 @@ impl<'a> Repeater<'a> {
     /// # Errors
     /// Why it cannot be repeated, in words.
     pub(crate) fn repeat(&mut self, said: &Said) -> Result<Vec<Compared>, String> {
+        let tolerances = tolerances(self.root, &said.lab);
+        Ok(compare(said, &self.record(said)?.report, &tolerances))
+    }
+
+    /// What comes out here; a setting that was run already is not run again.
+    ///
+    /// # Errors
+    /// As [`Repeater::repeat`].
+    pub(crate) fn record(&mut self, said: &Said) -> Result<&RunRecord, String> {
         let key = format!("{} {} {:?}", said.lab, said.seed, said.params);
         if !self.done.contains_key(&key) {
             let found = self.run(said);
             self.done.insert(key.clone(), found);
         }
-        let record = self.done[&key].as_ref().map_err(Clone::clone)?;
-        Ok(compare(said, &record.report, &tolerances(self.root, &said.lab)))
+        self.done[&key].as_ref().map_err(Clone::clone)
     }
 
-    fn run(&self, said: &Said) -> Result<RunRecord, String> {
+    /// Runs it, whether it was run already or not.
+    ///
+    /// # Errors
+    /// As [`Repeater::repeat`].
+    pub(crate) fn run(&self, said: &Said) -> Result<RunRecord, String> {
         let entry = find(labs::registry::ALL, &said.lab).map_err(|error| error.to_string())?;
         let specs = entry.params().map_err(|error| error.to_string())?;
         if let Some(file) = specs.iter().find(|spec| {
@@ -87,14 +99,14 @@ impl<'a> Repeater<'a> {
 }
 
 /// How far the numbers of a lab may differ from one processor or seed of the browser to another: as its reference says.
-fn tolerances(root: &Path, lab: &str) -> BTreeMap<String, f64> {
+pub(crate) fn tolerances(root: &Path, lab: &str) -> BTreeMap<String, f64> {
     let path = root.join("labs/src").join(folder(lab)).join("reference.json");
     let reference = std::fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<Reference>(&text).ok());
     let metrics = reference.map(|reference| reference.default_run.report.metrics).unwrap_or_default();
     metrics.into_iter().filter_map(|metric| Some((metric.id, metric.tolerance?.absolute))).collect()
 }
 
-fn compare(said: &Said, report: &Report, tolerances: &BTreeMap<String, f64>) -> Vec<Compared> {
+pub(crate) fn compare(said: &Said, report: &Report, tolerances: &BTreeMap<String, f64>) -> Vec<Compared> {
     let compared = said.metrics.iter().map(|number| {
         let now = report.metric(&number.id);
         let own = now.and_then(|metric| metric.tolerance.as_ref()).map_or(0.0, |tolerance| tolerance.absolute);
@@ -176,7 +188,7 @@ mod tests {
             number("time", 9.0, Kind::Exact),
             number("gone", 1.0, Kind::Exact),
         ];
-        let said = Said { lab: "levels".into(), params: Values::new(), seed: 0, metrics };
+        let said = Said { lab: "levels".into(), params: Values::new(), seed: 0, metrics, environment: serde_json::Value::Null };
         let of = |id: &str, value| metric(Family::Quality, id, id, value, "");
         let report = Report {
             metrics: vec![
