@@ -35,6 +35,7 @@ pub mod measure;
 pub mod mixing;
 pub mod mlp;
 pub mod models;
+pub mod olympics;
 pub mod one_shot;
 pub mod ops;
 pub mod peers;
