@@ -1,6 +1,8 @@
 //! Everything of this book at once: steps that a reader puts in an order, what they make of a model, and how an entry is scored.
 
 mod coder;
+#[cfg(any(test, feature = "schema"))]
+pub mod export;
 mod steps;
 mod stored;
 
