@@ -19,6 +19,7 @@ mod registry;
 mod root;
 mod run;
 mod train;
+mod verify;
 
 pub use assets::Manifest;
 pub use bench::{Bench, BenchOptions, Roof, bench};
@@ -34,3 +35,4 @@ pub use registry::registry;
 pub use root::root;
 pub use run::{RunOptions, run, run_entry};
 pub use train::{TrainOptions, train};
+pub use verify::{VerifyOptions, verify};
