@@ -6,7 +6,8 @@ use lab_api::{DeviceChoice, Kind};
 
 use crate::{
     Problem,
-    again::{Compared, Repeater},
+    again::Repeater,
+    compared::Compared,
     handed_in::{self, HandedIn, Said, own_seed},
     output,
 };

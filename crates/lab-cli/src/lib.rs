@@ -3,6 +3,8 @@
 mod again;
 mod assets;
 mod bench;
+mod compared;
+mod export;
 mod grade;
 mod handed_in;
 mod hash;
@@ -23,6 +25,7 @@ mod verify;
 
 pub use assets::Manifest;
 pub use bench::{Bench, BenchOptions, Roof, bench};
+pub use export::{ExportOptions, export};
 pub use grade::{GradeOptions, grade};
 pub use hash::{SourceHashes, source_hashes};
 pub use hot_paths::time_hot_paths;

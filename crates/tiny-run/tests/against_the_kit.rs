@@ -140,7 +140,9 @@ fn tied_and_factored_models_are_run_too() {
 #[test]
 fn tokens_are_those_of_the_book() {
     let (kit, own) = (Tokenizer::read(TOKENIZER).expect("shipped"), Tokens::read(TOKENIZER).expect("shipped"));
-    for text in [PROMPT, "", " ", "a  b\n\n C 12,345!?\t", "Größe — π ≈ 3.14", "fn main() {\n    println!(\"{}\", 1);\n}\n"] {
+    for text in
+        [PROMPT, "", " ", "a  b\n\n C 12,345!?\t", "Größe — π ≈ 3.14", "fn main() {\n    println!(\"{}\", 1);\n}\n"]
+    {
         assert_eq!(own.encode(text), kit.encode(text), "{text}");
         assert_eq!(own.decode(&own.encode(text)), text);
     }
@@ -158,7 +160,8 @@ fn changed(file: &[u8], from: &str, to: &str) -> Vec<u8> {
 
 #[test]
 fn damaged_and_foreign_files_are_refused_by_both_with_the_offender() {
-    let file = packed(&entry(&LanguageModel::draft(), DRAFT, "quantize:4,channel"), TOKENIZER).expect("a language model");
+    let file =
+        packed(&entry(&LanguageModel::draft(), DRAFT, "quantize:4,channel"), TOKENIZER).expect("a language model");
     let own = |file: &[u8]| match Tensors::open(file).and_then(Model::read) {
         Ok(_) => panic!("read"),
         Err(why) => why,
@@ -196,7 +199,8 @@ fn damaged_and_foreign_files_are_refused_by_both_with_the_offender() {
 
 #[test]
 fn texts_that_do_not_fit_are_refused() {
-    let file = packed(&entry(&LanguageModel::draft(), DRAFT, "quantize:4,channel"), TOKENIZER).expect("a language model");
+    let file =
+        packed(&entry(&LanguageModel::draft(), DRAFT, "quantize:4,channel"), TOKENIZER).expect("a language model");
     let mut model = Model::read(Tensors::open(&file).expect("whole")).expect("ours");
     assert!(generate(&mut model, &[], 3).expect_err("refused").contains("empty"));
     assert!(generate(&mut model, &[1024], 3).expect_err("refused").contains("no token 1024"));

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{ALL_ROUND, EVENTS, LAB, noise::Noise};
 use crate::{
-    again::Compared,
+    compared::Compared,
     handed_in::{self, HandedIn, Said},
 };
 
@@ -183,14 +183,18 @@ fn violations(_report: &Report) -> Vec<String> {
 /// apart share one. Where one entry differs from itself too much, nobody has a place.
 pub(super) fn rank(cards: &mut [Card], noise: &Noise) {
     let quiet = |here: &Here| {
-        EVENTS.iter().zip(here.measured).all(|((_, id), measured)| {
-            noise.is_quiet(id, if measured { Kind::Measured } else { Kind::Exact })
-        })
+        EVENTS
+            .iter()
+            .zip(here.measured)
+            .all(|((_, id), measured)| noise.is_quiet(id, if measured { Kind::Measured } else { Kind::Exact }))
     };
-    let score = |card: &Card| card.here.as_ref().filter(|here| card.holds() && quiet(here)).and_then(|here| here.all_round);
-    let mut order: Vec<(usize, f64)> = cards.iter().enumerate().filter_map(|(i, card)| Some((i, score(card)?))).collect();
+    let score =
+        |card: &Card| card.here.as_ref().filter(|here| card.holds() && quiet(here)).and_then(|here| here.all_round);
+    let mut order: Vec<(usize, f64)> =
+        cards.iter().enumerate().filter_map(|(i, card)| Some((i, score(card)?))).collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let class = |cards: &[Card], i: usize| cards[i].here.as_ref().map(|here| (here.subject.clone(), here.division.clone()));
+    let class =
+        |cards: &[Card], i: usize| cards[i].here.as_ref().map(|here| (here.subject.clone(), here.division.clone()));
     let mut before: Vec<(usize, f64)> = Vec::new();
     for (i, score) in order {
         let own = class(cards, i);

@@ -59,7 +59,6 @@ impl Noise {
 
     /// Whether the machine is quiet enough for this event. An event whose noise nobody measured is not ranked either.
     pub(super) fn is_quiet(&self, id: &str, kind: Kind) -> bool {
-        kind != Kind::Measured
-            || (self.events.iter().any(|(event, _)| *event == id) && self.reach(id) <= MOST_NOISE)
+        kind != Kind::Measured || (self.events.iter().any(|(event, _)| *event == id) && self.reach(id) <= MOST_NOISE)
     }
 }

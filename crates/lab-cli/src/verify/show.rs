@@ -42,7 +42,8 @@ pub(super) fn table_for_spreadsheet(cards: &[Card]) -> String {
 }
 
 fn table(cards: &[Card]) -> (Vec<String>, Vec<Vec<String>>) {
-    let mut heads = ["Author", "File of the card", "Steps", "Division", "Lost at most %", "Floor %"].map(str::to_owned).to_vec();
+    let mut heads =
+        ["Author", "File of the card", "Steps", "Division", "Lost at most %", "Floor %"].map(str::to_owned).to_vec();
     heads.extend(EVENTS.map(|(words, _)| words.to_owned()));
     heads.extend(["All-round", "Place"].map(str::to_owned));
     let row = |card: &Card| {

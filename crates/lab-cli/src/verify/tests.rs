@@ -12,7 +12,7 @@ use super::{
     noise::Noise,
     show,
 };
-use crate::again::compare;
+use crate::compared::compare;
 
 /// What the lab gives here for an entry of this all-round score.
 fn record(score: f64, change: impl Fn(&mut RunRecord)) -> RunRecord {
@@ -26,7 +26,7 @@ fn record(score: f64, change: impl Fn(&mut RunRecord)) -> RunRecord {
         family: Family::Quality,
         baseline: None,
         interval: None,
-        tolerance: (kind == Kind::Exact).then(|| Tolerance { absolute: 1e-6, because: "sums".into() }),
+        tolerance: (kind == Kind::Exact).then(|| Tolerance { absolute: 1e-6, why: "sums".into() }),
         samples: if kind == Kind::Measured { vec![value, value * 1.01, value * 0.99, value] } else { Vec::new() },
         help: String::new(),
         detail: false,
@@ -47,7 +47,7 @@ fn record(score: f64, change: impl Fn(&mut RunRecord)) -> RunRecord {
         name: "CPU".into(),
         vendor: String::new(),
         software_adapter: false,
-        features: Vec::new(),
+        architecture: String::new(),
     };
     let environment = Environment {
         device,
@@ -57,7 +57,13 @@ fn record(score: f64, change: impl Fn(&mut RunRecord)) -> RunRecord {
         engine_version: "0.1.0".into(),
         clock_step_ms: 0.001,
     };
-    let params = [("subject", "language"), ("division", "closed"), ("step_1", "four_bits"), ("step_2", "cache"), ("step_3", "none")];
+    let params = [
+        ("subject", "language"),
+        ("division", "closed"),
+        ("step_1", "four_bits"),
+        ("step_2", "cache"),
+        ("step_3", "none"),
+    ];
     let params: Values = params.map(|(name, value)| (name.to_owned(), value.into())).into();
     let report = Report { metrics, ..Report::default() };
     let mut record = RunRecord { lab: "olympics".into(), params, seed: 0, environment, report };
@@ -94,7 +100,10 @@ fn every_way_to_be_wrong_is_named() {
     let here = record(10.0, |_| {});
     let card = |name: &str, change: &dyn Fn(&mut Value)| judged(file(folder.path(), name, &here, change), &here);
     let honest = card("honest", &|_| {});
-    assert!(honest.holds() && honest.author == "honest" && honest.machine == "CPU, linux x86_64, 2 cores", "{honest:?}");
+    assert!(
+        honest.holds() && honest.author == "honest" && honest.machine == "CPU, linux x86_64, 2 cores",
+        "{honest:?}"
+    );
     let steps = honest.here.as_ref().map(|here| here.steps.as_str());
     assert_eq!(steps, Some("four_bits > cache"));
     let metric = |i: usize| move |file: &mut Value| file["runs"][0]["record"]["metrics"][i]["value"] = 99.0.into();
@@ -112,7 +121,11 @@ fn every_way_to_be_wrong_is_named() {
             "tokens_written: the lab reports no such number; is the card of another edition?",
         ),
         ("newer", &|file| file["version"] = 2.into(), "newer edition"),
-        ("wrong-lab", &|file| file["runs"][0]["record"]["lab"] = "levels".into(), "no run of “olympics”, but of levels"),
+        (
+            "wrong-lab",
+            &|file| file["runs"][0]["record"]["lab"] = "levels".into(),
+            "no run of “olympics”, but of levels",
+        ),
         ("no-runs", &|file| file["runs"] = json!([]), "no run"),
         ("half", &|file| file["runs"][0]["record"]["seed"] = "x".into(), "run 1 is not whole"),
         ("foreign", &|file| *file = json!({ "a": 1 }), "neither saved"),
@@ -229,6 +242,9 @@ fn a_spreadsheet_gets_one_line_a_card_and_no_formula() {
     let lines: Vec<&str> = table.split_terminator("\r\n").collect();
     assert_eq!(lines.len(), 3, "{table}");
     assert!(lines[0].starts_with("Author,File of the card,Steps,Division"), "{table}");
-    assert!(lines[1].starts_with("\"'=1+1, \"\"x\"\"\",a.json,four_bits > cache,closed,0.62,1.00,7.60,10.00"), "{table}");
+    assert!(
+        lines[1].starts_with("\"'=1+1, \"\"x\"\"\",a.json,four_bits > cache,closed,0.62,1.00,7.60,10.00"),
+        "{table}"
+    );
     assert!(lines[2].starts_with("b,b.json") && lines[2].contains(",no,") && lines[2].contains("newer"), "{table}");
 }

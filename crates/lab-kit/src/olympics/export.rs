@@ -151,7 +151,9 @@ pub fn read(source: &str, bytes: &[u8]) -> Result<Entry, LabError> {
     let notes: HashMap<String, String> =
         SafeTensors::read_metadata(bytes).map_err(whole)?.1.metadata().clone().unwrap_or_default();
     let tensors = SafeTensors::deserialize(bytes).map_err(whole)?;
-    let note = |key: &str| notes.get(key).ok_or_else(|| fail(format!("it has no note “{key}”: it was not exported by this book")));
+    let note = |key: &str| {
+        notes.get(key).ok_or_else(|| fail(format!("it has no note “{key}”: it was not exported by this book")))
+    };
     if note("format")? != EXPORT_FORMAT {
         return Err(fail(format!("its format is “{}”, not “{EXPORT_FORMAT}”", note("format")?)));
     }
@@ -192,11 +194,15 @@ pub fn read(source: &str, bytes: &[u8]) -> Result<Entry, LabError> {
         if !(2..=8).contains(&bits) {
             return Err(fail(format!("its note “bits” is {bits}, and 2 to 8 can be read")));
         }
-        let (rows, columns) = size(&config, name, &tensors).ok_or_else(|| wrong("belongs to no matrix of the model"))?;
+        let (rows, columns) =
+            size(&config, name, &tensors).ok_or_else(|| wrong("belongs to no matrix of the model"))?;
         let group = if group == 0 { columns } else { group.min(columns) };
         let (shape, scales) = floats(&format!("{name}.scales"))?;
         if shape != [rows, columns.div_ceil(group)] {
-            return Err(fail(format!("“{name}.scales” has shape {shape:?}, not {:?}", [rows, columns.div_ceil(group)])));
+            return Err(fail(format!(
+                "“{name}.scales” has shape {shape:?}, not {:?}",
+                [rows, columns.div_ceil(group)]
+            )));
         }
         let view = tensors.tensor(full).map_err(whole)?;
         let stride = packed_len(columns, bits);

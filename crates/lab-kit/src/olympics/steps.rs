@@ -199,6 +199,9 @@ impl Step {
             Subject::Glyphs if self.is_cache() || matches!(self, Self::Draft { .. }) => {
                 Err(format!("{} writes no tokens: “{}” needs the language model", subject.words(), self.word()))
             }
+            Subject::Glyphs if matches!(self, Self::Quantize { compensated: true, .. }) => {
+                Err("GPTQ needs to know what flows into each matrix, which is recorded for the language model alone: take the nearest rounding".to_owned())
+            }
             Subject::Glyphs if language => {
                 Err(format!("“{}” is for the feed-forward networks of the language model", self.word()))
             }
