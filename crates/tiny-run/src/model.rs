@@ -116,7 +116,7 @@ impl Matrix {
     fn unpack(&self, row: usize, out: &mut [f32]) {
         let bytes = &self.codes[row * self.stride..(row + 1) * self.stride];
         let (floats, halves) = (bytes.as_chunks::<4>().0, bytes.as_chunks::<2>().0);
-        let middle = (1 << (self.bits.min(8) - 1)) as f32;
+        let (middle, mask) = ((1 << (self.bits.min(8) - 1)) as f32, (0xff_u16 >> (8 - self.bits.min(8))) as u8);
         match self.bits {
             32 => out.iter_mut().zip(floats).for_each(|(w, bytes)| *w = f32::from_le_bytes(*bytes)),
             16 => out.iter_mut().zip(halves).for_each(|(w, bytes)| *w = half(u16::from_le_bytes(*bytes))),
@@ -131,43 +131,66 @@ impl Matrix {
                 }
             }
             bits => {
-                // Bits that are not yet a whole code wait; the least significant comes first.
-                let (mut held, mut waiting, mut bytes) = (0, 0_u32, bytes.iter());
-                for w in out.iter_mut() {
-                    if held < bits {
-                        waiting |= u32::from(bytes.next().copied().unwrap_or_default()) << held;
-                        held += 8;
-                    }
-                    *w = (waiting & ((1 << bits) - 1)) as f32 - middle;
-                    waiting >>= bits;
-                    held -= bits;
+                // Eight codes are as many bytes as a code has bits; the lowest come first.
+                let code = |word: u64, i: usize| f32::from((word >> (i * bits)) as u8 & mask) - middle;
+                let (eights, rest) = out.as_chunks_mut::<8>();
+                let mut words =
+                    bytes.chunks(bits).map(|part| part.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+                for (codes, word) in eights.iter_mut().zip(&mut words) {
+                    *codes = std::array::from_fn(|i| code(word, i));
                 }
+                let last = words.next().unwrap_or_default();
+                rest.iter_mut().enumerate().for_each(|(i, w)| *w = code(last, i));
             }
-        }
-    }
-
-    fn scale(&self, row: usize, group: usize) -> f32 {
-        if self.bits > 8 { 1.0 } else { self.scales[row * self.columns.div_ceil(self.group) + group] }
-    }
-
-    /// `y = W x`: each row is unpacked where it is needed, into `room`.
-    fn multiply(&self, x: &[f32], y: &mut [f32], room: &mut Vec<f32>) {
-        room.resize(self.columns, 0.0);
-        for (row, y) in y.iter_mut().enumerate() {
-            self.unpack(row, room);
-            let groups = room.chunks(self.group).zip(x.chunks(self.group)).enumerate();
-            *y = groups.map(|(group, (w, x))| self.scale(row, group) * dot(w, x)).sum();
         }
     }
 
     /// One row as the numbers that it stands for.
     fn row(&self, row: usize, out: &mut [f32]) {
         self.unpack(row, out);
-        for (group, out) in out.chunks_mut(self.group).enumerate() {
-            let scale = self.scale(row, group);
-            out.iter_mut().for_each(|w| *w *= scale);
+        let each = self.columns.div_ceil(self.group);
+        if let Some(scales) = self.scales.get(row * each..(row + 1) * each) {
+            for (out, scale) in out.chunks_mut(self.group).zip(scales) {
+                out.iter_mut().for_each(|w| *w *= scale);
+            }
         }
     }
+
+    /// `y = W x`: each row is unpacked where it is needed, into `room`.
+    fn multiply(&self, x: &[f32], y: &mut [f32], room: &mut Vec<f32>) {
+        room.resize(self.columns, 0.0);
+        for (row, y) in y.iter_mut().enumerate() {
+            self.row(row, room);
+            *y = dot(room, x);
+        }
+    }
+}
+
+/// Codes side by side without gaps, the least significant bit first.
+fn pack(codes: &[u8], bits: usize) -> Vec<u8> {
+    let mut bytes = vec![0; (codes.len() * bits).div_ceil(8)];
+    for (i, code) in codes.iter().enumerate() {
+        let (byte, shift) = (i * bits / 8, i * bits % 8);
+        let [low, high] = (u16::from(*code) << shift).to_le_bytes();
+        bytes[byte] |= low;
+        if high > 0 {
+            bytes[byte + 1] |= high;
+        }
+    }
+    bytes
+}
+
+/// Sixteen sums side by side, so that the compiler may take vectors.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; 16];
+    let (a, a_rest) = a.as_chunks::<16>();
+    let (b, b_rest) = b.as_chunks::<16>();
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..16 {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 /// A matrix, or the product of two: `….weight` `[outputs, rank]` and `….down` `[rank, inputs]`.
@@ -205,34 +228,7 @@ struct Room {
     middle: Vec<f32>,
 }
 
-/// Codes side by side without gaps, the least significant bit first.
-fn pack(codes: &[u8], bits: usize) -> Vec<u8> {
-    let mut bytes = vec![0; (codes.len() * bits).div_ceil(8)];
-    for (i, code) in codes.iter().enumerate() {
-        let (byte, shift) = (i * bits / 8, i * bits % 8);
-        let [low, high] = (u16::from(*code) << shift).to_le_bytes();
-        bytes[byte] |= low;
-        if high > 0 {
-            bytes[byte + 1] |= high;
-        }
-    }
-    bytes
-}
-
-/// Sixteen sums side by side, so that the compiler may take vectors.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; 16];
-    let (a, a_rest) = a.as_chunks::<16>();
-    let (b, b_rest) = b.as_chunks::<16>();
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..16 {
-            sums[i] += a[i] * b[i];
-        }
-    }
-    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
-}
-
-/// Adds nothing, only scales: each channel over the root of the mean square (RMSNorm, arXiv:1910.07467).
+/// Each channel over the root of the mean square (RMSNorm, arXiv:1910.07467).
 fn norm(x: &[f32], weight: &[f32], epsilon: f64, out: &mut [f32]) {
     let mean = x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32;
     let scale = (mean + epsilon as f32).sqrt();
