@@ -14,7 +14,7 @@ pub use language::{CALIBRATION, LanguageMaterial, spread_windows};
 pub use naive::{cached_generate, naive_generate};
 pub use score::{all_round, amdahl, gate, in_order, mean_of_ratios, shapley};
 pub use steps::{Step, Subject, check, format_line, parse_line};
-pub use stored::{CodedMatrix, Entry, Sizes, Stored};
+pub use stored::{CodedMatrix, Entry, Sizes, Stored, text_hash};
 
 // Native only: entries leave by the command line.
 #[cfg(any(test, feature = "schema"))]

@@ -189,6 +189,14 @@ impl Stored {
     }
 }
 
+/// What tells a text from all others: the SHA-256 of its tokens.
+#[must_use]
+pub fn text_hash(windows: &[Vec<u32>]) -> String {
+    let mut hash = Sha256::new();
+    windows.iter().flatten().for_each(|token| hash.update(token.to_le_bytes()));
+    hex(&hash.finalize())
+}
+
 /// Sizes of what is entered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sizes {
