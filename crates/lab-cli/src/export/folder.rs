@@ -1,6 +1,6 @@
 //! What stands in the exported folder.
 
-use lab_kit::olympics::{Entry, export as forms};
+use lab_kit::olympics::{Entry, Step, export as forms};
 
 use crate::Problem;
 
@@ -29,11 +29,17 @@ pub(super) fn files(entry: &Entry, tokenizer: &[u8], halves: bool) -> Result<Vec
         (_, _, false) => "`model.safetensors` holds packed codes, which the product unpacks row by row.",
         _ => "`model.safetensors` holds the weights as FP32.",
     };
+    // What is no property of weights stays behind.
+    let small = entry.steps.iter().find(|step| step.is_cache() && **step != Step::Cache { bits: 32 });
+    let apart = small.map_or_else(String::new, |step| {
+        format!("The program keeps all keys and values in FP32: of “{}” nothing is in this folder. ", step.line())
+    });
     let fill = |text: &str| {
         text.replace("@VERSION@", env!("CARGO_PKG_VERSION"))
             .replace("@KIB@", &model.len().div_ceil(1024).to_string())
             .replace("@STEPS@", if steps.is_empty() { "none" } else { &steps })
             .replace("@FORM@", form)
+            .replace("@APART@", &apart)
     };
     let mut files = vec![
         ("Cargo.toml".to_owned(), fill(CARGO_TOML)),
@@ -141,8 +147,12 @@ mod tests {
         };
         let (packed, halves) = (sizes(false)[0], sizes(true)[0]);
         assert!((1_060_000..1_150_000).contains(&packed) && halves > 2 * 2_115_264, "{packed} {halves}");
+        entry.steps = parse_line("quantize:4,channel>cache:8").expect("steps");
+        let files = files(&entry, TOKENIZER, false).expect("a language model");
+        let readme = files.iter().find(|(name, _)| name == "README.md").map(|(_, text)| String::from_utf8_lossy(text));
+        assert!(readme.expect("there").contains("of “cache:8” nothing is in this folder"));
         entry.sizes = Sizes::Glyphs(lab_kit::models::GlyphClassifier::small().config);
-        let refused = files(&entry, TOKENIZER, false).expect_err("no text");
+        let refused = super::files(&entry, TOKENIZER, false).expect_err("no text");
         assert!(refused.to_string().contains("subject=language"), "{refused}");
     }
 }

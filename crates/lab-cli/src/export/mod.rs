@@ -2,11 +2,30 @@
 
 mod folder;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    rc::Rc,
+};
 
-use lab_kit::tokenizer::Tokenizer;
+use lab_api::{DeviceChoice, LabError, value_text};
+use lab_kit::{
+    Context, LabEntry,
+    data::{Corpus, Part},
+    find,
+    models::{LanguageModel, StateDict},
+    olympics::{CALIBRATION, Entry, LanguageMaterial, parse_line, spread_windows},
+    open_device,
+    tokenizer::Tokenizer,
+};
 
-use crate::Problem;
+use crate::{
+    Manifest, NativeHost, Problem, RunOptions, Show,
+    run::{run_entry, values},
+    verify::stated,
+};
+
+/// Windows of text that show what flows through the matrices, as many as the lab reads.
+const EXAMPLES: usize = 8;
 
 /// Arguments of `export`.
 #[derive(clap::Args, Debug, Clone)]
@@ -59,4 +78,55 @@ pub fn export(root: &Path, options: &ExportOptions) -> Result<(), Problem> {
         files.len()
     );
     Ok(())
+}
+
+/// The entry that the lab measures with these parameters: the lab says which steps were taken and what tells the weights from all
+/// others, and what is made here must be the same.
+fn entry(root: &Path, options: &ExportOptions) -> Result<Entry, Problem> {
+    let lab = find(labs::registry::ALL, &options.id)?;
+    let asked = RunOptions { id: options.id.clone(), set: options.set.clone(), ..RunOptions::default() };
+    let values = values(lab, &asked)?;
+    if values.get("subject").map(value_text).as_deref() == Some("classifier") {
+        let why = "the exported program writes text: export with subject=language, not the classifier";
+        return Err(Problem::Input(why.to_owned()));
+    }
+    let (manifest, host) = (Manifest::read(root)?, Rc::new(NativeHost::new(root, Show::Progress)));
+    let record = run_entry(lab, &values, options.seed, DeviceChoice::Cpu, &manifest, host.clone());
+    host.finish();
+    let report = record?.report;
+    if let Some(verdict) = report.notes.first() {
+        println!("{verdict}");
+    }
+    let (line, wanted) = (stated(&report, "Steps"), stated(&report, "Weights (SHA-256)"));
+    let entry = pollster::block_on(make(lab, &line, options.seed, &manifest, host))?;
+    if entry.stored.fingerprint() != wanted {
+        let why =
+            "the weights made for the export are not those that the lab measured: a bug of `export`, please report it";
+        return Err(Problem::Failure(why.to_owned()));
+    }
+    Ok(entry)
+}
+
+async fn make(
+    lab: &LabEntry,
+    line: &str,
+    seed: u64,
+    manifest: &Manifest,
+    host: Rc<NativeHost>,
+) -> Result<Entry, LabError> {
+    let cx = Context::new(open_device(DeviceChoice::Cpu).await?, seed, manifest.offered(lab)?, host);
+    let weights = async |which: LanguageModel| -> Result<StateDict, LabError> {
+        StateDict::from_safetensors(which.asset, &cx.asset(which.asset).await?)
+    };
+    let (full, draft) = (weights(LanguageModel::full()).await?, weights(LanguageModel::draft()).await?);
+    let tokenizer = Tokenizer::read(&cx.asset(Tokenizer::ASSET).await?)?;
+    let corpus = Corpus::read(Part::Validation, &cx.asset(Part::Validation.asset()).await?)?;
+    let text = tokenizer.encode(&corpus.text);
+    let calibration = spread_windows(&text, EXAMPLES, CALIBRATION);
+    let material = LanguageMaterial { full, draft, calibration, text };
+    let mut entry = Entry::language(&material);
+    for step in parse_line(line)? {
+        entry = entry.step_language(step, &material, &cx).await?;
+    }
+    Ok(entry)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lab_api::{Kind, Report, RunRecord, value_text};
+use lab_api::{Cell, Kind, Report, RunRecord, value_text};
 use serde_json::Value;
 
 use super::{ALL_ROUND, EVENTS, LAB, noise::Noise};
@@ -36,8 +36,9 @@ pub(super) struct Card {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Here {
     pub(super) steps: String,
-    pub(super) subject: String,
     pub(super) division: String,
+    /// What an entry competes with: subject, division, workload, floor.
+    pub(super) class: String,
     /// Upper end of the interval of what quality was lost, and the most that may be, in per cent.
     pub(super) gate: Option<[f64; 2]>,
     /// By event.
@@ -134,7 +135,8 @@ pub(super) fn judge(card: &mut Card, said: &Said, repeated: Result<(Vec<Compared
     }
     let here = Here::of(&record);
     if let Some([upper, floor]) = here.gate.filter(|[upper, floor]| upper > floor) {
-        card.findings.push(format!("quality: it may have lost {upper:.2} %, and {floor} % is the most"));
+        card.findings
+            .push(format!("quality: it may have lost {upper:.2}, and {floor} is the most (per cent, or points)"));
     }
     card.findings.extend(violations(&record.report));
     let version = said.environment["engine_version"].as_str().unwrap_or_default();
@@ -150,9 +152,10 @@ impl Here {
         let param = |name: &str| record.params.get(name).map(value_text).unwrap_or_default();
         let measured = |id: &str| record.report.metric(id).is_some_and(|metric| metric.kind == Kind::Measured);
         Self {
-            steps: steps(record),
-            subject: param("subject"),
+            steps: stated(&record.report, "Steps"),
             division: param("division"),
+            // A floor or a workload of another kind is another competition.
+            class: ["subject", "division", "workload", "floor"].map(param).join(" "),
             gate: number("gate_upper").zip(number("floor")).map(|(upper, floor)| [upper, floor]),
             ratios: EVENTS.map(|(_, id)| number(id)),
             measured: EVENTS.map(|(_, id)| measured(id)),
@@ -161,25 +164,23 @@ impl Here {
     }
 }
 
-/// The steps in their order.
-fn steps(record: &RunRecord) -> String {
-    let mut steps: Vec<(&String, String)> = record
-        .params
-        .iter()
-        .filter(|(name, _)| name.starts_with("step_"))
-        .map(|(name, value)| (name, value_text(value)))
-        .filter(|(_, value)| value != "none")
-        .collect();
-    steps.sort();
-    steps.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" > ")
+/// What the lab's own table, the card, states under this head; nothing where it has none.
+pub(crate) fn stated(report: &Report, head: &str) -> String {
+    let rows = report.tables.iter().filter(|table| table.id == "card").flat_map(|table| &table.rows);
+    let mut found = rows.filter_map(|row| match row.as_slice() {
+        [Cell::Text(what), Cell::Text(words)] if what == head => Some(words.clone()),
+        _ => None,
+    });
+    found.next().unwrap_or_default()
 }
 
 /// What the lab's own checker found.
-fn violations(_report: &Report) -> Vec<String> {
-    Vec::new()
+fn violations(report: &Report) -> Vec<String> {
+    let found = stated(report, "Violations found");
+    if found.is_empty() || found == "none" { Vec::new() } else { vec![format!("violates its division: {found}")] }
 }
 
-/// Places within each subject and division, of the cards that hold, by what was measured here. Entries closer than the machine can tell
+/// Places within each subject, division, workload and floor, of the cards that hold, by what was measured here. Entries closer than the machine can tell
 /// apart share one. Where one entry differs from itself too much, nobody has a place.
 pub(super) fn rank(cards: &mut [Card], noise: &Noise) {
     let quiet = |here: &Here| {
@@ -193,8 +194,7 @@ pub(super) fn rank(cards: &mut [Card], noise: &Noise) {
     let mut order: Vec<(usize, f64)> =
         cards.iter().enumerate().filter_map(|(i, card)| Some((i, score(card)?))).collect();
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let class =
-        |cards: &[Card], i: usize| cards[i].here.as_ref().map(|here| (here.subject.clone(), here.division.clone()));
+    let class = |cards: &[Card], i: usize| cards[i].here.as_ref().map(|here| here.class.clone());
     let mut before: Vec<(usize, f64)> = Vec::new();
     for (i, score) in order {
         let own = class(cards, i);

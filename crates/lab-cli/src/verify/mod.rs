@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use lab_api::DeviceChoice;
 
 use crate::{Problem, again::Repeater, handed_in};
+pub(crate) use card::stated;
 use card::{Card, judge};
 use noise::Noise;
 

@@ -29,10 +29,10 @@ pub(super) fn text(cards: &[Card], noise: &Noise) -> String {
 /// The same for a spreadsheet, findings in the last column.
 pub(super) fn table_for_spreadsheet(cards: &[Card]) -> String {
     let (mut heads, mut rows) = table(cards);
-    heads.extend(["Subject", "Holds", "Said all-round", "Said machine", "Findings"].map(str::to_owned));
+    heads.extend(["Competition", "Holds", "Said all-round", "Said machine", "Findings"].map(str::to_owned));
     for (row, card) in rows.iter_mut().zip(cards) {
         let said = card.said.as_ref().ok().and_then(|said| said.number(ALL_ROUND));
-        row.push(card.here.as_ref().map_or_else(String::new, |here| here.subject.clone()));
+        row.push(card.here.as_ref().map_or_else(String::new, |here| here.class.clone()));
         row.push(if card.holds() { "yes" } else { "no" }.to_owned());
         row.push(short(said));
         row.push(card.machine.clone());
@@ -43,7 +43,7 @@ pub(super) fn table_for_spreadsheet(cards: &[Card]) -> String {
 
 fn table(cards: &[Card]) -> (Vec<String>, Vec<Vec<String>>) {
     let mut heads =
-        ["Author", "File of the card", "Steps", "Division", "Lost at most %", "Floor %"].map(str::to_owned).to_vec();
+        ["Author", "File of the card", "Steps", "Division", "Lost at most", "Floor"].map(str::to_owned).to_vec();
     heads.extend(EVENTS.map(|(words, _)| words.to_owned()));
     heads.extend(["All-round", "Place"].map(str::to_owned));
     let row = |card: &Card| {

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::Path};
 
 use lab_api::{
-    Better, DeviceInfo, DeviceKind, Environment, Family, Interval, Kind, Metric, Report, RunRecord, Tolerance, Values,
+    Better, Cell, DeviceInfo, DeviceKind, Environment, Family, Interval, Kind, Metric, Report, RunRecord, Table,
+    Tolerance, Values,
 };
 use serde_json::{Value, json};
 
@@ -57,15 +58,16 @@ fn record(score: f64, change: impl Fn(&mut RunRecord)) -> RunRecord {
         engine_version: "0.1.0".into(),
         clock_step_ms: 0.001,
     };
-    let params = [
-        ("subject", "language"),
-        ("division", "closed"),
-        ("step_1", "four_bits"),
-        ("step_2", "cache"),
-        ("step_3", "none"),
-    ];
+    let params = [("subject", "language"), ("division", "closed"), ("step_1", "int4"), ("step_2", "cache")];
     let params: Values = params.map(|(name, value)| (name.to_owned(), value.into())).into();
-    let report = Report { metrics, ..Report::default() };
+    let row = |what: &str, words: &str| vec![Cell::Text(what.into()), Cell::Text(words.into())];
+    let card = Table {
+        id: "card".into(),
+        title: "The card".into(),
+        columns: vec!["Entry".into(), "Stated".into()],
+        rows: vec![row("Steps", "quantize:4,channel>cache:32"), row("Violations found", "none")],
+    };
+    let report = Report { metrics, tables: vec![card], ..Report::default() };
     let mut record = RunRecord { lab: "olympics".into(), params, seed: 0, environment, report };
     change(&mut record);
     record
@@ -105,7 +107,7 @@ fn every_way_to_be_wrong_is_named() {
         "{honest:?}"
     );
     let steps = honest.here.as_ref().map(|here| here.steps.as_str());
-    assert_eq!(steps, Some("four_bits > cache"));
+    assert_eq!(steps, Some("quantize:4,channel>cache:32"));
     let metric = |i: usize| move |file: &mut Value| file["runs"][0]["record"]["metrics"][i]["value"] = 99.0.into();
     for (name, change, word) in [
         ("altered", &metric(0) as &dyn Fn(&mut Value), "ratio_file: the card says 99, here 7.6"),
@@ -169,8 +171,12 @@ fn who_passes_the_floor_is_shown_and_not_ranked() {
     ];
     rank(&mut cards, &quiet());
     assert_eq!([cards[0].rank, cards[1].rank], [None, Some(1)]);
+    let open =
+        record(30.0, |record| record.report.tables[0].rows[1][1] = Cell::Text("“student” belongs elsewhere".into()));
+    let broken = judged(file(folder.path(), "broken", &open, |_| {}), &open);
+    assert!(broken.findings == ["violates its division: “student” belongs elsewhere"], "{:?}", broken.findings);
     let text = show::text(&cards, &quiet());
-    assert!(text.contains("lossy.json: quality: it may have lost 1.25 %, and 1 % is the most"), "{text}");
+    assert!(text.contains("lossy.json: quality: it may have lost 1.25, and 1 is the most"), "{text}");
     assert!(text.contains("does not hold") && text.contains("30.00"), "{text}");
 }
 
@@ -243,7 +249,7 @@ fn a_spreadsheet_gets_one_line_a_card_and_no_formula() {
     assert_eq!(lines.len(), 3, "{table}");
     assert!(lines[0].starts_with("Author,File of the card,Steps,Division"), "{table}");
     assert!(
-        lines[1].starts_with("\"'=1+1, \"\"x\"\"\",a.json,four_bits > cache,closed,0.62,1.00,7.60,10.00"),
+        lines[1].starts_with("\"'=1+1, \"\"x\"\"\",a.json,quantize:4,channel>cache:32,closed,0.62,1.00,7.60,10.00"),
         "{table}"
     );
     assert!(lines[2].starts_with("b,b.json") && lines[2].contains(",no,") && lines[2].contains("newer"), "{table}");
