@@ -91,6 +91,9 @@ pub mod moe;
 #[path = "nas/mod.rs"]
 pub mod nas;
 
+#[path = "olympics/mod.rs"]
+pub mod olympics;
+
 #[path = "one_shot_nas/mod.rs"]
 pub mod one_shot_nas;
 
@@ -164,6 +167,7 @@ lab_kit::registry! {
     mixed_precision::MixedPrecision = "mixed_precision",
     moe::Moe = "moe",
     nas::Nas = "nas",
+    olympics::Olympics = "olympics",
     one_shot_nas::OneShotNas = "one_shot_nas",
     optimizers::Optimizers = "optimizers",
     pipeline_parallelism::PipelineParallelism = "pipeline_parallelism",

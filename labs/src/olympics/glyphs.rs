@@ -111,6 +111,19 @@ impl Glyphs {
         })
     }
 
+    /// For the study: more samples.
+    #[cfg(feature = "schema")]
+    pub(super) fn thorough(mut self, budget_ms: f64) -> Self {
+        self.budget_ms = budget_ms;
+        self
+    }
+
+    /// For the study: what was trained under another seed.
+    #[cfg(feature = "schema")]
+    pub(super) fn forget(&mut self) {
+        self.weights.clear();
+    }
+
     async fn weights(&mut self, steps: &[Step], cx: &Context) -> Result<Rc<Weights>, LabError> {
         let changing: Vec<Step> = steps.iter().filter(|step| step.changes_weights()).copied().collect();
         let all: Vec<usize> = (0..self.judging.len()).collect();

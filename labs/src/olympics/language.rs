@@ -33,7 +33,7 @@ const WINDOW: usize = 256;
 /// How many of them; the study reads more.
 const WINDOWS: usize = 8;
 /// Windows that show what flows through the matrices.
-const EXAMPLES: usize = 8;
+const EXAMPLES: usize = 16;
 /// Tokens that are written with and without a cache, to see whether they are the same.
 const CHECKED: usize = 12;
 /// Bytes of a page of keys and values; pages of the pool for requests at random times.
@@ -550,13 +550,57 @@ impl Language {
         Ok(ms)
     }
 
-    /// For the study: proposals that were accepted, of those made.
+    /// For the study: the share of proposals that were accepted when this entry was timed.
     #[cfg(feature = "schema")]
-    pub(super) fn accepted(&self) -> Option<f64> {
-        let rounds: Vec<&Round> = self.rounds.values().flatten().collect();
+    pub(super) fn accepted(&self, steps: &[Step]) -> Option<f64> {
+        let key = line(steps, |step| step.changes_weights() || step.is_cache() || matches!(step, Step::Draft { .. }));
+        let rounds = self.rounds.get(&key)?;
         let proposed: usize = rounds.iter().map(|round| round.proposed).sum();
         let accepted: usize = rounds.iter().map(|round| round.accepted).sum();
         (proposed > 0).then(|| accepted as f64 / proposed as f64)
+    }
+
+    /// For the study: the windows that judge.
+    #[cfg(feature = "schema")]
+    pub(super) fn judging(&self) -> Vec<Vec<u32>> {
+        self.windows()
+    }
+
+    /// For the study: the quality of an entry that was made elsewhere.
+    #[cfg(feature = "schema")]
+    pub(super) async fn judged(&mut self, entry: &Entry, cx: &Context) -> Result<Numbers, LabError> {
+        let whole = self.weights(&[], cx).await?;
+        let judged = self.judge(&entry.model(cx)?, cx).await?;
+        self.quality(&whole.judged, &judged, cx)
+    }
+
+    /// For the study: the quality of an entry by so few windows.
+    #[cfg(feature = "schema")]
+    pub(super) async fn few(&mut self, windows: usize, steps: &[Step], cx: &Context) -> Result<Numbers, LabError> {
+        let (whole, weights) = (self.weights(&[], cx).await?, self.weights(steps, cx).await?);
+        let all = std::mem::replace(&mut self.windows, windows);
+        let before = self.judge(&whole.model, cx).await;
+        let after = self.judge(&weights.model, cx).await;
+        let found = before.and_then(|before| self.quality(&before, &after?, cx));
+        self.windows = all;
+        found
+    }
+
+    /// For the study: what the large model writes where the small one proposes.
+    #[cfg(feature = "schema")]
+    pub(super) async fn drafted_text(
+        &mut self,
+        prompt: &[u32],
+        tokens: usize,
+        cx: &Context,
+    ) -> Result<Vec<u32>, LabError> {
+        let whole = self.weights(&[], cx).await?;
+        let room = tokens + 4;
+        let drafter = Drafter::Model(ModelDrafter::new(&self.draft, prompt.len() + room, &cx.device)?);
+        let mut session = lab_kit::speculative::Session::new(&whole.model, drafter, (prompt, room), &cx.device)?;
+        let how = How { gamma: 3, temperature: 0.0, rule: Rule::Exact };
+        session.write(tokens, how, &mut cx.rng("greedy"), async || Ok(())).await?;
+        Ok(session.written().to_vec())
     }
 }
 

@@ -106,6 +106,8 @@ choice! {
         Int4Groups = "int4_groups",
         /// Round to 4 bits, GPTQ
         Int4Gptq = "int4_gptq",
+        /// Round to 13 levels, GPTQ
+        Levels13Gptq = "levels13_gptq",
         /// Round to 11 levels
         Levels11 = "levels11",
         /// Round to 11 levels, GPTQ
@@ -154,6 +156,7 @@ impl Preset {
             Self::Int4 => quantize(15, 0, false),
             Self::Int4Groups => quantize(15, 32, false),
             Self::Int4Gptq => quantize(15, 0, true),
+            Self::Levels13Gptq => quantize(13, 0, true),
             Self::Levels11 => quantize(11, 0, false),
             Self::Levels11Gptq => quantize(11, 0, true),
             Self::Int3Gptq => quantize(7, 0, true),
@@ -245,7 +248,7 @@ impl Default for Params {
         Self {
             subject: Entered::Language,
             division: Division::Closed,
-            step_1: Preset::Levels11Gptq,
+            step_1: Preset::Int4Gptq,
             step_2: Preset::Entropy,
             step_3: Preset::Cache,
             step_4: Preset::Batch8,

@@ -3,6 +3,7 @@
 use lab_api::LabError;
 
 use super::{
+    gram::Gram,
     steps::Step,
     stored::{CodedMatrix, Entry, Sizes, Stored},
 };
@@ -10,14 +11,15 @@ use crate::{
     Context,
     language::windows_to_tensors,
     linalg::{Matrix, Root, weighted},
-    mlp::read,
     models::{LanguageModel, StateDict, Transformer, TransformerConfig, pack},
-    quant::{Hessian, Inputs, PackedWeight, Spread},
+    quant::{Inputs, PackedWeight},
     training::{Recipe, Trainer, Windows, cross_entropy},
 };
 
-/// Tokens of a window that shows what flows, and of one that trains.
-pub const CALIBRATION: usize = 128;
+/// Tokens of a window that shows what flows.
+pub const CALIBRATION: usize = 256;
+/// Tokens of a window that trains.
+const TRAINED: usize = 128;
 /// Windows of a step of training, and its learning rate: more harms a model that has converged.
 const TOGETHER: usize = 2;
 const RATE: f64 = 3e-4;
@@ -37,7 +39,7 @@ pub struct LanguageMaterial {
 /// What goes into matrices that share it.
 struct Flow {
     names: Vec<String>,
-    hessian: Hessian,
+    gram: Gram,
 }
 
 impl Entry {
@@ -115,9 +117,9 @@ impl Entry {
                 model.inputs_of_matrices(model.tokens(&[window], &cx.device)?).into_iter().enumerate()
             {
                 if flows.len() == i {
-                    flows.push(Flow { names, hessian: Hessian::new(input.dims()[1]) });
+                    flows.push(Flow { names, gram: Gram::new(input.dims()[1]) });
                 }
-                flows[i].hessian.add(&read(input).await?);
+                flows[i].gram.add(input).await?;
                 cx.checkpoint().await?;
             }
         }
@@ -135,16 +137,16 @@ impl Entry {
             None if factored.iter().any(|other| other == name) => String::new(),
             None => name.to_owned(),
         };
-        let (mut spread, mut at): (Option<Spread>, usize) = (None, usize::MAX);
+        let (mut upper, mut at): (Option<Vec<f64>>, usize) = (None, usize::MAX);
         for name in names {
             let flow = flows.iter().position(|flow| flow.names.contains(&inputs(&name)));
             if let Some(flow) = flow.filter(|flow| *flow != at) {
-                spread = Some(Spread::new(&flows[flow].hessian));
+                upper = flows[flow].gram.upper();
                 at = flow;
                 cx.checkpoint().await?;
             }
             let Some(weight) = self.stored.state.get(&name) else { continue };
-            let matrix = CodedMatrix::quantize(&weight.values, weight.shape[1], grid, flow.and(spread.as_ref()));
+            let matrix = CodedMatrix::quantize(&weight.values, weight.shape[1], grid, flow.and(upper.as_deref()));
             self.stored.put(&name, matrix);
             cx.checkpoint().await?;
         }
@@ -160,7 +162,7 @@ impl Entry {
         for layer in 0..config.layers {
             let named = |matrix: &str| format!("model.layers.{layer}.mlp.{matrix}_proj.weight");
             let down = self.stored.state.get(&named("down")).map_or(&[][..], |weight| &weight.values);
-            let norms = flows.iter().find(|flow| flow.names.contains(&named("down"))).map(|flow| flow.hessian.norms());
+            let norms = flows.iter().find(|flow| flow.names.contains(&named("down"))).map(|flow| flow.gram.norms());
             let worth = |unit: usize| {
                 let column = down.chunks_exact(units).map(|row| f64::from(row[unit]).powi(2)).sum::<f64>().sqrt();
                 column * norms.as_ref().map_or(1.0, |norms| norms[unit])
@@ -204,8 +206,7 @@ impl Entry {
             if names.is_empty() {
                 continue;
             }
-            let n = flow.hessian.columns();
-            let root = Root::of(&Matrix::new(n, n, flow.hessian.damped()), 0.0).unwrap_or(Root::None);
+            let root = flow.gram.root();
             for name in names {
                 let Some(weight) = self.stored.state.get(name) else { continue };
                 let [rows, columns] = [weight.shape[0], weight.shape[1]];
@@ -228,11 +229,11 @@ impl Entry {
         let model = Transformer::new(&config, &self.stored.state, "the entry", &device)?;
         let recipe =
             Recipe { steps, warmup_steps: steps / 10, learning_rate: RATE, weight_decay: 0.0, ..Recipe::default() };
-        let mut rows = Windows::new(material.text.clone(), CALIBRATION, TOGETHER, cx.seed);
+        let mut rows = Windows::new(material.text.clone(), TRAINED, TOGETHER, cx.seed);
         let mut trainer = Trainer::new(model, recipe)?;
         let loss = |model: &Transformer, step: usize| {
             let (inputs, targets) = windows_to_tensors(&rows.rows(step), &device);
-            let logits = model.forward(inputs).reshape([TOGETHER * CALIBRATION, config.vocabulary]);
+            let logits = model.forward(inputs).reshape([TOGETHER * TRAINED, config.vocabulary]);
             Ok(cross_entropy(logits, targets))
         };
         trainer.run(|| cx.now_ms(), loss, async |_, _| cx.checkpoint().await).await?;

@@ -2,6 +2,7 @@
 
 mod coder;
 mod glyphs;
+mod gram;
 mod language;
 mod naive;
 mod score;
@@ -10,6 +11,7 @@ mod stored;
 
 pub use coder::{code_lengths, decode, encode, entropy_bits};
 pub use glyphs::GlyphMaterial;
+pub use gram::Gram;
 pub use language::{CALIBRATION, LanguageMaterial, spread_windows};
 pub use naive::{cached_generate, naive_generate};
 pub use score::{all_round, amdahl, gate, in_order, mean_of_ratios, shapley};

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     data::hex,
     models::{CnnConfig, StateDict, TransformerConfig},
-    quant::{PackedMatrix, Spread, pack, packed_len},
+    quant::{PackedMatrix, pack, packed_len},
 };
 
 /// A matrix `[rows, columns]` of integers on symmetric grids: a weight is `scale · (code − 2^(bits−1))`.
@@ -35,10 +35,10 @@ pub struct CodedMatrix {
 impl CodedMatrix {
     // ANCHOR: quantize
     /// Rounds weights `[rows, columns]` to `levels` evenly spaced values around zero, an odd number; `group` weights of a row share
-    /// a scale, all of them where it is 0. With a [`Spread`] the error of each column is made up for by the columns still to come
-    /// (GPTQ: Frantar et al., arXiv:2210.17323).
+    /// a scale, all of them where it is 0. With the triangle of [`Gram::upper`](super::Gram::upper) the error of each column is made up
+    /// for by the columns still to come (GPTQ: Frantar et al., arXiv:2210.17323).
     #[must_use]
-    pub fn quantize(weight: &[f32], columns: usize, (levels, group): (usize, usize), spread: Option<&Spread>) -> Self {
+    pub fn quantize(weight: &[f32], columns: usize, (levels, group): (usize, usize), upper: Option<&[f64]>) -> Self {
         let bits = (levels + 1).next_power_of_two().ilog2().clamp(2, 8);
         let (zero, half) = (1_i32 << (bits - 1), (levels / 2) as f32);
         let group = if group == 0 { columns } else { group };
@@ -53,7 +53,7 @@ impl CodedMatrix {
                 let scale = f64::from(scales[j / group]);
                 let step = (row[j] / scale).round_ties_even().clamp(-f64::from(half), f64::from(half));
                 codes.push((step as i32 + zero) as u8);
-                if let Some(upper) = spread.map(Spread::upper) {
+                if let Some(upper) = upper {
                     let error = (row[j] - step * scale) / upper[j * columns + j];
                     let shares = &upper[j * columns + j + 1..(j + 1) * columns];
                     row[j + 1..].iter_mut().zip(shares).for_each(|(w, share)| *w -= error * share);
@@ -242,7 +242,7 @@ mod tests {
     use rand::Rng;
 
     use super::*;
-    use crate::quant::{Granularity, Hessian, Scheme, Settings};
+    use crate::quant::{Granularity, Scheme, Settings};
 
     fn weights(seed: u64, count: usize) -> Vec<f32> {
         let mut rng = crate::rng(seed, "weights");
@@ -263,8 +263,8 @@ mod tests {
                 assert!((a - b).abs() < 1.1 * scale, "{a} {b}");
             }
             assert_eq!(own.packed().dequantize(), own.values());
-            let spread = Spread::new(&Hessian::new(24));
-            assert_eq!(CodedMatrix::quantize(&weight, 24, ((1 << bits) - 1, group), Some(&spread)), own);
+            let unit: Vec<f64> = (0..24 * 24).map(|at| f64::from(u8::from(at % 24 == at / 24))).collect();
+            assert_eq!(CodedMatrix::quantize(&weight, 24, ((1 << bits) - 1, group), Some(&unit)), own);
         }
     }
 
