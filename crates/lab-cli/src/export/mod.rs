@@ -13,7 +13,7 @@ use lab_kit::{
     data::{Corpus, Part},
     find,
     models::{LanguageModel, StateDict},
-    olympics::{CALIBRATION, Entry, LanguageMaterial, parse_line, spread_windows},
+    olympics::{CALIBRATION, Entry, LanguageMaterial, parse_line, spread_windows, text_hash},
     open_device,
     tokenizer::Tokenizer,
 };
@@ -24,8 +24,8 @@ use crate::{
     verify::stated,
 };
 
-/// Windows of text that show what flows through the matrices, as many as the lab reads.
-const EXAMPLES: usize = 8;
+/// More windows of text than the lab shows to a model, to see what flows through its matrices.
+const MOST_WINDOWS: usize = 256;
 
 /// Arguments of `export`.
 #[derive(clap::Args, Debug, Clone)]
@@ -97,9 +97,10 @@ fn entry(root: &Path, options: &ExportOptions) -> Result<Entry, Problem> {
     if let Some(verdict) = report.notes.first() {
         println!("{verdict}");
     }
-    let (line, wanted) = (stated(&report, "Steps"), stated(&report, "Weights (SHA-256)"));
-    let entry = pollster::block_on(make(lab, &line, options.seed, &manifest, host))?;
-    if entry.stored.fingerprint() != wanted {
+    let card = ["Steps", "Calibration text (SHA-256)", "Weights (SHA-256)"].map(|head| stated(&report, head));
+    let [line, text, wanted] = &card;
+    let entry = pollster::block_on(make(lab, (line, text), options.seed, &manifest, host))?;
+    if entry.stored.fingerprint() != *wanted {
         let why =
             "the weights made for the export are not those that the lab measured: a bug of `export`, please report it";
         return Err(Problem::Failure(why.to_owned()));
@@ -109,7 +110,7 @@ fn entry(root: &Path, options: &ExportOptions) -> Result<Entry, Problem> {
 
 async fn make(
     lab: &LabEntry,
-    line: &str,
+    (line, shown): (&str, &str),
     seed: u64,
     manifest: &Manifest,
     host: Rc<NativeHost>,
@@ -122,7 +123,9 @@ async fn make(
     let tokenizer = Tokenizer::read(&cx.asset(Tokenizer::ASSET).await?)?;
     let corpus = Corpus::read(Part::Validation, &cx.asset(Part::Validation.asset()).await?)?;
     let text = tokenizer.encode(&corpus.text);
-    let calibration = spread_windows(&text, EXAMPLES, CALIBRATION);
+    // The card tells by its hash which text the weights were rounded with.
+    let mut windows = (1..=MOST_WINDOWS).map(|count| spread_windows(&text, count, CALIBRATION));
+    let calibration = windows.find(|windows| text_hash(windows) == shown).unwrap_or_default();
     let material = LanguageMaterial { full, draft, calibration, text };
     let mut entry = Entry::language(&material);
     for step in parse_line(line)? {
