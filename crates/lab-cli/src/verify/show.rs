@@ -14,6 +14,9 @@ pub(super) fn text(cards: &[Card], noise: &Noise) -> String {
             let _ = writeln!(text, "  {words}: {:.3} to {:.3}, {verdict}", interval.low, interval.high);
         }
     }
+    if noise.events.is_empty() {
+        text += "  no entry could be run: nothing is ranked\n";
+    }
     let (heads, rows) = table(cards);
     let _ = write!(text, "\nRepeated here:\n{}", output::table(&heads, &rows));
     if cards.iter().any(|card| !card.findings.is_empty() || !card.remarks.is_empty()) {

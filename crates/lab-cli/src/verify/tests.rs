@@ -213,6 +213,7 @@ fn places_are_given_within_a_division_and_shared_where_noise_decides() {
     // Nothing was measured twice.
     rank(&mut cards, &Noise::default());
     assert!(cards.iter().all(|card| card.rank.is_none()));
+    assert!(show::text(&cards, &Noise::default()).contains("no entry could be run"));
 }
 
 #[test]
