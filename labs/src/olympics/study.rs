@@ -14,8 +14,8 @@ use super::{
 };
 
 /// Windows of the test text that judge, of 256 tokens.
-pub(super) const WINDOWS: usize = 40;
-const BUDGET_MS: f64 = 500.0;
+pub(super) const WINDOWS: usize = 24;
+const BUDGET_MS: f64 = 250.0;
 pub(super) const SUMS: &str =
     "sums of floats differ in their last bits between devices, and a weight may then round to the other side";
 
@@ -148,7 +148,6 @@ async fn grids(report: &mut Report, language: &mut Language, cx: &Context) -> Re
         ("low_rank", "low_rank:96"),
         ("student", "student"),
         ("cache8", "cache:8"),
-        ("cache4", "cache:4"),
         ("window", "window:64"),
     ] {
         let numbers = language.numbers(&steps(text)?, cx).await?;

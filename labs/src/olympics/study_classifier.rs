@@ -16,7 +16,7 @@ use super::{
 
 pub(super) async fn run(report: &mut Report, cx: &mut Context) -> Result<(), LabError> {
     let mut rows = Vec::new();
-    let mut glyphs = Glyphs::load(2, cx).await?.thorough(150.0);
+    let mut glyphs = Glyphs::load(3, cx).await?.thorough(150.0);
     let whole = glyphs.numbers(&[], cx).await?;
     report.metrics.push(
         exact(Family::Quality, "glyph_right", "Classifier: right on unseen families", whole.quality, "%").higher(),
@@ -75,9 +75,8 @@ pub(super) async fn run(report: &mut Report, cx: &mut Context) -> Result<(), Lab
     }
     let seed = cx.seed;
     for (id, words, line) in [
-        ("pruned", "prune 50 %, train, 4 bits, coded", "prune:50>recover:120>quantize:4,channel>entropy"),
-        ("pruned_less", "prune 25 %, train, 4 bits, coded", "prune:25>recover:120>quantize:4,channel>entropy"),
-        ("fought", "4 bits, prune 50 %, train", "quantize:4,channel>prune:50>recover:120>entropy"),
+        ("pruned", "prune 25 %, train, 4 bits, coded", "prune:25>recover:60>quantize:4,channel>entropy"),
+        ("fought", "4 bits, prune 25 %, train", "quantize:4,channel>prune:25>recover:60>entropy"),
     ] {
         let (mut losses, mut uppers, mut files, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for number in 0..SEEDS {

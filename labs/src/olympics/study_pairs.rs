@@ -79,7 +79,7 @@ async fn orders(report: &mut Report, language: &mut Language, cx: &Context) -> R
 /// Pruned models that were trained a little, then rounded: three seeds, two at a time.
 async fn recovered(report: &mut Report, language: &mut Language, cx: &Context) -> Result<(), LabError> {
     let whole = language.numbers(&[], cx).await?;
-    let lines = ["prune:25>recover:48", "prune:25>recover:48>quantize:4,channel,gptq"];
+    let lines = ["prune:25>recover:32", "prune:25>recover:32>quantize:4,channel,gptq"];
     let material = &language.material;
     let found = jobs_on_two_cores(SEEDS as usize, |seed| {
         let mut own = context(std::rc::Rc::new(FakeClock::real()));
@@ -95,7 +95,7 @@ async fn recovered(report: &mut Report, language: &mut Language, cx: &Context) -
         Ok(both)
     })?;
     for (which, (id, words)) in
-        [("recovered", "prune, train 48 steps"), ("recovered_rounded", "prune, train 48 steps, round")]
+        [("recovered", "prune, train 32 steps"), ("recovered_rounded", "prune, train 32 steps, round")]
             .iter()
             .enumerate()
     {
