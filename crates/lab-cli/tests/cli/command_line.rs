@@ -155,7 +155,7 @@ fn a_class_is_graded_into_a_table() {
 #[test]
 fn score_cards_are_repeated_and_an_altered_one_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
-    let short = ["--set", "step_1=int4", "step_2=cache", "step_3=none", "step_4=none"];
+    let short = ["--set", "step_1=int8", "step_2=cache", "step_3=none", "step_4=none"];
     let output = lab(&[&["run", "olympics", "--device", "cpu", "--json"][..], &short].concat());
     let record: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a record");
     let write = |name: &str, change: &dyn Fn(&mut serde_json::Value)| {
@@ -175,11 +175,11 @@ fn score_cards_are_repeated_and_an_altered_one_is_named() {
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{text}{errors}");
     assert!(errors.contains("2 of 3 cards do not hold"), "{errors}");
-    assert!(text.contains("altered.json: ratio_file: the card says 99, here 7."), "{text}");
+    assert!(text.contains("altered.json: ratio_file: the card says 99, here 3."), "{text}");
     assert!(text.contains("none.json: it is not JSON") && text.contains("Latency: "), "{text}");
     let table = std::fs::read_to_string(csv).expect("written");
     let line = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
-    let honest = line("honest,honest.json,\"quantize:4,channel>cache:32\",closed");
+    let honest = line("honest,honest.json,\"quantize:8,channel>cache:32\",closed");
     assert!(honest.contains(",yes,") && line("altered").contains(",no,"), "{table}");
     refused(&["verify", "no/such.json", "--out", "no/such/folder/a.csv"], &["cannot be written"]);
     refused(&["verify"], &["<FILES>"]);
