@@ -204,6 +204,7 @@ pub(crate) const NATIVE: &[&str] = &[
     "lab-kernels",
     "lab-layers",
     "lab-kit",
+    "tiny-run",
     "labs",
     "lab-cli",
     "lab-charts",

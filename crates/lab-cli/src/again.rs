@@ -6,11 +6,13 @@ use std::{
     rc::Rc,
 };
 
-use lab_api::{DeviceChoice, Kind, ParamKind, Reference, Report, RunRecord, Values, validate, value_text};
+use lab_api::{DeviceChoice, Kind, ParamKind, Reference, RunRecord, Values, validate, value_text};
 use lab_kit::find;
 
 use crate::{
-    Manifest, NativeHost, Problem, Show, folder,
+    Manifest, NativeHost, Problem, Show,
+    compared::{Compared, compare},
+    folder,
     handed_in::{self, Said},
     run_entry,
 };
@@ -21,18 +23,6 @@ pub(crate) struct Repeater<'a> {
     manifest: Manifest,
     device: DeviceChoice,
     done: HashMap<String, Result<RunRecord, String>>,
-}
-
-/// A number that was said, beside what came out here.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Compared {
-    pub(crate) id: String,
-    pub(crate) kind: Kind,
-    pub(crate) said: f64,
-    /// Nothing where the lab reports no such number.
-    pub(crate) now: Option<f64>,
-    /// Whether both agree as far as such a number must.
-    pub(crate) agrees: bool,
 }
 
 impl<'a> Repeater<'a> {
@@ -49,16 +39,28 @@ impl<'a> Repeater<'a> {
     /// # Errors
     /// Why it cannot be repeated, in words.
     pub(crate) fn repeat(&mut self, said: &Said) -> Result<Vec<Compared>, String> {
+        let tolerances = tolerances(self.root, &said.lab);
+        Ok(compare(said, &self.record(said)?.report, &tolerances))
+    }
+
+    /// What comes out here; a setting that was run already is not run again.
+    ///
+    /// # Errors
+    /// As [`Repeater::repeat`].
+    pub(crate) fn record(&mut self, said: &Said) -> Result<&RunRecord, String> {
         let key = format!("{} {} {:?}", said.lab, said.seed, said.params);
         if !self.done.contains_key(&key) {
             let found = self.run(said);
             self.done.insert(key.clone(), found);
         }
-        let record = self.done[&key].as_ref().map_err(Clone::clone)?;
-        Ok(compare(said, &record.report, &tolerances(self.root, &said.lab)))
+        self.done[&key].as_ref().map_err(Clone::clone)
     }
 
-    fn run(&self, said: &Said) -> Result<RunRecord, String> {
+    /// Runs it, whether it was run already or not.
+    ///
+    /// # Errors
+    /// As [`Repeater::repeat`].
+    pub(crate) fn run(&self, said: &Said) -> Result<RunRecord, String> {
         let entry = find(labs::registry::ALL, &said.lab).map_err(|error| error.to_string())?;
         let specs = entry.params().map_err(|error| error.to_string())?;
         if let Some(file) = specs.iter().find(|spec| {
@@ -92,22 +94,6 @@ fn tolerances(root: &Path, lab: &str) -> BTreeMap<String, f64> {
     let reference = std::fs::read_to_string(path).ok().and_then(|text| serde_json::from_str::<Reference>(&text).ok());
     let metrics = reference.map(|reference| reference.default_run.report.metrics).unwrap_or_default();
     metrics.into_iter().filter_map(|metric| Some((metric.id, metric.tolerance?.absolute))).collect()
-}
-
-fn compare(said: &Said, report: &Report, tolerances: &BTreeMap<String, f64>) -> Vec<Compared> {
-    let compared = said.metrics.iter().map(|number| {
-        let now = report.metric(&number.id);
-        let own = now.and_then(|metric| metric.tolerance.as_ref()).map_or(0.0, |tolerance| tolerance.absolute);
-        let known = tolerances.get(&number.id).copied().unwrap_or_default();
-        let agrees = now.is_some_and(|now| {
-            // What the last bits of a double lose on their way through JSON is nobody's doing. The kind is the lab's, not the file's.
-            let slack = own.max(known) + 1e-9 * now.value.abs();
-            now.kind == Kind::Measured || (now.value - number.value).abs() <= slack
-        });
-        let kind = now.map_or(number.kind, |now| now.kind);
-        Compared { id: number.id.clone(), kind, said: number.value, now: now.map(|now| now.value), agrees }
-    });
-    compared.collect()
 }
 
 /// Repeats every run of a file, each setting once, and prints what was said beside what came out.
@@ -155,43 +141,5 @@ fn verdict(number: &Compared) -> &'static str {
         (true, _, _) => "agrees",
         (false, _, Kind::Trained) => "apart by more than seeds are",
         (false, _, _) => "differs",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use lab_api::{Family, Metric};
-    use lab_kit::report::{MetricExt as _, metric};
-
-    use super::*;
-    use crate::handed_in::Number;
-
-    #[test]
-    fn a_number_agrees_as_far_as_its_lab_says_whatever_the_file_calls_it() {
-        let number = |id: &str, value, kind| Number { id: id.into(), value, kind };
-        let metrics = vec![
-            number("exact", 3.0, Kind::Measured),
-            number("near", 2.05, Kind::Exact),
-            number("trained", 1.4, Kind::Trained),
-            number("time", 9.0, Kind::Exact),
-            number("gone", 1.0, Kind::Exact),
-        ];
-        let said = Said { lab: "levels".into(), params: Values::new(), seed: 0, metrics };
-        let of = |id: &str, value| metric(Family::Quality, id, id, value, "");
-        let report = Report {
-            metrics: vec![
-                of("exact", 2.0),
-                of("near", 2.0).exact(0.1, "sums"),
-                Metric { kind: Kind::Trained, ..of("trained", 1.0) },
-                of("time", 1.0).measured(vec![1.0]),
-            ],
-            ..Report::default()
-        };
-        let agrees = |tolerances: &BTreeMap<String, f64>| -> Vec<bool> {
-            compare(&said, &report, tolerances).iter().map(|number| number.agrees).collect()
-        };
-        assert_eq!(agrees(&BTreeMap::new()), [false, true, false, true, false]);
-        // The spread over the study's seeds.
-        assert_eq!(agrees(&BTreeMap::from([("trained".to_owned(), 0.5)])), [false, true, true, true, false]);
     }
 }

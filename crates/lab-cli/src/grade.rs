@@ -6,8 +6,10 @@ use lab_api::{DeviceChoice, Kind};
 
 use crate::{
     Problem,
-    again::{Compared, Repeater},
+    again::Repeater,
+    compared::Compared,
     handed_in::{self, HandedIn, Said, own_seed},
+    output,
 };
 
 /// Arguments of `grade`.
@@ -45,23 +47,7 @@ struct Line {
 /// # Errors
 /// [`Problem::Input`] for a folder without reports or a place that cannot be written.
 pub fn grade(root: &Path, options: &GradeOptions) -> Result<(), Problem> {
-    let refused = |error: std::io::Error| {
-        Problem::Input(format!("{}: the folder cannot be read ({error})", options.folder.display()))
-    };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(&options.folder).map_err(refused)? {
-        let path = entry.map_err(refused)?.path();
-        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    if paths.is_empty() {
-        return Err(Problem::Input(format!(
-            "{} holds no .json file: put the reports there that students saved from the page",
-            options.folder.display()
-        )));
-    }
+    let paths = handed_in::files(&options.folder)?;
     let files: Vec<(String, Result<HandedIn, Problem>)> = paths
         .iter()
         .map(|path| (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), handed_in::read(path)))
@@ -150,12 +136,7 @@ fn copies<'a>(file: &HandedIn, earlier: impl Iterator<Item = (&'a String, &'a Ha
     None
 }
 
-/// As RFC 4180 has it. What a spreadsheet would take for a formula gets a mark that makes it words.
 fn csv(lines: &[Line]) -> String {
-    let cell = |text: &str| {
-        let text = if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text.to_owned() };
-        if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-    };
     let heads = [
         "file",
         "student",
@@ -172,9 +153,8 @@ fn csv(lines: &[Line]) -> String {
         "questions_right",
         "note",
     ];
-    let mut out = heads.join(",") + "\r\n";
-    for line in lines {
-        let cells = [
+    let row = |line: &Line| {
+        [
             line.file.clone(),
             line.student.clone(),
             line.labs.clone(),
@@ -189,10 +169,10 @@ fn csv(lines: &[Line]) -> String {
             line.answers[0].to_string(),
             line.answers[1].to_string(),
             line.note.clone(),
-        ];
-        out += &(cells.map(|text| cell(&text)).join(",") + "\r\n");
-    }
-    out
+        ]
+        .to_vec()
+    };
+    output::csv(&heads.map(str::to_owned), &lines.iter().map(row).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -204,7 +184,7 @@ mod tests {
 
     fn said(numbers: &[(&str, f64, Kind)]) -> Said {
         let metrics = numbers.iter().map(|&(id, value, kind)| Number { id: id.into(), value, kind }).collect();
-        Said { lab: "levels".into(), params: Values::new(), seed: 0, metrics }
+        Said { lab: "levels".into(), params: Values::new(), seed: 0, metrics, environment: serde_json::Value::Null }
     }
 
     fn file(id: &str, numbers: &[(&str, f64, Kind)]) -> HandedIn {

@@ -1,7 +1,7 @@
 //! What readers save of their runs, and hand in: the files of a page's list of runs and of its report, and the records of this
 //! command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lab_api::{Kind, Values};
 use serde::Deserialize;
@@ -48,6 +48,16 @@ pub(crate) struct Said {
     pub(crate) seed: u64,
     /// The numbers.
     pub(crate) metrics: Vec<Number>,
+    /// Where it ran, as the file says it; null where it does not.
+    #[serde(default)]
+    pub(crate) environment: Value,
+}
+
+impl Said {
+    /// What is said to have come out as this metric.
+    pub(crate) fn number(&self, id: &str) -> Option<f64> {
+        self.metrics.iter().find(|number| number.id == id).map(|number| number.value)
+    }
 }
 
 /// A number in it. Of the rest of a metric nothing is believed: what counts is what the run gives here.
@@ -65,6 +75,30 @@ pub(crate) struct Number {
 struct Answer {
     #[serde(default)]
     right: Option<bool>,
+}
+
+/// The files of a folder that a page or the command line may have written, by name.
+///
+/// # Errors
+/// [`Problem::Input`] for a folder that cannot be read, or holds none.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let refused =
+        |error: std::io::Error| Problem::Input(format!("{}: the folder cannot be read ({error})", folder.display()));
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(refused)? {
+        let path = entry.map_err(refused)?.path();
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    if paths.is_empty() {
+        return Err(Problem::Input(format!(
+            "{} holds no .json file: put the reports there that students saved from the page",
+            folder.display()
+        )));
+    }
+    Ok(paths)
 }
 
 /// Reads a file.

@@ -3,6 +3,8 @@
 mod again;
 mod assets;
 mod bench;
+mod compared;
+mod export;
 mod grade;
 mod handed_in;
 mod hash;
@@ -19,9 +21,11 @@ mod registry;
 mod root;
 mod run;
 mod train;
+mod verify;
 
 pub use assets::Manifest;
 pub use bench::{Bench, BenchOptions, Roof, bench};
+pub use export::{ExportOptions, export};
 pub use grade::{GradeOptions, grade};
 pub use hash::{SourceHashes, source_hashes};
 pub use hot_paths::time_hot_paths;
@@ -34,3 +38,4 @@ pub use registry::registry;
 pub use root::root;
 pub use run::{RunOptions, run, run_entry};
 pub use train::{TrainOptions, train};
+pub use verify::{VerifyOptions, verify};

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use lab_api::DeviceChoice;
 use lab_cli::{
-    BenchOptions, GradeOptions, Problem, RunOptions, Task, TrainOptions, bench, grade, list, new_lab, reference,
-    registry, root, run, time_hot_paths, train,
+    BenchOptions, ExportOptions, GradeOptions, Problem, RunOptions, Task, TrainOptions, VerifyOptions, bench, export,
+    grade, list, new_lab, reference, registry, root, run, time_hot_paths, train, verify,
 };
 
 /// The labs of the book, run natively.
@@ -29,6 +29,10 @@ enum Command {
     Run(RunOptions),
     /// Repeat a folder of reports that students saved from pages, and write a table of what agrees.
     Grade(GradeOptions),
+    /// Write an entry of the Efficiency Olympics as a folder that cargo builds and runs without the book.
+    Export(ExportOptions),
+    /// Repeat score cards of the Efficiency Olympics (files that pages or `--json` saved), say which hold, and rank those.
+    Verify(VerifyOptions),
     /// Run the default and the study of a lab, or of all, and write params.json and reference.json.
     Reference {
         /// The lab; all without it.
@@ -91,6 +95,8 @@ fn dispatch(command: Command) -> Result<(), Problem> {
         Command::List { json } => list(&root, json),
         Command::Run(options) => run(&root, &options),
         Command::Grade(options) => grade(&root, &options),
+        Command::Export(options) => export(&root, &options),
+        Command::Verify(options) => verify(&root, &options),
         Command::Reference { id, check, study, confirm, vouch } => {
             let task = match (check, confirm) {
                 (true, _) => Task::Check,

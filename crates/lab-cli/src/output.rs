@@ -111,6 +111,18 @@ pub(crate) fn table(heads: &[String], rows: &[Vec<String>]) -> String {
     std::iter::once(line(heads)).chain(rows.iter().map(|row| line(row))).collect()
 }
 
+/// A table for a spreadsheet, as RFC 4180 has it. What a spreadsheet would take for a formula gets a mark that makes it words.
+pub(crate) fn csv(heads: &[String], rows: &[Vec<String>]) -> String {
+    let number = |text: &str| text.parse::<f64>().is_ok();
+    let cell = |text: &String| {
+        let formula = text.starts_with(['=', '+', '-', '@']) && !number(text);
+        let text = if formula { format!("'{text}") } else { text.clone() };
+        if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+    };
+    let line = |cells: &[String]| cells.iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n";
+    std::iter::once(line(heads)).chain(rows.iter().map(|row| line(row))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

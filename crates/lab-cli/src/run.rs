@@ -67,7 +67,7 @@ pub fn run(root: &Path, options: &RunOptions) -> Result<(), Problem> {
 }
 
 /// What `--set` and `--smoke` ask for; every refusal at once.
-fn values(entry: &LabEntry, options: &RunOptions) -> Result<Values, Problem> {
+pub(crate) fn values(entry: &LabEntry, options: &RunOptions) -> Result<Values, Problem> {
     let specs = entry.params()?;
     let mut pairs = Vec::new();
     for text in &options.set {

@@ -151,3 +151,59 @@ fn a_class_is_graded_into_a_table() {
     let empty = tempfile::tempdir().expect("a folder");
     refused(&["grade", &empty.path().display().to_string()], &["holds no .json file"]);
 }
+
+#[test]
+fn score_cards_are_repeated_and_an_altered_one_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let short = ["--set", "step_1=int8", "step_2=cache", "step_3=none", "step_4=none"];
+    let output = lab(&[&["run", "olympics", "--device", "cpu", "--json"][..], &short].concat());
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a record");
+    let write = |name: &str, change: &dyn Fn(&mut serde_json::Value)| {
+        let mut record = record.clone();
+        change(&mut record);
+        std::fs::write(folder.path().join(name), record.to_string()).expect("written");
+    };
+    write("honest.json", &|_| {});
+    write("altered.json", &|record| {
+        let metrics = record["metrics"].as_array_mut().expect("a list");
+        let file = metrics.iter_mut().find(|metric| metric["id"] == "ratio_file").expect("reported");
+        file["value"] = 99.0.into();
+    });
+    std::fs::write(folder.path().join("none.json"), "{").expect("written");
+    let csv = folder.path().join("table.csv");
+    let output = lab(&["verify", &folder.path().display().to_string(), "--out", &csv.display().to_string()]);
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{text}{errors}");
+    assert!(errors.contains("2 of 3 cards do not hold"), "{errors}");
+    assert!(text.contains("altered.json: ratio_file: the card says 99, here 3."), "{text}");
+    assert!(text.contains("none.json: it is not JSON") && text.contains("Latency: "), "{text}");
+    let table = std::fs::read_to_string(csv).expect("written");
+    let line = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    let honest = line("honest,honest.json,\"quantize:8,channel>cache:32\",closed");
+    assert!(honest.contains(",yes,") && line("altered").contains(",no,"), "{table}");
+    refused(&["verify", "no/such.json", "--out", "no/such/folder/a.csv"], &["cannot be written"]);
+    refused(&["verify"], &["<FILES>"]);
+}
+
+#[test]
+fn an_entry_is_exported_with_the_weights_that_the_lab_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (out, name) = (folder.path().join("entry"), folder.path().join("entry").display().to_string());
+    let chosen = ["--set", "step_1=levels11_gptq", "step_2=entropy", "step_3=cache8", "step_4=none", "--seed", "3"];
+    let output = lab(&[&["export", "olympics", "--out", &name][..], &chosen].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let has = |file: &str| std::fs::metadata(out.join(file)).map_or(0, |found| found.len());
+    assert!(
+        has("Cargo.toml") > 0 && has("src/main.rs") > 0 && has(".cargo/config.toml") > 0 && has("tokenizer.json") > 0
+    );
+    // A Huffman code on 11 levels: about three bits a weight.
+    assert!((750_000..900_000).contains(&has("model.safetensors")), "{}", has("model.safetensors"));
+    let readme = std::fs::read_to_string(out.join("README.md")).expect("there");
+    assert!(readme.contains("quantize:11levels,channel,gptq>entropy>cache:8"), "{readme}");
+    refused(&["export", "olympics", "--out", &name], &["is not empty"]);
+    refused(&["export", "levels", "--out", "x"], &["“levels” has no entry to export"]);
+    refused(&["export", "olympics"], &["--out"]);
+    refused(&["export", "olympics", "--out", "x", "--set", "step_1=int5"], &["“int5” is not one of"]);
+    refused(&["export", "olympics", "--out", "x", "--set", "subject=classifier"], &["subject=language"]);
+    refused(&["export", "olympics", "--out", "x", "--set", "step_1=entropy"], &["no codes to write shorter"]);
+}

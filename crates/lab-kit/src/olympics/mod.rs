@@ -17,3 +17,7 @@ pub use naive::{cached_generate, naive_generate};
 pub use score::{all_round, amdahl, gate, in_order, mean_of_ratios, shapley};
 pub use steps::{Step, Subject, check, format_line, parse_line};
 pub use stored::{CodedMatrix, Entry, Sizes, Stored, text_hash};
+
+// Native only: entries leave by the command line.
+#[cfg(any(test, feature = "schema"))]
+pub mod export;
