@@ -22,6 +22,9 @@ pub mod compilers;
 #[path = "dark_knowledge/mod.rs"]
 pub mod dark_knowledge;
 
+#[path = "data_loading/mod.rs"]
+pub mod data_loading;
+
 #[path = "distillation/mod.rs"]
 pub mod distillation;
 
@@ -144,6 +147,7 @@ lab_kit::registry! {
     checkpointing::Checkpointing = "checkpointing",
     compilers::Compilers = "compilers",
     dark_knowledge::DarkKnowledge = "dark_knowledge",
+    data_loading::DataLoading = "data_loading",
     distillation::Distillation = "distillation",
     distilled_lm::DistilledLm = "distilled_lm",
     distributed_training::DistributedTraining = "distributed_training",

@@ -10,6 +10,8 @@ mod host;
 #[cfg(target_family = "wasm")]
 mod hot_paths;
 #[cfg(target_family = "wasm")]
+mod loader;
+#[cfg(target_family = "wasm")]
 mod trouble;
 #[cfg(target_family = "wasm")]
 mod worker;
@@ -18,5 +20,7 @@ mod worker;
 pub use hot_paths::{kernel_agreement, wide_product};
 #[cfg(target_family = "wasm")]
 pub use hot_paths::{repeat_hot_path, time_hot_path};
+#[cfg(target_family = "wasm")]
+pub use loader::serve_loader;
 #[cfg(target_family = "wasm")]
 pub use worker::start;

@@ -15,7 +15,7 @@ use web_sys::{Blob, DedicatedWorkerGlobalScope, MessageEvent};
 use crate::{
     device,
     host::{BrowserHost, Files, hide},
-    trouble,
+    loader, trouble,
 };
 
 /// The run that is going on.
@@ -36,6 +36,7 @@ thread_local! {
 pub fn start() -> Result<(), JsValue> {
     let scope: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;
     trouble::watch();
+    lab_kit::loading::install(Some(loader::spawn));
     let answer_in = scope.clone();
     let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |message: MessageEvent| {
         let (text, files) = parts(&message.data());

@@ -5,6 +5,7 @@
 //! compiled for size in a browser. It knows no tensor and no device, so that a kernel is a function one can read and test.
 
 pub mod attention;
+pub mod augment;
 pub mod cells;
 pub mod fusion;
 pub mod graph;

@@ -32,6 +32,7 @@ mod input;
 mod lab;
 pub mod language;
 pub mod linalg;
+pub mod loading;
 pub mod measure;
 pub mod mixing;
 pub mod mlp;

@@ -11,7 +11,17 @@ self.addEventListener('message', keep);
 const load = () => init().catch(() =>
   init({ module_or_path: fetch(new URL('./{name}_bg.wasm', import.meta.url), { cache: 'reload' }) }));
 
-try {
+// A worker that a lab starts beside itself, by this name, gets the compiled engine with its first message and loads nothing.
+const serve = ({ data }) => {
+  self.removeEventListener('message', serve);
+  engine.initSync({ module: data[0] }).__wasm_call_ctors?.();
+  engine.serve_loader(data);
+};
+
+if (self.name === 'loader') {
+  self.removeEventListener('message', keep);
+  self.addEventListener('message', serve);
+} else try {
   // Constructors of the crates in it, once; an engine without any may lack the function.
   (await load()).__wasm_call_ctors?.();
   self.removeEventListener('message', keep);
