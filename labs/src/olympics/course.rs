@@ -98,17 +98,16 @@ impl Numbers {
 }
 
 /// One of the subjects.
-#[expect(clippy::large_enum_variant, reason = "there is one of them")]
 pub(super) enum Course {
-    Language(Language),
-    Glyphs(Glyphs),
+    Language(Box<Language>),
+    Glyphs(Box<Glyphs>),
 }
 
 impl Course {
     pub(super) async fn load(params: &Params, cx: &Context) -> Result<Self, LabError> {
         Ok(match params.subject {
-            Entered::Language => Self::Language(Language::load(params.text(), cx).await?),
-            Entered::Classifier => Self::Glyphs(Glyphs::load(4, cx).await?),
+            Entered::Language => Self::Language(Box::new(Language::load(params.text(), cx).await?)),
+            Entered::Classifier => Self::Glyphs(Box::new(Glyphs::load(4, cx).await?)),
         })
     }
 

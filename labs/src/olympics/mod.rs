@@ -293,8 +293,7 @@ impl Params {
 /// The steps of a set that can be taken without the others: whoever needs one that is missing is left out.
 fn possible(steps: &[Step], set: usize, subject: Subject) -> Vec<Step> {
     let mut kept = Vec::new();
-    for (i, step) in steps.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1) {
-        let _ = i;
+    for (_, step) in steps.iter().enumerate().filter(|(i, _)| (set >> i) & 1 == 1) {
         kept.push(*step);
         if check(&kept, subject).is_err() {
             kept.pop();

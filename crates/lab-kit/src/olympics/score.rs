@@ -47,7 +47,7 @@ pub fn shapley(values: &[f64]) -> Vec<f64> {
     let weight = |size: usize| factorial(size) * factorial(m - size - 1) / factorial(m);
     let of = |step: usize| {
         let without = (0..values.len()).filter(|set| set & (1 << step) == 0);
-        without.map(|set| weight(set.count_ones() as usize) * (values[set | 1 << step] - values[set])).sum()
+        without.map(|set| weight(set.count_ones() as usize) * (values[set | (1 << step)] - values[set])).sum()
     };
     (0..m).map(of).collect()
 }
@@ -107,7 +107,7 @@ mod tests {
                 order.shuffle(&mut rng);
                 let mut set = 0;
                 for step in &order {
-                    sums[*step] += values[set | 1 << step] - values[set];
+                    sums[*step] += values[set | (1 << step)] - values[set];
                     set |= 1 << step;
                 }
             }
@@ -115,7 +115,8 @@ mod tests {
         }
         // Steps that do not meddle with each other get what they bring alone.
         let alone = [0.3, 1.1, -0.2];
-        let values: Vec<f64> = (0..8).map(|set| (0..3).filter(|i| set & 1 << i != 0).map(|i| alone[i]).sum()).collect();
+        let values: Vec<f64> =
+            (0..8).map(|set| (0..3).filter(|i| set & (1 << i) != 0).map(|i| alone[i]).sum()).collect();
         assert!(shapley(&values).iter().zip(alone).all(|(a, b)| (a - b).abs() < 1e-12));
         assert_eq!(in_order(&[0.0, 1.0, 0.5]), [1.0, -0.5]);
     }
