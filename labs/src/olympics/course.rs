@@ -34,8 +34,12 @@ pub(super) struct Beside {
 impl Beside {
     /// How many times as much the baseline takes, with its interval.
     pub(super) fn ratio(&self, cx: &Context) -> (f64, Interval) {
-        let ratio = median(&self.ratios());
-        (ratio, ratio_interval(&self.naive, &self.own, LEVEL, &mut cx.rng("ratio")))
+        (self.times(), ratio_interval(&self.naive, &self.own, LEVEL, &mut cx.rng("ratio")))
+    }
+
+    /// The same without its interval.
+    pub(super) fn times(&self) -> f64 {
+        median(&self.naive) / median(&self.own).max(f64::MIN_POSITIVE)
     }
 
     pub(super) fn ratios(&self) -> Vec<f64> {
@@ -84,7 +88,7 @@ impl Numbers {
 
     /// Milliseconds of a token in units of the baseline's: what a machine that slows down between two entries cannot move.
     fn speedless(&self) -> f64 {
-        1.0 / median(&self.time.ratios())
+        1.0 / self.time.times()
     }
 
     /// Upper end of what is lost.

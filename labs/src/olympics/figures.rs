@@ -1,7 +1,7 @@
 //! Charts and tables.
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Series, Table};
-use lab_kit::{olympics::Step, stats::median};
+use lab_kit::olympics::Step;
 
 use super::{Entered, Params, Timeline, course::Numbers};
 
@@ -31,8 +31,8 @@ pub(super) fn waterfall(params: &Params, steps: &[Step], line: &[Numbers]) -> Ch
             categories: names,
             series: vec![
                 bars("File", files),
-                bars(each, of(|one| median(&one.time.ratios()))),
-                bars("All requests", of(|one| median(&one.crowd.ratios()))),
+                bars(each, of(|one| one.time.times())),
+                bars("All requests", of(|one| one.crowd.times())),
             ],
         },
     }

@@ -184,7 +184,7 @@ async fn drafts(report: &mut Report, language: &mut Language, cx: &Context) -> R
         let list = steps(line)?;
         let drafted = language.numbers(&list, cx).await?;
         let plain = language.numbers(&list[..list.len() - 1], cx).await?;
-        let gain = lab_kit::stats::median(&drafted.time.ratios()) / lab_kit::stats::median(&plain.time.ratios());
+        let gain = drafted.time.times() / plain.time.times();
         report.metrics.push(
             timed(&format!("draft_gain_{id}"), &format!("{words}: draft of 3 over plain decoding"), &[gain], "×")
                 .higher(),

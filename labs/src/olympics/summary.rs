@@ -78,7 +78,7 @@ pub(super) fn report(params: &Params, steps: &[Step], line: &[Numbers], cx: &Con
 
 /// Whether rounding made it faster, everything else as it was.
 fn rounding(line: &[Numbers], at: usize) -> Metric {
-    let of = |numbers: &Numbers| median(&numbers.time.ratios());
+    let of = |numbers: &Numbers| numbers.time.times();
     let ratio = of(&line[at + 1]) / of(&line[at]);
     metric(Family::Time, "rounding_speed", "Rounded weights: time before over after", ratio, "×")
         .higher()

@@ -155,7 +155,8 @@ fn small_caches_drafts_factors_and_crowds_run() {
         }
         assert!(value(&run(params), "ratio_file") > 1.0);
     }
-    let crowd = run(Params { workload: Workload::W3, ..Olympics::smoke() });
+    let crowd =
+        run(Params { workload: Workload::W3, step_3: Preset::Cache, step_4: Preset::Batch8, ..Olympics::smoke() });
     assert!(value(&crowd, "ratio_throughput") > 1.0);
     let sets = run(Params {
         timeline: Timeline::Shapley,
