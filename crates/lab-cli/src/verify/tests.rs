@@ -250,7 +250,7 @@ fn a_spreadsheet_gets_one_line_a_card_and_no_formula() {
     assert_eq!(lines.len(), 3, "{table}");
     assert!(lines[0].starts_with("Author,File of the card,Steps,Division"), "{table}");
     assert!(
-        lines[1].starts_with("\"'=1+1, \"\"x\"\"\",a.json,quantize:4,channel>cache:32,closed,0.62,1.00,7.60,10.00"),
+        lines[1].starts_with("\"'=1+1, \"\"x\"\"\",a.json,\"quantize:4,channel>cache:32\",closed,0.62,1.00,7.60,10.00"),
         "{table}"
     );
     assert!(lines[2].starts_with("b,b.json") && lines[2].contains(",no,") && lines[2].contains("newer"), "{table}");
