@@ -14,7 +14,7 @@ use js_sys::{
 };
 use lab_kit::{
     LocalBoxFuture,
-    loading::{Answer, Letter, LetterBox, LoadPlan, Port, Wanted},
+    loading::{Answer, Letter, LetterBox, LoadPlan, LoaderPort, Wanted},
 };
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
 use wasm_bindgen_futures::JsFuture;
@@ -94,7 +94,7 @@ struct Workers {
 }
 
 /// See [`lab_kit::loading::Spawner`].
-pub(crate) fn spawn(plan: &LoadPlan, workers: usize) -> LocalBoxFuture<'static, Result<Box<dyn Port>, String>> {
+pub(crate) fn spawn(plan: &LoadPlan, workers: usize) -> LocalBoxFuture<'static, Result<Box<dyn LoaderPort>, String>> {
     let started = Workers::start(plan, workers);
     Box::pin(async move {
         let port = started?;
@@ -107,7 +107,7 @@ pub(crate) fn spawn(plan: &LoadPlan, workers: usize) -> LocalBoxFuture<'static, 
             }
             port.wait().await;
         }
-        Ok(Box::new(port) as Box<dyn Port>)
+        Ok(Box::new(port) as Box<dyn LoaderPort>)
     })
 }
 
@@ -175,7 +175,7 @@ impl Inbox {
     }
 }
 
-impl Port for Workers {
+impl LoaderPort for Workers {
     fn workers(&self) -> usize {
         self.nested.len()
     }

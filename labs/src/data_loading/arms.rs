@@ -3,7 +3,7 @@
 use lab_api::LabError;
 use lab_kit::{
     Context,
-    loading::{Alter, Arrange, Feed, Kept, LoadPlan, Maker, Pool, Sequence, Wanted},
+    loading::{Alter, Arrange, BatchMaker, BatchSequence, Feed, KeptItems, LoadPlan, LoaderPool, Wanted},
     measure::samples,
     stats::median,
 };
@@ -59,7 +59,7 @@ pub(super) async fn alone(params: &Params, bench: &Bench, cx: &Context) -> Resul
     }
     let load = stage(&fresh(params, bench, cx), &mut sequence, cx).await?;
     let (_, items) = sequence.batch(0);
-    let mut maker = Maker::new(fresh(params, bench, cx));
+    let mut maker = BatchMaker::new(fresh(params, bench, cx));
     let batch = maker.make(&mut Wanted { items: items.clone(), ..Wanted::default() }).map_err(broken)?.0;
     let mut trainer = Trainer::new(bench, 1000, cx.seed);
     let train = samples(cx, 2.0 * BUDGET, async || {
@@ -76,11 +76,11 @@ fn broken(why: String) -> LabError {
 
 /// The reader's plan, with nothing kept and nothing slowed.
 fn fresh(params: &Params, bench: &Bench, cx: &Context) -> LoadPlan {
-    LoadPlan { kept: Kept::Nothing, slow: false, ..bench.plan(params, cx.seed) }
+    LoadPlan { kept: KeptItems::Nothing, slow: false, ..bench.plan(params, cx.seed) }
 }
 
-async fn stage(plan: &LoadPlan, sequence: &mut Sequence, cx: &Context) -> Result<Vec<f64>, LabError> {
-    let mut maker = Maker::new(plan.clone());
+async fn stage(plan: &LoadPlan, sequence: &mut BatchSequence, cx: &Context) -> Result<Vec<f64>, LabError> {
+    let mut maker = BatchMaker::new(plan.clone());
     let (mut number, mut buffer) = (0, Vec::new());
     samples(cx, BUDGET, async || {
         let (epoch, items) = sequence.batch(number);
@@ -127,7 +127,7 @@ impl Arm {
 struct Going {
     arm: Arm,
     trainer: Trainer,
-    sequence: Sequence,
+    sequence: BatchSequence,
     batch: Vec<f32>,
     items: Vec<u32>,
 }
@@ -150,7 +150,7 @@ impl Going {
         steps: usize,
         params: &Params,
         bench: &Bench,
-        pool: &Pool,
+        pool: &LoaderPool,
         cx: &Context,
     ) -> Result<(), LabError> {
         let (echo, depth) = (params.echo as usize, params.depth as usize);
@@ -192,7 +192,7 @@ impl Going {
 }
 
 /// The same training with no worker and with 1 to all of the pool's, in turns, so that a busy machine slows all alike.
-pub(super) async fn all(params: &Params, bench: &Bench, pool: &Pool, cx: &Context) -> Result<Vec<Arm>, LabError> {
+pub(super) async fn all(params: &Params, bench: &Bench, pool: &LoaderPool, cx: &Context) -> Result<Vec<Arm>, LabError> {
     let workers = (0..=pool.workers()).collect::<Vec<_>>();
     let mut going: Vec<Going> = workers.iter().map(|workers| Going::new(params, bench, *workers, cx.seed)).collect();
     for round in 0..ROUNDS {

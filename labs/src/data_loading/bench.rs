@@ -7,7 +7,7 @@ use lab_kit::{
     Context,
     accumulate::{Norm, Shape},
     data::{Corpus, Glyphs, Images, Part as TextPart, Split},
-    loading::{Arrange, LoadPlan, Pool, Rows, Sequence, pack_pictures},
+    loading::{Arrange, BatchSequence, ItemRows, LoadPlan, LoaderPool, pack_pictures},
     rng,
     tokenizer::Tokenizer,
     tuning::{
@@ -33,7 +33,7 @@ const CHARACTERS: usize = 200_000;
 pub(super) struct Bench {
     /// Packed items.
     pub(super) data: Arc<Vec<u8>>,
-    pub(super) rows: Rows,
+    pub(super) rows: ItemRows,
     /// The class of each item, or its last token's low byte.
     pub(super) labels: Vec<u8>,
     /// Items as they lie: class by class, or as the text runs.
@@ -77,7 +77,7 @@ impl Bench {
         }
         Self {
             data: Arc::new(pack_pictures(&images.pixels)),
-            rows: Rows::Pictures(images.side),
+            rows: ItemRows::Pictures(images.side),
             labels: images.labels.clone(),
             items,
             test: Some(test),
@@ -95,7 +95,7 @@ impl Bench {
         let count = tokens.len().saturating_sub(ROW - 1);
         Ok(Self {
             data: Arc::new(tokens.iter().flat_map(|token| (*token as u16).to_le_bytes()).collect()),
-            rows: Rows::Tokens(ROW),
+            rows: ItemRows::Tokens(ROW),
             labels: tokens.iter().skip(ROW - 1).map(|token| *token as u8).collect(),
             items: (0..count as u32).collect(),
             test: None,
@@ -114,19 +114,19 @@ impl Bench {
         }
     }
 
-    pub(super) async fn pool(&self, params: &Params, workers: usize, cx: &Context) -> Pool {
-        Pool::start(&self.plan(params, cx.seed), workers, cx).await
+    pub(super) async fn pool(&self, params: &Params, workers: usize, cx: &Context) -> LoaderPool {
+        LoaderPool::start(&self.plan(params, cx.seed), workers, cx).await
     }
 
-    pub(super) fn sequence(&self, arrange: Arrange, batch: u32, seed: u64) -> Sequence {
-        Sequence::new(self.items.clone(), arrange, batch as usize, seed)
+    pub(super) fn sequence(&self, arrange: Arrange, batch: u32, seed: u64) -> BatchSequence {
+        BatchSequence::new(self.items.clone(), arrange, batch as usize, seed)
     }
 
     /// Numbers of an item.
     pub(super) fn width(&self) -> usize {
         match self.rows {
-            Rows::Pictures(side) => side * side,
-            Rows::Tokens(row) => row,
+            ItemRows::Pictures(side) => side * side,
+            ItemRows::Tokens(row) => row,
         }
     }
 }
@@ -155,7 +155,7 @@ impl Trainer {
     pub(super) fn new(bench: &Bench, steps: usize, seed: u64) -> Self {
         let mut parts = Vec::new();
         let (net, weights) = match bench.rows {
-            Rows::Pictures(side) => {
+            ItemRows::Pictures(side) => {
                 let shape = Shape::new(&[side * side, WIDTH, WIDTH, Glyphs::CLASSES.len()], Norm::None);
                 let part = |rows, columns, role| Part { rows, columns, role };
                 for (l, pair) in shape.widths().windows(2).enumerate() {
@@ -165,7 +165,7 @@ impl Trainer {
                 let weights = shape.init(&mut rng(seed, "weights"));
                 (Net::Glyphs(shape), weights)
             }
-            Rows::Tokens(_) => {
+            ItemRows::Tokens(_) => {
                 let pairs = Pairs { vocabulary: VOCABULARY, embedding: 32, hidden: WIDTH };
                 parts.extend(pairs.parts());
                 let weights = pairs.init(&mut rng(seed, "weights"));

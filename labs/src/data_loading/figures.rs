@@ -3,7 +3,7 @@
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Series, Span, Table};
 use lab_kit::{
     Context,
-    loading::{Arrange, Jitter, Replacement, Sequence, class_mix, hits, simulate_queue, steps_per_second},
+    loading::{Arrange, BatchSequence, Jitter, Replacement, class_mix, hits, simulate_queue, steps_per_second},
     stats::median,
 };
 
@@ -147,7 +147,7 @@ const CACHED: (u32, u64) = (1000, 9);
 /// Per cent of hits after the first epoch.
 pub(super) fn hit_rate(arrange: Arrange, share: f64, rule: Replacement) -> f64 {
     let (items, epochs) = CACHED;
-    let sequence = Sequence::new((0..items).collect(), arrange, 1, 0);
+    let sequence = BatchSequence::new((0..items).collect(), arrange, 1, 0);
     let asked: Vec<u32> = (0..epochs).flat_map(|epoch| sequence.arranged(epoch)).collect();
     let capacity = (share * f64::from(items)).round() as usize;
     100.0 * hits(&asked, capacity, rule, items as usize) as f64 / (asked.len() - items as usize) as f64

@@ -12,7 +12,7 @@ mod tests;
 use lab_api::{BadParam, LabError, Report};
 use lab_kit::{
     Context, Lab,
-    loading::{Alter, Arrange, Kept},
+    loading::{Alter, Arrange, KeptItems},
 };
 use serde::{Deserialize, Serialize};
 
@@ -222,12 +222,12 @@ impl Params {
         }
     }
 
-    fn kept(&self) -> Kept {
+    fn kept(&self) -> KeptItems {
         match self.cache {
-            _ if self.model == Fed::Lm => Kept::Nothing,
-            Cached::None => Kept::Nothing,
-            Cached::Decoded => Kept::Decoded,
-            Cached::Augmented => Kept::Altered(self.variants),
+            _ if self.model == Fed::Lm => KeptItems::Nothing,
+            Cached::None => KeptItems::Nothing,
+            Cached::Decoded => KeptItems::Decoded,
+            Cached::Augmented => KeptItems::Altered(self.variants),
         }
     }
 

@@ -6,8 +6,8 @@ use lab_kit::{
     Context,
     data::{Glyphs, Images, Split},
     loading::{
-        Arrange, Feed, Jitter, Kept, LoadPlan, Maker, Replacement, Sequence, Wanted, class_mix, exponential_queue,
-        simulate_queue, steps_per_second,
+        Arrange, BatchMaker, BatchSequence, Feed, Jitter, KeptItems, LoadPlan, Replacement, Wanted, class_mix,
+        exponential_queue, simulate_queue, steps_per_second,
     },
     report::{MetricExt, metric},
     stats::{median, median_interval},
@@ -296,9 +296,9 @@ async fn handed(report: &mut Report, bench: &Bench, cx: &Context) -> Result<(), 
 fn trainings(bench: &Bench, jobs: &[(Params, Arrange, usize)]) -> Result<Vec<Vec<f64>>, LabError> {
     let done = jobs_on_two_cores(jobs.len() * SEEDS as usize, |job| {
         let ((params, arrange, steps), seed) = (&jobs[job / SEEDS as usize], job as u64 % SEEDS);
-        let mut sequence: Sequence = bench.sequence(*arrange, BATCH, seed);
+        let mut sequence: BatchSequence = bench.sequence(*arrange, BATCH, seed);
         let plan = LoadPlan { kept: params.kept(), ..bench.plan(params, seed) };
-        let (mut maker, mut trainer) = (Maker::new(plan), Trainer::new(bench, *steps, seed));
+        let (mut maker, mut trainer) = (BatchMaker::new(plan), Trainer::new(bench, *steps, seed));
         let (mut number, mut values, mut items) = (0, Vec::new(), Vec::new());
         for step in 0..*steps {
             if step % params.echo as usize == 0 {
@@ -379,7 +379,7 @@ fn orders(report: &mut Report, bench: &Bench) -> Result<(), LabError> {
     report.charts.push(chart(
         "mix",
         "Does it matter how classes were mixed?",
-        "Right answers by the classes that a batch holds. Buffers, shards and permutations lie on one curve.",
+        "Right answers by the classes that a batch holds. At the same number of classes shards are ahead of a buffer.",
         (Axis { min: Some(0.0), ..Axis::linear("Classes in a batch") }, percent()),
         ChartBody::Scatter {
             series: vec![
@@ -452,7 +452,7 @@ fn versions(report: &mut Report, benches: [Bench; 3]) -> Result<(), LabError> {
                 &format!("Right answers: {name}, {words}"),
                 right,
             ));
-            let kept = if let Kept::Altered(versions) = params.kept() {
+            let kept = if let KeptItems::Altered(versions) = params.kept() {
                 f64::from(versions) * bench.items.len() as f64 * 256.0 / 1e6
             } else {
                 0.0

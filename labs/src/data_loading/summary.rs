@@ -3,7 +3,7 @@
 use lab_api::{Family, Kind, LabError, Metric, Report};
 use lab_kit::{
     Context,
-    loading::{Arrange, Jitter, Pool, Replacement, class_mix, padding, simulate_queue, steps_per_second},
+    loading::{Arrange, Jitter, LoaderPool, Replacement, class_mix, padding, simulate_queue, steps_per_second},
     report::{MetricExt, metric, thousands},
     stats::{median, median_interval, percentile, ratio_interval},
 };
@@ -134,7 +134,7 @@ pub(super) fn timed(
     params: &Params,
     alone: &Alone,
     arms: &[Arm],
-    pool: &Pool,
+    pool: &LoaderPool,
     cx: &Context,
 ) -> Result<(), LabError> {
     let cores = cx.environment().cores.max(1);
@@ -233,7 +233,7 @@ pub(super) fn timed(
 }
 
 /// What moving a batch takes, transferred and copied.
-pub(super) async fn handed(report: &mut Report, pool: &Pool, cx: &Context) -> Result<(), LabError> {
+pub(super) async fn handed(report: &mut Report, pool: &LoaderPool, cx: &Context) -> Result<(), LabError> {
     for (blank, id, label) in [(MOVED[0], "move_small", "64 KB"), (MOVED[1], "move_big", "1 MB")] {
         let mut times = [Vec::new(), Vec::new()];
         for turn in 0..MOVES + 1 {

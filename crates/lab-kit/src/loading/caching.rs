@@ -41,11 +41,11 @@ pub fn hits(asked: &[u32], capacity: usize, rule: Replacement, warm: usize) -> u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loading::{Arrange, Sequence};
+    use crate::loading::{Arrange, BatchSequence};
 
     /// Per cent of hits after the first epoch.
     fn rate(arrange: Arrange, share: f64, rule: Replacement) -> f64 {
-        let sequence = Sequence::new((0..2000).collect(), arrange, 1, 0);
+        let sequence = BatchSequence::new((0..2000).collect(), arrange, 1, 0);
         let asked: Vec<u32> = (0..21).flat_map(|epoch| sequence.arranged(epoch)).collect();
         let capacity = (2000.0 * share) as usize;
         100.0 * hits(&asked, capacity, rule, 2000) as f64 / 40_000.0

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use lab_api::LabError;
 
 use super::{
-    Answer, Made, Pool, Reorder, Sequence, Wanted,
+    Answer, BatchSequence, LoaderPool, Made, Reorder, Wanted,
     pool::{silent, stopped},
 };
 use crate::Context;
@@ -16,7 +16,7 @@ const COUNT: u32 = 32;
 /// Hands a trainer its batches by number: made by some of a pool's workers, or in line. A pool serves one feed at a time; what another
 /// feed had asked for is thrown away.
 pub struct Feed<'a> {
-    pool: &'a Pool,
+    pool: &'a LoaderPool,
     workers: usize,
     depth: usize,
     copied: bool,
@@ -35,7 +35,7 @@ impl<'a> Feed<'a> {
     /// From batch `first` on, with so many of the pool's workers. At most `depth` batches are asked for and not yet taken. `copied`:
     /// workers hand over copies.
     #[must_use]
-    pub fn new(pool: &'a Pool, workers: usize, depth: usize, copied: bool, first: u64) -> Self {
+    pub fn new(pool: &'a LoaderPool, workers: usize, depth: usize, copied: bool, first: u64) -> Self {
         let workers = workers.min(pool.workers());
         // What another feed asked for and did not take is told by its tag.
         let tag = pool.feeds.get();
@@ -72,7 +72,7 @@ impl<'a> Feed<'a> {
 
     // ANCHOR: ask
     /// Asks for batches until `depth` are under way: the only brake that a loader needs.
-    fn ask(&mut self, sequence: &mut Sequence) {
+    fn ask(&mut self, sequence: &mut BatchSequence) {
         while self.asked - self.taken < self.depth as u64 {
             // To who has least to do.
             let Some(worker) = (0..self.workers).min_by_key(|worker| self.busy[*worker]) else { return };
@@ -87,7 +87,7 @@ impl<'a> Feed<'a> {
     }
     // ANCHOR_END: ask
 
-    fn wanted(&mut self, sequence: &mut Sequence, number: u64) -> Wanted {
+    fn wanted(&mut self, sequence: &mut BatchSequence, number: u64) -> Wanted {
         let (epoch, items) = sequence.batch(number);
         self.items.push_back(items.clone());
         let buffer = self.spare.pop().unwrap_or_default();
@@ -131,7 +131,7 @@ impl<'a> Feed<'a> {
     ///
     /// # Errors
     /// [`LabError::Cancelled`]; [`LabError::Engine`] for a worker that stopped, with what it was at, or that is silent.
-    pub async fn next(&mut self, sequence: &mut Sequence, cx: &Context) -> Result<(Made, Vec<u32>), LabError> {
+    pub async fn next(&mut self, sequence: &mut BatchSequence, cx: &Context) -> Result<(Made, Vec<u32>), LabError> {
         let Some(port) = self.pool.port.as_ref().filter(|_| self.workers > 0) else {
             return self.in_line(sequence, cx);
         };
@@ -157,7 +157,7 @@ impl<'a> Feed<'a> {
     }
 
     /// Made by the trainer itself.
-    fn in_line(&mut self, sequence: &mut Sequence, cx: &Context) -> Result<(Made, Vec<u32>), LabError> {
+    fn in_line(&mut self, sequence: &mut BatchSequence, cx: &Context) -> Result<(Made, Vec<u32>), LabError> {
         let mut wanted = self.wanted(sequence, self.taken);
         self.taken += 1;
         let items = self.items.pop_front().unwrap_or_default();
@@ -178,22 +178,22 @@ mod tests {
     use super::*;
     use crate::{
         LocalBoxFuture,
-        loading::{Alter, Arrange, Kept, Letter, LetterBox, LoadPlan, Port, Rows},
+        loading::{Alter, Arrange, ItemRows, KeptItems, Letter, LetterBox, LoadPlan, LoaderPort},
         testing::{FakeClock, context, ready},
     };
 
     fn plan(slow: bool) -> LoadPlan {
         let mut dice = Dice::new(1, 2, 3);
         let data = (0..100 * 128).map(|_| dice.word() as u8).collect();
-        let (alter, kept) = (Alter::Affine, Kept::Nothing);
-        LoadPlan { seed: 5, rows: Rows::Pictures(16), alter, kept, slow, data: Arc::new(data) }
+        let (alter, kept) = (Alter::Affine, KeptItems::Nothing);
+        LoadPlan { seed: 5, rows: ItemRows::Pictures(16), alter, kept, slow, data: Arc::new(data) }
     }
 
-    fn sequence() -> Sequence {
-        Sequence::new((0..100).collect(), Arrange::Full, 8, 3)
+    fn sequence() -> BatchSequence {
+        BatchSequence::new((0..100).collect(), Arrange::Full, 8, 3)
     }
 
-    fn take(pool: &Pool, workers: usize, depth: usize, batches: std::ops::Range<u64>) -> Vec<Vec<f32>> {
+    fn take(pool: &LoaderPool, workers: usize, depth: usize, batches: std::ops::Range<u64>) -> Vec<Vec<f32>> {
         let cx = context(Rc::new(FakeClock::real()));
         let (mut feed, mut sequence) = (Feed::new(pool, workers, depth, false, batches.start), sequence());
         let all = batches
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn batches_are_bitwise_equal_for_all_workers_and_depths_and_after_a_resume() {
         let cx = context(Rc::new(FakeClock::real()));
-        let pool = ready(Pool::start(&plan(true), 4, &cx));
+        let pool = ready(LoaderPool::start(&plan(true), 4, &cx));
         assert_eq!((pool.workers(), pool.why()), (4, None));
         let right = take(&pool, 0, 1, 0..40);
         for workers in 1..=4 {
@@ -239,17 +239,17 @@ mod tests {
     }
 
     impl Fake {
-        fn pool(seed: u64, dies_at: Option<u64>) -> Pool {
+        fn pool(seed: u64, dies_at: Option<u64>) -> LoaderPool {
             let plan = plan(false);
             let first = plan.letter();
             let read = |_| LetterBox::open(&first, plan.data.to_vec()).expect("a plan");
             let boxes = RefCell::new((0..3).map(read).collect());
             let dice = RefCell::new(Dice::new(seed, 0, 0));
-            Pool::on(Box::new(Self { boxes, letters: RefCell::default(), dice, dies_at }), &plan)
+            LoaderPool::on(Box::new(Self { boxes, letters: RefCell::default(), dice, dies_at }), &plan)
         }
     }
 
-    impl Port for Fake {
+    impl LoaderPort for Fake {
         fn workers(&self) -> usize {
             3
         }
@@ -305,7 +305,7 @@ mod tests {
     /// A port that never answers.
     struct Mute(std::cell::Cell<f64>);
 
-    impl Port for Mute {
+    impl LoaderPort for Mute {
         fn workers(&self) -> usize {
             1
         }
@@ -326,7 +326,7 @@ mod tests {
     fn waiting_ends_by_cancel_or_by_patience() {
         let clock = Rc::new(FakeClock::real());
         let cx = context(clock.clone());
-        let pool = Pool::on(Box::new(Mute(Default::default())), &plan(false));
+        let pool = LoaderPool::on(Box::new(Mute(Default::default())), &plan(false));
         let failed = ready(Feed::new(&pool, 1, 2, false, 0).next(&mut sequence(), &cx)).map(|one| one.1);
         let Err(LabError::Engine { why }) = failed else { panic!("{failed:?}") };
         assert!(why.contains("20 seconds"), "{why}");
@@ -340,7 +340,7 @@ mod tests {
     fn refused_workers_are_told_and_batches_are_made_in_line() {
         let cx = context(Rc::new(FakeClock::real()));
         super::super::install(Some(|_, _| Box::pin(std::future::ready(Err("the page forbids it".to_owned())))));
-        let pool = ready(Pool::start(&plan(false), 2, &cx));
+        let pool = ready(LoaderPool::start(&plan(false), 2, &cx));
         super::super::install(None);
         assert_eq!((pool.workers(), pool.why()), (0, Some("the page forbids it")));
         let mut feed = Feed::new(&pool, 2, 4, false, 0);

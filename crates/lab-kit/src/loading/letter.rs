@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Alter, Answer, Kept, LoadPlan, Made, Maker, Place, Rows, Wanted};
+use super::{Alter, Answer, BatchMaker, ItemRows, KeptItems, LoadPlan, LoaderPlace, Made, Wanted};
 
 /// One message.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,13 +34,13 @@ impl LoadPlan {
     #[must_use]
     pub fn letter(&self) -> Letter {
         let (kind, size) = match self.rows {
-            Rows::Pictures(side) => (0.0, side),
-            Rows::Tokens(row) => (1.0, row),
+            ItemRows::Pictures(side) => (0.0, side),
+            ItemRows::Tokens(row) => (1.0, row),
         };
         let kept = match self.kept {
-            Kept::Nothing => -1.0,
-            Kept::Decoded => 0.0,
-            Kept::Altered(versions) => f64::from(versions),
+            KeptItems::Nothing => -1.0,
+            KeptItems::Decoded => 0.0,
+            KeptItems::Altered(versions) => f64::from(versions),
         };
         let [low, high] = [self.seed as u32, (self.seed >> 32) as u32].map(f64::from);
         let head = vec![low, high, kind, size as f64, self.alter as u8 as f64, kept, f64::from(u8::from(self.slow))];
@@ -79,7 +79,7 @@ impl Answer {
 
 /// A worker's side: reads letters and answers each.
 #[derive(Debug)]
-pub struct LetterBox(Maker);
+pub struct LetterBox(BatchMaker);
 
 impl LetterBox {
     /// Reads a plan.
@@ -93,13 +93,13 @@ impl LetterBox {
         };
         let size = letter.at(3) as usize;
         let kept = match letter.at(5) {
-            x if x < 0.0 => Kept::Nothing,
-            0.0 => Kept::Decoded,
-            versions => Kept::Altered(versions as u32),
+            x if x < 0.0 => KeptItems::Nothing,
+            0.0 => KeptItems::Decoded,
+            versions => KeptItems::Altered(versions as u32),
         };
-        Ok(Self(Maker::new(LoadPlan {
+        Ok(Self(BatchMaker::new(LoadPlan {
             seed: letter.at(0) as u64 | (letter.at(1) as u64) << 32,
-            rows: if letter.at(2) == 0.0 { Rows::Pictures(size) } else { Rows::Tokens(size) },
+            rows: if letter.at(2) == 0.0 { ItemRows::Pictures(size) } else { ItemRows::Tokens(size) },
             alter: *alter,
             kept,
             slow: letter.at(6) > 0.0,
@@ -129,7 +129,7 @@ impl LetterBox {
 
     /// Where it is, for a worker that must tell why it stops.
     #[must_use]
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> LoaderPlace {
         self.0.place()
     }
 }
@@ -140,11 +140,11 @@ mod tests {
 
     #[test]
     fn a_plan_survives_its_letter_and_strange_ones_are_refused() {
-        for kept in [Kept::Nothing, Kept::Decoded, Kept::Altered(3)] {
-            for (rows, alter) in [(Rows::Pictures(16), Alter::Both), (Rows::Tokens(3), Alter::None)] {
+        for kept in [KeptItems::Nothing, KeptItems::Decoded, KeptItems::Altered(3)] {
+            for (rows, alter) in [(ItemRows::Pictures(16), Alter::Both), (ItemRows::Tokens(3), Alter::None)] {
                 let plan = LoadPlan { seed: u64::MAX - 5, rows, alter, kept, slow: true, data: Arc::new(vec![7; 256]) };
                 let opened = LetterBox::open(&plan.letter(), vec![7; 256]).expect("a plan");
-                assert_eq!(format!("{:?}", opened.0), format!("{:?}", Maker::new(plan)));
+                assert_eq!(format!("{:?}", opened.0), format!("{:?}", BatchMaker::new(plan)));
             }
         }
         assert!(LetterBox::open(&Letter::default(), vec![]).is_err());
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn an_item_that_is_not_there_is_an_answer_with_words() {
-        let (rows, alter, kept) = (Rows::Pictures(16), Alter::None, Kept::Nothing);
+        let (rows, alter, kept) = (ItemRows::Pictures(16), Alter::None, KeptItems::Nothing);
         let plan = LoadPlan { seed: 1, rows, alter, kept, slow: false, data: Arc::new(vec![0; 256]) };
         let mut opened = LetterBox::open(&plan.letter(), plan.data.to_vec()).expect("a plan");
         let wanted = Wanted { number: 3, epoch: 2, items: vec![0, 5], ..Wanted::default() };

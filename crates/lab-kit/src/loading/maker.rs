@@ -12,7 +12,7 @@ use lab_kernels::augment::{self, Dice};
 
 /// What an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
+pub enum ItemRows {
     /// Pictures of this side, two pixels a byte.
     Pictures(usize),
     /// So many tokens in a row of a text, each two bytes, the lower first; the rows overlap.
@@ -36,7 +36,7 @@ pub enum Alter {
 
 /// What a maker keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum KeptItems {
     /// Nothing.
     Nothing,
     /// Unpacked pictures.
@@ -51,11 +51,11 @@ pub struct LoadPlan {
     /// Seed of all that is random.
     pub seed: u64,
     /// What an item is.
-    pub rows: Rows,
+    pub rows: ItemRows,
     /// What is done to it.
     pub alter: Alter,
     /// What is kept of it.
-    pub kept: Kept,
+    pub kept: KeptItems,
     /// One batch in a hundred is made twenty times: an artificial slow read.
     pub slow: bool,
     /// Items, packed.
@@ -96,16 +96,16 @@ pub struct Made {
 
 /// Where a maker is, for who must tell that it stopped there: `epoch 3, item 17`.
 #[derive(Debug, Clone, Default)]
-pub struct Place(Arc<AtomicU64>);
+pub struct LoaderPlace(Arc<AtomicU64>);
 
-impl Place {
+impl LoaderPlace {
     /// At an item of an epoch.
     pub(super) fn set(&self, epoch: u64, item: u32) {
         self.0.store((epoch << 32 | u64::from(item)) + 1, Ordering::Relaxed);
     }
 }
 
-impl Display for Place {
+impl Display for LoaderPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.load(Ordering::Relaxed).checked_sub(1) {
             Some(at) => write!(f, "epoch {}, item {}", at >> 32, at & 0xffff_ffff),
@@ -116,27 +116,27 @@ impl Display for Place {
 
 /// Makes batches. Two makers with one plan make the same ones.
 #[derive(Debug)]
-pub struct Maker {
+pub struct BatchMaker {
     plan: LoadPlan,
-    /// Kept pictures in 255 levels, by version and place.
+    /// KeptItems pictures in 255 levels, by version and place.
     kept: Vec<Option<Box<[u8]>>>,
     picture: [Vec<f32>; 2],
-    at: Place,
+    at: LoaderPlace,
 }
 
-impl Maker {
+impl BatchMaker {
     /// One that has kept nothing yet.
     #[must_use]
     pub fn new(plan: LoadPlan) -> Self {
-        Self { plan, kept: Vec::new(), picture: [Vec::new(), Vec::new()], at: Place::default() }
+        Self { plan, kept: Vec::new(), picture: [Vec::new(), Vec::new()], at: LoaderPlace::default() }
     }
 
     /// Items of the data.
     #[must_use]
     pub fn items(&self) -> usize {
         match self.plan.rows {
-            Rows::Pictures(side) => 2 * self.plan.data.len() / (side * side).max(1),
-            Rows::Tokens(row) => (self.plan.data.len() / 2 + 1).saturating_sub(row),
+            ItemRows::Pictures(side) => 2 * self.plan.data.len() / (side * side).max(1),
+            ItemRows::Tokens(row) => (self.plan.data.len() / 2 + 1).saturating_sub(row),
         }
     }
 
@@ -144,14 +144,14 @@ impl Maker {
     #[must_use]
     pub fn width(&self) -> usize {
         match self.plan.rows {
-            Rows::Pictures(side) => side * side,
-            Rows::Tokens(row) => row,
+            ItemRows::Pictures(side) => side * side,
+            ItemRows::Tokens(row) => row,
         }
     }
 
     /// Where it is now, and later.
     #[must_use]
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> LoaderPlace {
         self.at.clone()
     }
 
@@ -189,26 +189,26 @@ impl Maker {
 
     /// One item; whether it was kept from before.
     fn row(&mut self, item: usize, epoch: u64, out: &mut [f32]) -> bool {
-        let Rows::Pictures(side) = self.plan.rows else {
+        let ItemRows::Pictures(side) = self.plan.rows else {
             let tokens = self.plan.data[2 * item..].chunks_exact(2);
             out.iter_mut().zip(tokens).for_each(|(to, two)| *to = f32::from(u16::from_le_bytes([two[0], two[1]])));
             return false;
         };
         let bytes = out.len() / 2;
         let version = match self.plan.kept {
-            Kept::Nothing => {
+            KeptItems::Nothing => {
                 augment::unpack(&self.plan.data[item * bytes..(item + 1) * bytes], out);
                 self.alter(side, epoch, item, out);
                 return false;
             }
-            Kept::Decoded => 0,
-            Kept::Altered(versions) => epoch % u64::from(versions.max(1)),
+            KeptItems::Decoded => 0,
+            KeptItems::Altered(versions) => epoch % u64::from(versions.max(1)),
         };
         let place = version as usize * self.items() + item;
         if self.kept.len() <= place {
             self.kept.resize(place + 1, None);
         }
-        let decoded = self.plan.kept == Kept::Decoded;
+        let decoded = self.plan.kept == KeptItems::Decoded;
         let hit = self.kept[place].is_some();
         if !hit {
             augment::unpack(&self.plan.data[item * bytes..(item + 1) * bytes], out);
@@ -255,40 +255,40 @@ impl Maker {
 mod tests {
     use super::*;
 
-    pub(crate) fn plan(alter: Alter, kept: Kept) -> LoadPlan {
+    pub(crate) fn plan(alter: Alter, kept: KeptItems) -> LoadPlan {
         let mut dice = Dice::new(1, 2, 3);
         let data = (0..40 * 128).map(|_| dice.word() as u8).collect();
-        LoadPlan { seed: 5, rows: Rows::Pictures(16), alter, kept, slow: false, data: Arc::new(data) }
+        LoadPlan { seed: 5, rows: ItemRows::Pictures(16), alter, kept, slow: false, data: Arc::new(data) }
     }
 
-    fn batch(maker: &mut Maker, epoch: u64, items: &[u32]) -> (Vec<f32>, u32) {
+    fn batch(maker: &mut BatchMaker, epoch: u64, items: &[u32]) -> (Vec<f32>, u32) {
         maker.make(&mut Wanted { epoch, items: items.to_vec(), ..Wanted::default() }).expect("there")
     }
 
     #[test]
     fn an_item_is_the_same_in_any_batch_of_any_maker() {
         for alter in [Alter::None, Alter::Shift, Alter::Affine, Alter::Elastic, Alter::Both] {
-            for kept in [Kept::Nothing, Kept::Decoded, Kept::Altered(2)] {
-                let (mut one, mut other) = (Maker::new(plan(alter, kept)), Maker::new(plan(alter, kept)));
+            for kept in [KeptItems::Nothing, KeptItems::Decoded, KeptItems::Altered(2)] {
+                let (mut one, mut other) = (BatchMaker::new(plan(alter, kept)), BatchMaker::new(plan(alter, kept)));
                 let together = batch(&mut one, 3, &[4, 9, 11]).0;
                 let alone = batch(&mut other, 3, &[9]).0;
                 assert_eq!(together[256..512], alone[..], "{alter:?} {kept:?}");
                 // Again, now from what was kept.
-                assert_eq!(batch(&mut one, 3, &[9]), (alone, u32::from(kept != Kept::Nothing)));
+                assert_eq!(batch(&mut one, 3, &[9]), (alone, u32::from(kept != KeptItems::Nothing)));
             }
         }
     }
 
     #[test]
     fn versions_come_round_and_what_is_decoded_is_altered_anew() {
-        let mut maker = Maker::new(plan(Alter::Affine, Kept::Altered(2)));
+        let mut maker = BatchMaker::new(plan(Alter::Affine, KeptItems::Altered(2)));
         let versions: Vec<_> = (0..4).map(|epoch| batch(&mut maker, epoch, &[7])).collect();
         assert_ne!(versions[0].0, versions[1].0);
         assert_eq!((&versions[0].0, &versions[1].0), (&versions[2].0, &versions[3].0));
         assert_eq!(versions.iter().map(|one| one.1).collect::<Vec<_>>(), [0, 0, 1, 1]);
         assert_eq!(maker.kept_bytes(), 512);
-        let mut fresh = Maker::new(plan(Alter::Affine, Kept::Nothing));
-        let mut decoded = Maker::new(plan(Alter::Affine, Kept::Decoded));
+        let mut fresh = BatchMaker::new(plan(Alter::Affine, KeptItems::Nothing));
+        let mut decoded = BatchMaker::new(plan(Alter::Affine, KeptItems::Decoded));
         for epoch in 0..3 {
             let (one, other) = (batch(&mut fresh, epoch, &[7]).0, batch(&mut decoded, epoch, &[7]).0);
             assert!(one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-6));
@@ -298,9 +298,9 @@ mod tests {
     #[test]
     fn tokens_overlap_a_strange_item_is_named_and_blanks_are_zeros() {
         let data = [1_u16, 2, 300, 4].iter().flat_map(|token| token.to_le_bytes()).collect();
-        let rows = Rows::Tokens(3);
-        let plan = LoadPlan { rows, data: Arc::new(data), ..plan(Alter::None, Kept::Nothing) };
-        let mut maker = Maker::new(plan);
+        let rows = ItemRows::Tokens(3);
+        let plan = LoadPlan { rows, data: Arc::new(data), ..plan(Alter::None, KeptItems::Nothing) };
+        let mut maker = BatchMaker::new(plan);
         assert_eq!((maker.items(), maker.width()), (2, 3));
         assert_eq!(batch(&mut maker, 0, &[1, 0]).0, [2.0, 300.0, 4.0, 1.0, 2.0, 300.0]);
         let why = maker.make(&mut Wanted { epoch: 8, items: vec![2], ..Wanted::default() }).expect_err("none such");

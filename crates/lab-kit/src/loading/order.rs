@@ -41,7 +41,7 @@ pub fn shuffle_buffer(items: &[u32], size: usize, dice: &mut Dice) -> Vec<u32> {
 // ANCHOR_END: shuffle_buffer
 
 // ANCHOR: keyed
-/// Place `i` of a permutation of `0..items` that takes no memory: four rounds of a Feistel network on a square that holds them all,
+/// LoaderPlace `i` of a permutation of `0..items` that takes no memory: four rounds of a Feistel network on a square that holds them all,
 /// walked until the result is among them (Black and Rogaway, 2002).
 #[must_use]
 pub fn keyed(i: u32, items: u32, key: u64) -> u32 {
@@ -63,7 +63,7 @@ pub fn keyed(i: u32, items: u32, key: u64) -> u32 {
 
 /// The items of each batch: a function of seed and number alone, so that it can be entered anywhere.
 #[derive(Debug, Clone)]
-pub struct Sequence {
+pub struct BatchSequence {
     items: Vec<u32>,
     arrange: Arrange,
     batch: usize,
@@ -72,7 +72,7 @@ pub struct Sequence {
     list: Vec<u32>,
 }
 
-impl Sequence {
+impl BatchSequence {
     /// Batches of `batch` (of all where there are fewer) out of `items`, which stand as they lie in the file.
     #[must_use]
     pub fn new(items: Vec<u32>, arrange: Arrange, batch: usize, seed: u64) -> Self {
@@ -128,7 +128,7 @@ impl Sequence {
 
 /// Of an epoch: how many classes a batch holds on average, and how far from its place an item comes out on average.
 #[must_use]
-pub fn class_mix(sequence: &Sequence, classes: &[u8], batch: usize) -> (f64, f64) {
+pub fn class_mix(sequence: &BatchSequence, classes: &[u8], batch: usize) -> (f64, f64) {
     let order = sequence.arranged(0);
     let (mut sum, mut batches) = (0, 0);
     for items in order.chunks_exact(batch.clamp(1, order.len().max(1))) {
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn each_item_comes_once_an_epoch_and_any_batch_can_be_had_first() {
         for arrange in ALL {
-            let sequence = Sequence::new((0..103).collect(), arrange, 10, 4);
+            let sequence = BatchSequence::new((0..103).collect(), arrange, 10, 4);
             for epoch in 0..3 {
                 let mut order = sequence.arranged(epoch);
                 order.sort_unstable();
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn small_shards_mix_classes_as_a_large_buffer_does() {
         let classes: Vec<u8> = (0..4700).map(|i| (i / 100) as u8).collect();
-        let mix = |arrange| class_mix(&Sequence::new((0..4700).collect(), arrange, 64, 0), &classes, 64);
+        let mix = |arrange| class_mix(&BatchSequence::new((0..4700).collect(), arrange, 64, 0), &classes, 64);
         let (lies, moved) = mix(Arrange::AsTheyLie);
         assert!(lies < 1.7 && moved == 0.0, "{lies}");
         let full = mix(Arrange::Full).0;

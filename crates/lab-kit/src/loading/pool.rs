@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use lab_api::LabError;
 
-use super::{LoadPlan, Made, Maker, Wanted};
+use super::{BatchMaker, LoadPlan, Made, Wanted};
 use crate::{Context, LocalBoxFuture};
 
 /// What comes back from a worker.
@@ -22,7 +22,7 @@ pub enum Answer {
 }
 
 /// A way to workers. Nothing here waits without an end.
-pub trait Port {
+pub trait LoaderPort {
     /// How many there are.
     fn workers(&self) -> usize;
 
@@ -40,7 +40,7 @@ pub trait Port {
 }
 
 /// Starts workers for a plan; in words why that is impossible.
-pub type Spawner = fn(&LoadPlan, usize) -> LocalBoxFuture<'static, Result<Box<dyn Port>, String>>;
+pub type Spawner = fn(&LoadPlan, usize) -> LocalBoxFuture<'static, Result<Box<dyn LoaderPort>, String>>;
 
 thread_local! {
     static SPAWNER: Cell<Option<Spawner>> = const { Cell::new(None) };
@@ -52,30 +52,30 @@ pub fn install(spawner: Option<Spawner>) {
 }
 
 /// Workers of one plan; none where none could be started.
-pub struct Pool {
-    pub(super) port: Option<Box<dyn Port>>,
-    pub(super) maker: RefCell<Maker>,
+pub struct LoaderPool {
+    pub(super) port: Option<Box<dyn LoaderPort>>,
+    pub(super) maker: RefCell<BatchMaker>,
     pub(super) feeds: Cell<u64>,
     why: Option<String>,
     start_ms: f64,
 }
 
-impl Pool {
-    /// Starts so many workers. Where that is impossible all batches are made in line, and [`Pool::why`] tells why.
+impl LoaderPool {
+    /// Starts so many workers. Where that is impossible all batches are made in line, and [`LoaderPool::why`] tells why.
     pub async fn start(plan: &LoadPlan, workers: usize, cx: &Context) -> Self {
         let began = cx.now_ms();
         let (port, why) = match spawn(plan, workers).await {
             Ok(port) => (port, None),
             Err(why) => (None, Some(why)),
         };
-        let maker = RefCell::new(Maker::new(plan.clone()));
+        let maker = RefCell::new(BatchMaker::new(plan.clone()));
         Self { port, maker, feeds: Cell::new(0), why, start_ms: cx.now_ms() - began }
     }
 
     /// Workers on a port that is there already.
     #[must_use]
-    pub fn on(port: Box<dyn Port>, plan: &LoadPlan) -> Self {
-        let maker = RefCell::new(Maker::new(plan.clone()));
+    pub fn on(port: Box<dyn LoaderPort>, plan: &LoadPlan) -> Self {
+        let maker = RefCell::new(BatchMaker::new(plan.clone()));
         Self { port: Some(port), maker, feeds: Cell::new(0), why: None, start_ms: 0.0 }
     }
 
@@ -145,7 +145,7 @@ pub(super) fn stopped(worker: usize, why: &str) -> LabError {
     LabError::Engine { why: format!("worker {worker} of the loader stopped: {why}") }
 }
 
-async fn spawn(plan: &LoadPlan, workers: usize) -> Result<Option<Box<dyn Port>>, String> {
+async fn spawn(plan: &LoadPlan, workers: usize) -> Result<Option<Box<dyn LoaderPort>>, String> {
     if workers == 0 {
         return Ok(None);
     }
@@ -153,7 +153,8 @@ async fn spawn(plan: &LoadPlan, workers: usize) -> Result<Option<Box<dyn Port>>,
         return spawner(plan, workers).await.map(Some);
     }
     #[cfg(not(target_family = "wasm"))]
-    return super::threads::Threads::start(workers, || Maker::new(plan.clone())).map(|port| Some(Box::new(port) as _));
+    return super::threads::Threads::start(workers, || BatchMaker::new(plan.clone()))
+        .map(|port| Some(Box::new(port) as _));
     #[cfg(target_family = "wasm")]
     Err("this engine starts none".into())
 }

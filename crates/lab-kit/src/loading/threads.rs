@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Answer, Made, Maker, Place, Port, Wanted};
+use super::{Answer, BatchMaker, LoaderPlace, LoaderPort, Made, Wanted};
 use crate::LocalBoxFuture;
 
 /// Letters that may lie in a worker's channel: more than any depth.
@@ -26,25 +26,25 @@ pub(super) struct Threads {
 }
 
 /// What a thread runs: a maker, or in tests what fails.
-pub(super) trait Work: Send + 'static {
-    /// See [`Maker::make`].
+pub(super) trait LoaderWork: Send + 'static {
+    /// See [`BatchMaker::make`].
     fn work(&mut self, wanted: &mut Wanted) -> Result<(Vec<f32>, u32), String>;
-    /// See [`Maker::place`].
-    fn at(&self) -> Place;
+    /// See [`BatchMaker::place`].
+    fn at(&self) -> LoaderPlace;
 }
 
-impl Work for Maker {
+impl LoaderWork for BatchMaker {
     fn work(&mut self, wanted: &mut Wanted) -> Result<(Vec<f32>, u32), String> {
         self.make(wanted)
     }
-    fn at(&self) -> Place {
+    fn at(&self) -> LoaderPlace {
         self.place()
     }
 }
 
 impl Threads {
     /// Starts so many.
-    pub(super) fn start<W: Work>(workers: usize, mut maker: impl FnMut() -> W) -> Result<Self, String> {
+    pub(super) fn start<W: LoaderWork>(workers: usize, mut maker: impl FnMut() -> W) -> Result<Self, String> {
         let (answers, from) = sync_channel(ROOM);
         let start = Instant::now();
         let (mut to, mut threads) = (Vec::new(), Vec::new());
@@ -70,7 +70,7 @@ impl Threads {
 }
 
 /// Makes a batch; a panic becomes an answer with the item that it was at.
-fn answer(worker: usize, maker: &mut impl Work, mut wanted: Wanted, start: Instant) -> Answer {
+fn answer(worker: usize, maker: &mut impl LoaderWork, mut wanted: Wanted, start: Instant) -> Answer {
     let now = || start.elapsed().as_secs_f64() * 1e3;
     let began = now();
     match catch_unwind(AssertUnwindSafe(|| maker.work(&mut wanted))) {
@@ -88,7 +88,7 @@ fn answer(worker: usize, maker: &mut impl Work, mut wanted: Wanted, start: Insta
     }
 }
 
-impl Port for Threads {
+impl LoaderPort for Threads {
     fn workers(&self) -> usize {
         self.to.len()
     }
@@ -146,15 +146,15 @@ mod tests {
     use crate::testing::ready;
 
     /// Fails at one item: by a panic, or by words; counts who is alive.
-    struct Fails(Arc<AtomicUsize>, Place);
+    struct Fails(Arc<AtomicUsize>, LoaderPlace);
 
-    impl Work for Fails {
+    impl LoaderWork for Fails {
         fn work(&mut self, wanted: &mut Wanted) -> Result<(Vec<f32>, u32), String> {
             self.1.set(wanted.epoch, wanted.items[0]);
             assert_ne!(wanted.items[0], 13, "thirteen");
             Ok((vec![wanted.items[0] as f32], 0))
         }
-        fn at(&self) -> Place {
+        fn at(&self) -> LoaderPlace {
             self.1.clone()
         }
     }
@@ -183,7 +183,7 @@ mod tests {
         let alive = Arc::new(AtomicUsize::new(0));
         let threads = Threads::start(2, || {
             alive.fetch_add(1, Ordering::SeqCst);
-            Fails(Arc::clone(&alive), Place::default())
+            Fails(Arc::clone(&alive), LoaderPlace::default())
         })
         .expect("threads");
         threads.send(1, wish(7));
