@@ -135,7 +135,7 @@ fn file(notes: &BTreeMap<String, String>, tensors: &BTreeMap<String, Tensor>) ->
         }
     }
     let mut text = serde_json::Value::Object(header).to_string();
-    while text.len() % 8 > 0 {
+    while !text.len().is_multiple_of(8) {
         text.push(' ');
     }
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), &data].concat()
