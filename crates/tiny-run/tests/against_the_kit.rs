@@ -4,7 +4,7 @@ use lab_kit::{
     burn::tensor::Device,
     models::{LanguageModel, Sampling, StateDict, Transformer, generate as kit_generate},
     olympics::{
-        CodedMatrix, Entry, Sizes, Step, Stored,
+        CodedMatrix, EntrySizes, EntryStep, ScoredEntry, StoredWeights,
         export::{halves, packed, read},
         parse_line,
     },
@@ -20,27 +20,27 @@ const DRAFT: &[u8] = include_bytes!("../../../assets/language/draft.safetensors"
 const PROMPT: &str = "The borrow checker makes sure that";
 
 /// A shipped model, every matrix rounded as a step says.
-fn entry(model: &LanguageModel, bytes: &[u8], line: &str) -> Entry {
+fn entry(model: &LanguageModel, bytes: &[u8], line: &str) -> ScoredEntry {
     let state = StateDict::from_safetensors(model.asset, bytes).expect("shipped");
     let steps = parse_line(line).expect("steps");
-    let mut stored = Stored::plain(state.clone());
+    let mut stored = StoredWeights::plain(state.clone());
     for step in &steps {
-        if let Step::Quantize { levels, group, .. } = step {
+        if let EntryStep::Quantize { levels, group, .. } = step {
             for (name, weight) in state.iter().filter(|(_, weight)| weight.shape.len() == 2) {
                 stored.put(name, CodedMatrix::quantize(&weight.values, weight.shape[1], (*levels, *group), None));
             }
         }
     }
-    Entry { sizes: Sizes::Language(model.config.clone()), stored, steps }
+    ScoredEntry { sizes: EntrySizes::Language(model.config.clone()), stored, steps }
 }
 
-fn full(line: &str) -> Entry {
+fn full(line: &str) -> ScoredEntry {
     entry(&LanguageModel::full(), FULL, line)
 }
 
 /// What the engine writes.
-fn kit_tokens(entry: &Entry, prompt: &[u32], count: usize) -> Vec<u32> {
-    let Sizes::Language(config) = &entry.sizes else { panic!("a language model") };
+fn kit_tokens(entry: &ScoredEntry, prompt: &[u32], count: usize) -> Vec<u32> {
+    let EntrySizes::Language(config) = &entry.sizes else { panic!("a language model") };
     let (device, stored) = (Device::flex(), &entry.stored);
     let model = if stored.is_packed() {
         let mut rest = StateDict::default();
@@ -119,7 +119,7 @@ fn tied_and_factored_models_are_run_too() {
     let draw = |count: usize| -> Vec<f32> { (0..count).map(|i| (i as f32 * 1.7).sin() * 0.1).collect() };
     state.insert(name, &[160, 40], draw(160 * 40)).expect("fits");
     state.insert(down, &[40, 64], draw(40 * 64)).expect("fits");
-    student.stored = Stored::plain(state.clone());
+    student.stored = StoredWeights::plain(state.clone());
     for coded in [None, Some(""), Some(">entropy")] {
         let line = coded.map_or_else(String::new, |more| format!("quantize:8,channel{more}"));
         student.steps = parse_line(&line).expect("steps");

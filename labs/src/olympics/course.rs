@@ -4,7 +4,7 @@ use lab_api::{Interval, LabError, Report};
 use lab_kit::{
     Context,
     measure::{EnergyAssumptions, Work},
-    olympics::Step,
+    olympics::EntryStep,
     stats::{median, ratio_interval},
 };
 
@@ -111,7 +111,7 @@ impl Course {
         })
     }
 
-    pub(super) async fn numbers(&mut self, steps: &[Step], cx: &Context) -> Result<Numbers, LabError> {
+    pub(super) async fn numbers(&mut self, steps: &[EntryStep], cx: &Context) -> Result<Numbers, LabError> {
         match self {
             Self::Language(language) => language.numbers(steps, cx).await,
             Self::Glyphs(glyphs) => glyphs.numbers(steps, cx).await,
@@ -119,7 +119,12 @@ impl Course {
     }
 
     /// What only the whole entry is asked.
-    pub(super) async fn finish(&mut self, steps: &[Step], report: &mut Report, cx: &Context) -> Result<(), LabError> {
+    pub(super) async fn finish(
+        &mut self,
+        steps: &[EntryStep],
+        report: &mut Report,
+        cx: &Context,
+    ) -> Result<(), LabError> {
         match self {
             Self::Language(language) => language.finish(steps, report, cx).await,
             Self::Glyphs(_) => Ok(()),

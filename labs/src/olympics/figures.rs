@@ -1,7 +1,7 @@
 //! Charts and tables.
 
 use lab_api::{Axis, BarSeries, Cell, Chart, ChartBody, Series, Table};
-use lab_kit::olympics::Step;
+use lab_kit::olympics::EntryStep;
 
 use super::{Entered, Params, Timeline, course::Numbers};
 
@@ -15,7 +15,7 @@ pub(super) fn bars(name: &str, values: Vec<f64>) -> BarSeries {
 }
 
 /// THE picture: how far the entry has come after each step.
-pub(super) fn waterfall(params: &Params, steps: &[Step], line: &[Numbers]) -> Chart {
+pub(super) fn waterfall(params: &Params, steps: &[EntryStep], line: &[Numbers]) -> Chart {
     let names = std::iter::once("baseline".to_owned()).chain(steps.iter().map(|step| step.words())).collect();
     let first = &line[0];
     let of = |value: fn(&Numbers) -> f64| line.iter().map(|one| value(one).max(1e-3)).collect::<Vec<f64>>();
@@ -39,7 +39,7 @@ pub(super) fn waterfall(params: &Params, steps: &[Step], line: &[Numbers]) -> Ch
 }
 
 /// Quality and its floor.
-pub(super) fn quality(params: &Params, steps: &[Step], line: &[Numbers]) -> Chart {
+pub(super) fn quality(params: &Params, steps: &[EntryStep], line: &[Numbers]) -> Chart {
     let floor = params.floor.percent();
     let unit = if params.subject == Entered::Language { "% of the bits" } else { "points" };
     let end = steps.len() as f64;
@@ -64,7 +64,7 @@ pub(super) fn quality(params: &Params, steps: &[Step], line: &[Numbers]) -> Char
 }
 
 /// What each step brought, by the chosen reckoning, in doublings.
-pub(super) fn brought(params: &Params, steps: &[Step], all: &[[f64; 2]]) -> Chart {
+pub(super) fn brought(params: &Params, steps: &[EntryStep], all: &[[f64; 2]]) -> Chart {
     let (title, caption) = match params.timeline {
         Timeline::InOrder => (
             "What did each step bring, in your order?",

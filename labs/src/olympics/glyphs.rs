@@ -16,7 +16,7 @@ use lab_kit::{
     },
     mlp::read,
     models::{GlyphClassifier, StateDict},
-    olympics::{Entry, GlyphMaterial, Step, format_line},
+    olympics::{EntryStep, GlyphMaterial, ScoredEntry, format_line},
     prune::{Architecture, Net, Network, logits},
     train::argmax,
 };
@@ -27,7 +27,7 @@ use super::course::{Beside, LEVEL, Numbers};
 const TIMED: usize = 16;
 
 struct Weights {
-    entry: Entry,
+    entry: ScoredEntry,
     network: Network,
     logits: Vec<f32>,
 }
@@ -76,12 +76,12 @@ fn deciding(percent: u32) -> Deciding {
     }
 }
 
-fn exit_of(steps: &[Step]) -> Option<u32> {
-    steps.iter().find_map(|step| if let Step::Exit { percent } = step { Some(*percent) } else { None })
+fn exit_of(steps: &[EntryStep]) -> Option<u32> {
+    steps.iter().find_map(|step| if let EntryStep::Exit { percent } = step { Some(*percent) } else { None })
 }
 
-fn batch_of(steps: &[Step]) -> usize {
-    steps.iter().find_map(|step| if let Step::Batch { rows } = step { Some(*rows) } else { None }).unwrap_or(1)
+fn batch_of(steps: &[EntryStep]) -> usize {
+    steps.iter().find_map(|step| if let EntryStep::Batch { rows } = step { Some(*rows) } else { None }).unwrap_or(1)
 }
 
 impl Glyphs {
@@ -124,10 +124,10 @@ impl Glyphs {
         self.weights.clear();
     }
 
-    async fn weights(&mut self, steps: &[Step], cx: &Context) -> Result<Rc<Weights>, LabError> {
-        let changing: Vec<Step> = steps.iter().filter(|step| step.changes_weights()).copied().collect();
+    async fn weights(&mut self, steps: &[EntryStep], cx: &Context) -> Result<Rc<Weights>, LabError> {
+        let changing: Vec<EntryStep> = steps.iter().filter(|step| step.changes_weights()).copied().collect();
         let all: Vec<usize> = (0..self.judging.len()).collect();
-        let mut entry = Entry::glyphs(&self.material);
+        let mut entry = ScoredEntry::glyphs(&self.material);
         let mut found: Option<Rc<Weights>> = None;
         for n in 0..=changing.len() {
             let key = format_line(&changing[..n]);
@@ -150,7 +150,7 @@ impl Glyphs {
         found.ok_or_else(|| LabError::Engine { why: "no weights were made".into() })
     }
 
-    pub(super) async fn numbers(&mut self, steps: &[Step], cx: &Context) -> Result<Numbers, LabError> {
+    pub(super) async fn numbers(&mut self, steps: &[EntryStep], cx: &Context) -> Result<Numbers, LabError> {
         let whole = self.weights(&[], cx).await?;
         let weights = self.weights(steps, cx).await?;
         let entry = &weights.entry;
@@ -172,7 +172,7 @@ impl Glyphs {
         }
         let mut numbers = self.quality(&argmax(&whole.logits, classes), &answers, cx)?;
         let small = if exit.is_some() { 4 * self.small.architecture.parameters() } else { 0 };
-        numbers.file = (entry.stored.file_bytes(steps.contains(&Step::Entropy)) + small) as f64;
+        numbers.file = (entry.stored.file_bytes(steps.contains(&EntryStep::Entropy)) + small) as f64;
         // Convolutions have no packed product here: in memory they are floats.
         let held = 4 * weights.network.architecture.parameters();
         numbers.memory = (held + small) as f64;
@@ -183,7 +183,7 @@ impl Glyphs {
             bytes: (read + 4.0 * Data::PIXELS as f64) as u64,
         };
         numbers.fingerprint = entry.stored.fingerprint();
-        numbers.trained = steps.iter().any(|step| matches!(step, Step::Recover { .. }));
+        numbers.trained = steps.iter().any(|step| matches!(step, EntryStep::Recover { .. }));
         numbers.time = self.time((&whole, &weights), exit, 1, cx).await?;
         numbers.crowd =
             if rows > 1 { self.time((&whole, &weights), exit, rows, cx).await? } else { numbers.time.clone() };

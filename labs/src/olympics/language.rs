@@ -14,7 +14,8 @@ use lab_kit::{
     mlp::read,
     models::{LanguageModel, StateDict, Transformer},
     olympics::{
-        CALIBRATION, Entry, LanguageMaterial, Step, cached_generate, naive_generate, spread_windows, text_hash,
+        CALIBRATION, EntryStep, LanguageMaterial, ScoredEntry, cached_generate, naive_generate, spread_windows,
+        text_hash,
     },
     report::{MetricExt, metric},
     serving::{Arrivals, Chunk, Engine, Lengths, Policy, Request, Row, Rules, draw, serve},
@@ -50,7 +51,7 @@ pub(super) struct Judged {
 
 /// Weights after some steps.
 pub(super) struct Weights {
-    pub(super) entry: Entry,
+    pub(super) entry: ScoredEntry,
     pub(super) model: Transformer,
     judged: Judged,
 }
@@ -74,25 +75,25 @@ pub(super) struct Language {
     rounds: BTreeMap<String, Vec<Round>>,
 }
 
-fn line(steps: &[Step], of: impl Fn(&Step) -> bool) -> String {
-    let chosen: Vec<Step> = steps.iter().filter(|step| of(step)).copied().collect();
+fn line(steps: &[EntryStep], of: impl Fn(&EntryStep) -> bool) -> String {
+    let chosen: Vec<EntryStep> = steps.iter().filter(|step| of(step)).copied().collect();
     lab_kit::olympics::format_line(&chosen)
 }
 
-fn batch_of(steps: &[Step]) -> usize {
-    steps.iter().find_map(|step| if let Step::Batch { rows } = step { Some(*rows) } else { None }).unwrap_or(1)
+fn batch_of(steps: &[EntryStep]) -> usize {
+    steps.iter().find_map(|step| if let EntryStep::Batch { rows } = step { Some(*rows) } else { None }).unwrap_or(1)
 }
 
-fn gamma_of(steps: &[Step]) -> usize {
-    steps.iter().find_map(|step| if let Step::Draft { gamma } = step { Some(*gamma) } else { None }).unwrap_or(0)
+fn gamma_of(steps: &[EntryStep]) -> usize {
+    steps.iter().find_map(|step| if let EntryStep::Draft { gamma } = step { Some(*gamma) } else { None }).unwrap_or(0)
 }
 
 /// How keys and values are kept: `None` for not at all.
-fn setting_of(steps: &[Step]) -> Option<Setting> {
+fn setting_of(steps: &[EntryStep]) -> Option<Setting> {
     steps.iter().find_map(|step| match step {
-        Step::Cache { bits: 32 } => Some(Setting::FULL),
-        Step::Cache { bits } => Some(Setting::kivi(*bits, 32)),
-        Step::Window { tokens } => Some(Setting::window(*tokens)),
+        EntryStep::Cache { bits: 32 } => Some(Setting::FULL),
+        EntryStep::Cache { bits } => Some(Setting::kivi(*bits, 32)),
+        EntryStep::Window { tokens } => Some(Setting::window(*tokens)),
         _ => None,
     })
 }
@@ -169,8 +170,8 @@ impl Language {
     }
 
     /// Weights after these steps, of which those that change none do not count.
-    pub(super) async fn weights(&mut self, steps: &[Step], cx: &Context) -> Result<Rc<Weights>, LabError> {
-        let changing: Vec<Step> = steps.iter().filter(|step| step.changes_weights()).copied().collect();
+    pub(super) async fn weights(&mut self, steps: &[EntryStep], cx: &Context) -> Result<Rc<Weights>, LabError> {
+        let changing: Vec<EntryStep> = steps.iter().filter(|step| step.changes_weights()).copied().collect();
         // From the longest beginning that is known.
         let known = (0..=changing.len())
             .rev()
@@ -178,7 +179,7 @@ impl Language {
         let (from, mut found) = match known {
             Some(known) => known,
             None => {
-                let entry = Entry::language(&self.material);
+                let entry = ScoredEntry::language(&self.material);
                 let model = entry.model(cx)?;
                 let judged = self.judge(&model, cx).await?;
                 let whole = Rc::new(Weights { entry, model, judged });
@@ -186,8 +187,8 @@ impl Language {
                 (0, whole)
             }
         };
-        for n in from..changing.len() {
-            let entry = found.entry.clone().step_language(changing[n], &self.material, cx).await?;
+        for step in &changing[from..] {
+            let entry = found.entry.clone().step_language(*step, &self.material, cx).await?;
             let model = entry.model(cx)?;
             let judged = self.judge(&model, cx).await?;
             found = Rc::new(Weights { entry, model, judged });
@@ -217,7 +218,7 @@ impl Language {
         Ok(judged)
     }
 
-    pub(super) async fn numbers(&mut self, steps: &[Step], cx: &Context) -> Result<Numbers, LabError> {
+    pub(super) async fn numbers(&mut self, steps: &[EntryStep], cx: &Context) -> Result<Numbers, LabError> {
         let whole = self.weights(&[], cx).await?;
         let weights = self.weights(steps, cx).await?;
         let entry = &weights.entry;
@@ -238,16 +239,17 @@ impl Language {
         }
         let mut numbers = self.quality(&whole.judged, &judged, cx)?;
 
-        let coded = line(steps, |step| step.changes_weights() || *step == Step::Entropy);
-        let entropy = steps.contains(&Step::Entropy);
+        let coded = line(steps, |step| step.changes_weights() || *step == EntryStep::Entropy);
+        let entropy = steps.contains(&EntryStep::Entropy);
         let file = *self.files.entry(coded).or_insert_with(|| entry.stored.file_bytes(entropy));
         let drafts = gamma_of(steps) > 0;
         let draft_bytes = if drafts { 4 * self.material.draft.parameters() } else { 0 };
         numbers.file = (file + draft_bytes) as f64;
         numbers.fingerprint = entry.stored.fingerprint();
-        numbers.trained = steps.iter().any(|step| matches!(step, Step::Recover { .. }));
+        numbers.trained = steps.iter().any(|step| matches!(step, EntryStep::Recover { .. }));
 
-        let key = line(steps, |step| step.changes_weights() || step.is_cache() || matches!(step, Step::Draft { .. }));
+        let key =
+            line(steps, |step| step.changes_weights() || step.is_cache() || matches!(step, EntryStep::Draft { .. }));
         if !self.times.contains_key(&key) {
             let found = self.time((&whole.model, &weights.model), (steps, decoder.as_ref()), cx).await?;
             self.times.insert(key.clone(), found);
@@ -273,7 +275,7 @@ impl Language {
         Ok(numbers)
     }
 
-    fn decoder(&self, entry: &Entry, cx: &Context) -> Result<Decoder, LabError> {
+    fn decoder(&self, entry: &ScoredEntry, cx: &Context) -> Result<Decoder, LabError> {
         if entry.stored.state.iter().any(|(name, _)| name.ends_with(".down")) {
             let why = "a cache that gives something up reads whole matrices: take cache:32 beside factors";
             return Err(LabError::Refused { why: why.into() });
@@ -309,11 +311,12 @@ impl Language {
     async fn time(
         &mut self,
         (whole, model): (&Transformer, &Transformer),
-        (steps, decoder): (&[Step], Option<&Decoder>),
+        (steps, decoder): (&[EntryStep], Option<&Decoder>),
         cx: &Context,
     ) -> Result<Beside, LabError> {
         let (text, gamma) = (self.text, gamma_of(steps));
-        let key = line(steps, |step| step.changes_weights() || step.is_cache() || matches!(step, Step::Draft { .. }));
+        let key =
+            line(steps, |step| step.changes_weights() || step.is_cache() || matches!(step, EntryStep::Draft { .. }));
         let mut naive = Writer::Naive { model: whole, rows: 1 };
         let mut own = match (setting_of(steps), decoder) {
             (None, _) => Writer::Naive { model, rows: 1 },
@@ -414,7 +417,7 @@ impl Language {
     /// cache once a step.
     fn work(
         &self,
-        entry: &Entry,
+        entry: &ScoredEntry,
         setting: Option<Setting>,
         (rows, rounds): (usize, &[Round]),
     ) -> Result<Work, LabError> {
@@ -467,7 +470,12 @@ impl Language {
     }
 
     /// Whether the entry writes what its own weights write without a cache, and how much the cache alone brings.
-    pub(super) async fn finish(&mut self, steps: &[Step], report: &mut Report, cx: &Context) -> Result<(), LabError> {
+    pub(super) async fn finish(
+        &mut self,
+        steps: &[EntryStep],
+        report: &mut Report,
+        cx: &Context,
+    ) -> Result<(), LabError> {
         let weights = self.weights(steps, cx).await?;
         let (model, prompt) = (&weights.model, (&self.prompt[..self.text.prompt], CHECKED));
         let naive = naive_generate(model, prompt, &cx.device, async || cx.checkpoint().await).await?;
@@ -481,7 +489,7 @@ impl Language {
                 .exact(1.0, "sums in another order may part a near tie")
                 .help("The first tokens of the entry's weights, written with a cache and without one."),
         );
-        let plain = Step::Cache { bits: 32 };
+        let plain = EntryStep::Cache { bits: 32 };
         let cached = self.numbers(&[plain], cx).await?.time;
         let (alone, interval) = cached.ratio(cx);
         report.metrics.push(
@@ -552,8 +560,9 @@ impl Language {
 
     /// For the study: the share of proposals that were accepted when this entry was timed.
     #[cfg(feature = "schema")]
-    pub(super) fn accepted(&self, steps: &[Step]) -> Option<f64> {
-        let key = line(steps, |step| step.changes_weights() || step.is_cache() || matches!(step, Step::Draft { .. }));
+    pub(super) fn accepted(&self, steps: &[EntryStep]) -> Option<f64> {
+        let key =
+            line(steps, |step| step.changes_weights() || step.is_cache() || matches!(step, EntryStep::Draft { .. }));
         let rounds = self.rounds.get(&key)?;
         let proposed: usize = rounds.iter().map(|round| round.proposed).sum();
         let accepted: usize = rounds.iter().map(|round| round.accepted).sum();
@@ -568,7 +577,7 @@ impl Language {
 
     /// For the study: the quality of an entry that was made elsewhere.
     #[cfg(feature = "schema")]
-    pub(super) async fn judged(&mut self, entry: &Entry, cx: &Context) -> Result<Numbers, LabError> {
+    pub(super) async fn judged(&mut self, entry: &ScoredEntry, cx: &Context) -> Result<Numbers, LabError> {
         let whole = self.weights(&[], cx).await?;
         let judged = self.judge(&entry.model(cx)?, cx).await?;
         self.quality(&whole.judged, &judged, cx)
@@ -576,7 +585,7 @@ impl Language {
 
     /// For the study: the quality of an entry by so few windows.
     #[cfg(feature = "schema")]
-    pub(super) async fn few(&mut self, windows: usize, steps: &[Step], cx: &Context) -> Result<Numbers, LabError> {
+    pub(super) async fn few(&mut self, windows: usize, steps: &[EntryStep], cx: &Context) -> Result<Numbers, LabError> {
         let (whole, weights) = (self.weights(&[], cx).await?, self.weights(steps, cx).await?);
         let all = std::mem::replace(&mut self.windows, windows);
         let before = self.judge(&whole.model, cx).await;

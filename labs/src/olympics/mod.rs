@@ -19,7 +19,7 @@ mod writers;
 use lab_api::{BadParam, LabError, Report};
 use lab_kit::{
     Context, Lab,
-    olympics::{Step, Subject, check, shapley},
+    olympics::{EntryStep, EntrySubject, check, shapley},
 };
 use serde::{Deserialize, Serialize};
 
@@ -148,8 +148,8 @@ choice! {
 }
 
 impl Preset {
-    fn step(self) -> Option<Step> {
-        let quantize = |levels, group, compensated| Step::Quantize { levels, group, compensated };
+    fn step(self) -> Option<EntryStep> {
+        let quantize = |levels, group, compensated| EntryStep::Quantize { levels, group, compensated };
         Some(match self {
             Self::Nothing => return None,
             Self::Int8 => quantize(255, 0, false),
@@ -160,21 +160,21 @@ impl Preset {
             Self::Levels11 => quantize(11, 0, false),
             Self::Levels11Gptq => quantize(11, 0, true),
             Self::Int3Gptq => quantize(7, 0, true),
-            Self::Entropy => Step::Entropy,
-            Self::Prune25 => Step::Prune { percent: 25 },
-            Self::Prune50 => Step::Prune { percent: 50 },
-            Self::LowRank => Step::LowRank { rank: 96 },
-            Self::Recover => Step::Recover { steps: 24 },
-            Self::RecoverLong => Step::Recover { steps: 120 },
-            Self::Student => Step::Student,
-            Self::Cache => Step::Cache { bits: 32 },
-            Self::Cache8 => Step::Cache { bits: 8 },
-            Self::Cache4 => Step::Cache { bits: 4 },
-            Self::Window => Step::Window { tokens: 64 },
-            Self::Draft => Step::Draft { gamma: 3 },
-            Self::Exit => Step::Exit { percent: 90 },
-            Self::Batch8 => Step::Batch { rows: 8 },
-            Self::Batch16 => Step::Batch { rows: 16 },
+            Self::Entropy => EntryStep::Entropy,
+            Self::Prune25 => EntryStep::Prune { percent: 25 },
+            Self::Prune50 => EntryStep::Prune { percent: 50 },
+            Self::LowRank => EntryStep::LowRank { rank: 96 },
+            Self::Recover => EntryStep::Recover { steps: 24 },
+            Self::RecoverLong => EntryStep::Recover { steps: 120 },
+            Self::Student => EntryStep::Student,
+            Self::Cache => EntryStep::Cache { bits: 32 },
+            Self::Cache8 => EntryStep::Cache { bits: 8 },
+            Self::Cache4 => EntryStep::Cache { bits: 4 },
+            Self::Window => EntryStep::Window { tokens: 64 },
+            Self::Draft => EntryStep::Draft { gamma: 3 },
+            Self::Exit => EntryStep::Exit { percent: 90 },
+            Self::Batch8 => EntryStep::Batch { rows: 8 },
+            Self::Batch16 => EntryStep::Batch { rows: 16 },
         })
     }
 }
@@ -267,14 +267,14 @@ impl Params {
         [self.step_1, self.step_2, self.step_3, self.step_4, self.step_5, self.step_6]
     }
 
-    fn subject(&self) -> Subject {
-        if self.subject == Entered::Language { Subject::Language } else { Subject::Glyphs }
+    fn subject(&self) -> EntrySubject {
+        if self.subject == Entered::Language { EntrySubject::Language } else { EntrySubject::Glyphs }
     }
 
     /// The steps, in order; an order that cannot be is refused at its control.
-    fn steps(&self) -> Result<Vec<Step>, LabError> {
+    fn steps(&self) -> Result<Vec<EntryStep>, LabError> {
         let chosen = self.presets().into_iter().enumerate();
-        let (places, steps): (Vec<usize>, Vec<Step>) =
+        let (places, steps): (Vec<usize>, Vec<EntryStep>) =
             chosen.filter_map(|(place, preset)| Some((place, preset.step()?))).unzip();
         check(&steps, self.subject())
             .map_err(|(at, why)| LabError::BadParam(BadParam { name: format!("step_{}", places[at] + 1), why }))?;
@@ -291,7 +291,7 @@ impl Params {
 }
 
 /// The steps of a set that can be taken without the others: whoever needs one that is missing is left out.
-fn possible(steps: &[Step], set: usize, subject: Subject) -> Vec<Step> {
+fn possible(steps: &[EntryStep], set: usize, subject: EntrySubject) -> Vec<EntryStep> {
     let mut kept = Vec::new();
     for (_, step) in steps.iter().enumerate().filter(|(i, _)| (set >> i) & 1 == 1) {
         kept.push(*step);
@@ -305,7 +305,7 @@ fn possible(steps: &[Step], set: usize, subject: Subject) -> Vec<Step> {
 /// What the chosen time line says that each step brought: logarithms of ratios of file and time.
 async fn brought(
     params: &Params,
-    steps: &[Step],
+    steps: &[EntryStep],
     line: &[Numbers],
     course: &mut Course,
     cx: &Context,

@@ -4,7 +4,7 @@
 use lab_api::{Axis, BarSeries, Chart, ChartBody, Family, Kind, LabError, Metric, Report, Series};
 use lab_kit::{
     Context,
-    olympics::{Step, Subject, in_order, parse_line, shapley},
+    olympics::{EntryStep, EntrySubject, in_order, parse_line, shapley},
     report::{MetricExt, metric},
     stats::median,
 };
@@ -31,7 +31,7 @@ pub(super) fn timed(id: &str, label: &str, samples: &[f64], unit: &str) -> Metri
     metric(Family::Time, id, label, median(samples), unit).measured(samples.to_vec())
 }
 
-pub(super) fn steps(line: &str) -> Result<Vec<Step>, LabError> {
+pub(super) fn steps(line: &str) -> Result<Vec<EntryStep>, LabError> {
     parse_line(line)
 }
 
@@ -93,7 +93,7 @@ async fn grids(report: &mut Report, language: &mut Language, cx: &Context) -> Re
     ] {
         let mut list = steps(text)?;
         let plain = language.numbers(&list, cx).await?;
-        list.push(Step::Entropy);
+        list.push(EntryStep::Entropy);
         let short = language.numbers(&list, cx).await?;
         let (a, b) = (whole.file / plain.file, whole.file / short.file);
         let words = list[0].words();
@@ -180,7 +180,7 @@ async fn sets(report: &mut Report, language: &mut Language, cx: &Context) -> Res
     let whole = language.numbers(&[], cx).await?;
     let mut values: Vec<[f64; 3]> = Vec::new();
     for set in 0..1_usize << six.len() {
-        let found = language.numbers(&possible(&six, set, Subject::Language), cx).await?;
+        let found = language.numbers(&possible(&six, set, EntrySubject::Language), cx).await?;
         let [file, time] = found.over(&whole);
         values.push([file, time, found.loss]);
     }
@@ -240,7 +240,7 @@ async fn sets(report: &mut Report, language: &mut Language, cx: &Context) -> Res
 async fn workloads(
     report: &mut Report,
     language: &mut Language,
-    reference: &[Step],
+    reference: &[EntryStep],
     cx: &Context,
 ) -> Result<(), LabError> {
     let cached = steps("cache:32")?;

@@ -6,7 +6,7 @@ use lab_kit::{
     measure::side_by_side,
     mlp::read,
     models::KvCache,
-    olympics::{CALIBRATION, CodedMatrix, Entry, Step, cached_generate, encode, spread_windows},
+    olympics::{CALIBRATION, CodedMatrix, EntryStep, ScoredEntry, cached_generate, encode, spread_windows},
     quant::packed_len,
     report::{MetricExt, metric},
     speculative::{expected_tokens, speedup},
@@ -84,11 +84,11 @@ async fn recovered(report: &mut Report, language: &mut Language, cx: &Context) -
     let found = jobs_on_two_cores(SEEDS as usize, |seed| {
         let mut own = context(std::rc::Rc::new(FakeClock::real()));
         own.seed = seed as u64;
-        let mut entry = Entry::language(material);
+        let mut entry = ScoredEntry::language(material);
         let mut both = Vec::new();
         for step in steps(lines[1])? {
             entry = ready(entry.step_language(step, material, &own))?;
-            if !matches!(step, Step::Prune { .. }) {
+            if !matches!(step, EntryStep::Prune { .. }) {
                 both.push(entry.clone());
             }
         }
@@ -128,7 +128,7 @@ async fn recovered(report: &mut Report, language: &mut Language, cx: &Context) -
 
 /// Half of the weights at zero, and 4 bits for the others: in a bitmap, and under the coder.
 async fn sparse(report: &mut Report, language: &mut Language, cx: &Context) -> Result<(), LabError> {
-    let mut entry = Entry::language(&language.material);
+    let mut entry = ScoredEntry::language(&language.material);
     let (mut bitmap, mut coded, mut count) = (0, 0, 0);
     let names: Vec<String> =
         entry.stored.state.iter().filter(|(_, w)| w.shape.len() == 2).map(|(name, _)| name.to_owned()).collect();
@@ -268,11 +268,11 @@ async fn tricks(report: &mut Report, language: &mut Language, cx: &Context) -> R
     let own = std::mem::take(&mut language.material.calibration);
     let windows = language.judging();
     language.material.calibration = spread_windows(&windows.concat(), own.len(), CALIBRATION);
-    let entry = Entry::language(&language.material).step_language(list[0], &language.material, cx).await?;
+    let entry = ScoredEntry::language(&language.material).step_language(list[0], &language.material, cx).await?;
     let cheat = language.judged(&entry, cx).await?;
     // More of the honest text, while it is at hand.
     language.material.calibration = spread_windows(&language.material.text, 32, CALIBRATION);
-    let entry = Entry::language(&language.material).step_language(list[0], &language.material, cx).await?;
+    let entry = ScoredEntry::language(&language.material).step_language(list[0], &language.material, cx).await?;
     let more = language.judged(&entry, cx).await?;
     language.material.calibration = own;
     report.metrics.push(

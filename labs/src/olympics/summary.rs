@@ -4,7 +4,7 @@ use lab_api::{Family, Kind, LabError, Metric, Report, Table};
 use lab_kit::{
     Context,
     measure::{EnergyAssumptions, Work},
-    olympics::{Step, all_round, format_line, gate, mean_of_ratios},
+    olympics::{EntryStep, all_round, format_line, gate, mean_of_ratios},
     report::{MetricExt, metric},
     stats::median,
 };
@@ -38,7 +38,7 @@ fn each(params: &Params) -> &'static str {
 }
 
 /// What the chosen steps need that the closed division does not allow, and whatever else a judge should know.
-fn findings(params: &Params, steps: &[Step]) -> Vec<String> {
+fn findings(params: &Params, steps: &[EntryStep]) -> Vec<String> {
     let mut found = Vec::new();
     if params.division == Division::Closed {
         let open = steps.iter().filter(|step| !step.is_closed());
@@ -48,23 +48,23 @@ fn findings(params: &Params, steps: &[Step]) -> Vec<String> {
 }
 
 /// The most that a step can bring to the time of one request, from what is counted: `None` where counts say nothing.
-fn at_most(before: Work, after: Work, step: Step) -> Option<f64> {
+fn at_most(before: Work, after: Work, step: EntryStep) -> Option<f64> {
     let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
     match step {
-        Step::Entropy | Step::Batch { .. } => Some(1.0),
-        Step::Draft { gamma } => Some(gamma as f64 + 1.0),
+        EntryStep::Entropy | EntryStep::Batch { .. } => Some(1.0),
+        EntryStep::Draft { gamma } => Some(gamma as f64 + 1.0),
         _ => Some(ratio(before.flops, after.flops).max(ratio(before.bytes, after.bytes)).max(1.0)),
     }
 }
 
 /// Everything about the entry that the last of `line` is.
-pub(super) fn report(params: &Params, steps: &[Step], line: &[Numbers], cx: &Context) -> Result<Report, LabError> {
+pub(super) fn report(params: &Params, steps: &[EntryStep], line: &[Numbers], cx: &Context) -> Result<Report, LabError> {
     let (Some(whole), Some(entry)) = (line.first(), line.last()) else {
         return Err(LabError::Engine { why: "an entry without a baseline".into() });
     };
     let mut report = Report { metrics: metrics(params, steps, (whole, entry), cx), ..Report::default() };
     report.metrics.extend(baseline(params, whole));
-    if let Some(at) = steps.iter().position(|step| matches!(step, Step::Quantize { .. })) {
+    if let Some(at) = steps.iter().position(|step| matches!(step, EntryStep::Quantize { .. })) {
         report.metrics.push(rounding(line, at));
     }
     report.charts.push(figures::waterfall(params, steps, line));
@@ -87,7 +87,7 @@ fn rounding(line: &[Numbers], at: usize) -> Metric {
         .help("The step that quantizes, where it stands in your order. Below 1 the rounded weights are slower.")
 }
 
-fn metrics(params: &Params, steps: &[Step], (whole, entry): (&Numbers, &Numbers), cx: &Context) -> Vec<Metric> {
+fn metrics(params: &Params, steps: &[EntryStep], (whole, entry): (&Numbers, &Numbers), cx: &Context) -> Vec<Metric> {
     let kind = |one: Metric| if entry.trained { Metric { kind: Kind::Trained, ..one } } else { one };
     let exact = |id: &str, label: &str, before: f64, after: f64, help: &str| {
         kind(
@@ -206,7 +206,7 @@ fn metrics(params: &Params, steps: &[Step], (whole, entry): (&Numbers, &Numbers)
 }
 
 /// A row a step.
-fn time_line(params: &Params, steps: &[Step], line: &[Numbers]) -> Table {
+fn time_line(params: &Params, steps: &[EntryStep], line: &[Numbers]) -> Table {
     let names = std::iter::once("baseline".to_owned()).chain(steps.iter().map(|step| step.words()));
     let floor = params.floor.percent();
     let row = |(i, (name, numbers)): (usize, (String, &Numbers))| {
@@ -287,7 +287,7 @@ fn events(params: &Params, whole: &Numbers, entry: &Numbers, cx: &Context) -> Ta
 }
 
 /// What a judge needs to repeat it, beside the run's own record.
-fn card(params: &Params, steps: &[Step], entry: &Numbers) -> Table {
+fn card(params: &Params, steps: &[EntryStep], entry: &Numbers) -> Table {
     let division = if params.division == Division::Closed { "closed" } else { "open" };
     let found = findings(params, steps);
     let found = if found.is_empty() { "none".to_owned() } else { found.join("; ") };
@@ -314,7 +314,7 @@ fn card(params: &Params, steps: &[Step], entry: &Numbers) -> Table {
     )
 }
 
-fn notes(params: &Params, steps: &[Step], line: &[Numbers], cx: &Context) -> Vec<String> {
+fn notes(params: &Params, steps: &[EntryStep], line: &[Numbers], cx: &Context) -> Vec<String> {
     let mut notes = Vec::new();
     let (Some(whole), Some(entry)) = (line.first(), line.last()) else { return notes };
     let floor = params.floor.percent();
@@ -331,20 +331,20 @@ fn notes(params: &Params, steps: &[Step], line: &[Numbers], cx: &Context) -> Vec
         "One request is {ratio:.1} times as fast as the naive baseline, and the file {:.1} times smaller.",
         whole.file / entry.file
     ));
-    if params.subject == Entered::Language && steps.iter().any(|step| matches!(step, Step::LowRank { .. })) {
+    if params.subject == Entered::Language && steps.iter().any(|step| matches!(step, EntryStep::LowRank { .. })) {
         notes.push(
             "Factors have no packed product in this engine: they run as floats, and only the file is smaller.".into(),
         );
     }
-    if params.subject == Entered::Classifier && steps.iter().any(|step| matches!(step, Step::Quantize { .. })) {
+    if params.subject == Entered::Classifier && steps.iter().any(|step| matches!(step, EntryStep::Quantize { .. })) {
         notes.push("Convolutions have no packed product in this engine: rounded weights run as floats, and only the file is smaller.".into());
     }
-    if steps.iter().any(|step| matches!(step, Step::Draft { .. }))
-        && steps.iter().any(|step| matches!(step, Step::Batch { .. }))
+    if steps.iter().any(|step| matches!(step, EntryStep::Draft { .. }))
+        && steps.iter().any(|step| matches!(step, EntryStep::Batch { .. }))
     {
         notes.push("Proposals serve the single request; the batch writes plainly.".into());
     }
-    if steps.iter().any(|step| step.is_cache() && *step != (Step::Cache { bits: 32 })) {
+    if steps.iter().any(|step| step.is_cache() && *step != (EntryStep::Cache { bits: 32 })) {
         notes.push(
             "A cache that gives something up runs on the processor, head by head, with weights as floats.".into(),
         );

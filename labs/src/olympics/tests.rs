@@ -111,7 +111,7 @@ fn a_set_keeps_what_can_stand_alone() {
     let steps = with([Preset::Int4, Preset::Entropy, Preset::Cache, Preset::Batch8, Preset::Draft, NOTHING])
         .steps()
         .expect("fits");
-    let of = |set| format_line(&possible(&steps, set, Subject::Language));
+    let of = |set| format_line(&possible(&steps, set, EntrySubject::Language));
     assert_eq!(of(0b0010), "");
     assert_eq!(of(0b0011), "quantize:4,channel>entropy");
     assert_eq!(of(0b10100), "cache:32>draft:3");

@@ -33,7 +33,7 @@ pub(super) enum Writer<'a> {
     /// With a cache that gives something up.
     Small { decoder: &'a Decoder, setting: Setting },
     /// Proposed by a small model.
-    Drafted { model: &'a Transformer, session: lab_kit::speculative::Session<'a>, gamma: usize },
+    Drafted { model: &'a Transformer, session: Box<lab_kit::speculative::Session<'a>>, gamma: usize },
 }
 
 impl<'a> Writer<'a> {
@@ -54,7 +54,7 @@ impl<'a> Writer<'a> {
         let room = (text.tokens + gamma + 1).min(model.config().context - text.prompt);
         let drafter = Drafter::Model(ModelDrafter::new(draft, text.prompt + room, &cx.device)?);
         let session = lab_kit::speculative::Session::new(model, drafter, (&tokens[..text.prompt], room), &cx.device)?;
-        Ok(Self::Drafted { model, session, gamma })
+        Ok(Self::Drafted { model, session: Box::new(session), gamma })
     }
 
     /// Tokens that a call of [`Writer::steps`] stands for.

@@ -1,6 +1,6 @@
 //! What stands in the exported folder.
 
-use lab_kit::olympics::{Entry, Step, export as forms};
+use lab_kit::olympics::{EntryStep, ScoredEntry, export as forms};
 
 use crate::Problem;
 
@@ -20,7 +20,7 @@ const CARGO_CONFIG: &str = include_str!("../../template/tiny-run-config.toml");
 const README: &str = include_str!("../../template/tiny-run.md");
 
 /// Everything in the folder.
-pub(super) fn files(entry: &Entry, tokenizer: &[u8], halves: bool) -> Result<Vec<(String, Vec<u8>)>, Problem> {
+pub(super) fn files(entry: &ScoredEntry, tokenizer: &[u8], halves: bool) -> Result<Vec<(String, Vec<u8>)>, Problem> {
     let model = if halves { forms::halves(entry, tokenizer)? } else { forms::packed(entry, tokenizer)? };
     let steps = entry.line();
     let form = match (halves, entry.entropy(), entry.stored.coded.is_empty()) {
@@ -30,7 +30,7 @@ pub(super) fn files(entry: &Entry, tokenizer: &[u8], halves: bool) -> Result<Vec
         _ => "`model.safetensors` holds the weights as FP32.",
     };
     // What is no property of weights stays behind.
-    let small = entry.steps.iter().find(|step| step.is_cache() && **step != Step::Cache { bits: 32 });
+    let small = entry.steps.iter().find(|step| step.is_cache() && **step != EntryStep::Cache { bits: 32 });
     let apart = small.map_or_else(String::new, |step| {
         format!("The program keeps all keys and values in FP32: of “{}” nothing is in this folder. ", step.line())
     });
@@ -60,7 +60,7 @@ mod tests {
     use lab_kit::{
         burn::tensor::Device,
         models::{LanguageModel, Sampling, StateDict, Transformer, generate},
-        olympics::{CodedMatrix, Sizes, Stored, parse_line},
+        olympics::{CodedMatrix, EntrySizes, StoredWeights, parse_line},
         rng,
         testing::ready,
         tokenizer::Tokenizer,
@@ -72,14 +72,14 @@ mod tests {
     const WEIGHTS: &[u8] = include_bytes!("../../../../assets/language/lm.safetensors");
 
     /// The shipped model on the grid of a step that rounds each weight for itself.
-    fn entry(line: &str, levels: usize) -> Entry {
+    fn entry(line: &str, levels: usize) -> ScoredEntry {
         let model = LanguageModel::full();
         let state = StateDict::from_safetensors(model.asset, WEIGHTS).expect("whole");
-        let mut stored = Stored::plain(state.clone());
+        let mut stored = StoredWeights::plain(state.clone());
         for (name, weight) in state.iter().filter(|(_, weight)| weight.shape.len() == 2) {
             stored.put(name, CodedMatrix::quantize(&weight.values, weight.shape[1], (levels, 0), None));
         }
-        Entry { sizes: Sizes::Language(model.config), stored, steps: parse_line(line).expect("steps") }
+        ScoredEntry { sizes: EntrySizes::Language(model.config), stored, steps: parse_line(line).expect("steps") }
     }
 
     fn cargo(at: &Path, words: &[&str]) -> (bool, String, String) {
@@ -108,7 +108,7 @@ mod tests {
         let (well, out, err) = run(&["--ids", prompt]);
         assert!(well && err.contains("tokens in"), "{err}");
 
-        let Sizes::Language(config) = &entry.sizes else { panic!("a language model") };
+        let EntrySizes::Language(config) = &entry.sizes else { panic!("a language model") };
         let device = Device::flex();
         let model = Transformer::new(config, &entry.stored.state, "the entry", &device).expect("fits");
         let ids = Tokenizer::read(TOKENIZER).expect("shipped").encode(prompt);
@@ -151,7 +151,7 @@ mod tests {
         let files = files(&entry, TOKENIZER, false).expect("a language model");
         let readme = files.iter().find(|(name, _)| name == "README.md").map(|(_, text)| String::from_utf8_lossy(text));
         assert!(readme.expect("there").contains("of “cache:8” nothing is in this folder"));
-        entry.sizes = Sizes::Glyphs(lab_kit::models::GlyphClassifier::small().config);
+        entry.sizes = EntrySizes::Glyphs(lab_kit::models::GlyphClassifier::small().config);
         let refused = super::files(&entry, TOKENIZER, false).expect_err("no text");
         assert!(refused.to_string().contains("subject=language"), "{refused}");
     }

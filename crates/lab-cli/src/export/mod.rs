@@ -13,7 +13,7 @@ use lab_kit::{
     data::{Corpus, Part},
     find,
     models::{LanguageModel, StateDict},
-    olympics::{CALIBRATION, Entry, LanguageMaterial, parse_line, spread_windows, text_hash},
+    olympics::{CALIBRATION, LanguageMaterial, ScoredEntry, parse_line, spread_windows, text_hash},
     open_device,
     tokenizer::Tokenizer,
 };
@@ -82,7 +82,7 @@ pub fn export(root: &Path, options: &ExportOptions) -> Result<(), Problem> {
 
 /// The entry that the lab measures with these parameters: the lab says which steps were taken and what tells the weights from all
 /// others, and what is made here must be the same.
-fn entry(root: &Path, options: &ExportOptions) -> Result<Entry, Problem> {
+fn entry(root: &Path, options: &ExportOptions) -> Result<ScoredEntry, Problem> {
     let lab = find(labs::registry::ALL, &options.id)?;
     let asked = RunOptions { id: options.id.clone(), set: options.set.clone(), ..RunOptions::default() };
     let values = values(lab, &asked)?;
@@ -114,7 +114,7 @@ async fn make(
     seed: u64,
     manifest: &Manifest,
     host: Rc<NativeHost>,
-) -> Result<Entry, LabError> {
+) -> Result<ScoredEntry, LabError> {
     let cx = Context::new(open_device(DeviceChoice::Cpu).await?, seed, manifest.offered(lab)?, host);
     let weights = async |which: LanguageModel| -> Result<StateDict, LabError> {
         StateDict::from_safetensors(which.asset, &cx.asset(which.asset).await?)
@@ -127,7 +127,7 @@ async fn make(
     let mut windows = (1..=MOST_WINDOWS).map(|count| spread_windows(&text, count, CALIBRATION));
     let calibration = windows.find(|windows| text_hash(windows) == shown).unwrap_or_default();
     let material = LanguageMaterial { full, draft, calibration, text };
-    let mut entry = Entry::language(&material);
+    let mut entry = ScoredEntry::language(&material);
     for step in parse_line(line)? {
         entry = entry.step_language(step, &material, &cx).await?;
     }

@@ -12,7 +12,7 @@ use lab_api::LabError;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest, Sha256};
 
-use super::{CodedMatrix, Entry, Sizes, Stored, decode, encode, parse_line};
+use super::{CodedMatrix, EntrySizes, ScoredEntry, StoredWeights, decode, encode, parse_line};
 use crate::{
     data::hex,
     models::TransformerConfig,
@@ -29,7 +29,7 @@ type Tensor = (Dtype, Vec<usize>, Vec<u8>);
 ///
 /// # Errors
 /// [`LabError::Refused`] for the classifier, which the exported program does not run.
-pub fn packed(entry: &Entry, tokenizer: &[u8]) -> Result<Vec<u8>, LabError> {
+pub fn packed(entry: &ScoredEntry, tokenizer: &[u8]) -> Result<Vec<u8>, LabError> {
     let mut notes = notes(entry, tokenizer)?;
     let (mut tensors, mut grids) = (BTreeMap::new(), Vec::new());
     for (name, weight) in entry.stored.state.iter() {
@@ -70,7 +70,7 @@ pub fn packed(entry: &Entry, tokenizer: &[u8]) -> Result<Vec<u8>, LabError> {
 ///
 /// # Errors
 /// As [`packed`], and for a weight that half precision cannot hold.
-pub fn halves(entry: &Entry, tokenizer: &[u8]) -> Result<Vec<u8>, LabError> {
+pub fn halves(entry: &ScoredEntry, tokenizer: &[u8]) -> Result<Vec<u8>, LabError> {
     let notes = notes(entry, tokenizer)?;
     let mut tensors = BTreeMap::new();
     for (name, weight) in entry.stored.state.iter().filter(|(name, _)| !name.ends_with(".down")) {
@@ -102,8 +102,8 @@ fn product(a: &[f32], b: &[f32], rank: usize, columns: usize) -> Vec<f32> {
 }
 
 /// What both forms say.
-fn notes(entry: &Entry, tokenizer: &[u8]) -> Result<BTreeMap<String, String>, LabError> {
-    let Sizes::Language(config) = &entry.sizes else {
+fn notes(entry: &ScoredEntry, tokenizer: &[u8]) -> Result<BTreeMap<String, String>, LabError> {
+    let EntrySizes::Language(config) = &entry.sizes else {
         let why = "the exported program writes text: take subject=language, not the classifier".to_owned();
         return Err(LabError::Refused { why });
     };
@@ -145,7 +145,7 @@ fn file(notes: &BTreeMap<String, String>, tensors: &BTreeMap<String, Tensor>) ->
 ///
 /// # Errors
 /// [`LabError::Asset`] when the file is damaged, is none of ours, or its weights are not those that its notes tell.
-pub fn read(source: &str, bytes: &[u8]) -> Result<Entry, LabError> {
+pub fn read(source: &str, bytes: &[u8]) -> Result<ScoredEntry, LabError> {
     let fail = |why: String| LabError::Asset { name: source.to_owned(), why };
     let whole = |error: safetensors::SafeTensorError| fail(format!("it is no whole safetensors file ({error})"));
     let notes: HashMap<String, String> =
@@ -160,7 +160,7 @@ pub fn read(source: &str, bytes: &[u8]) -> Result<Entry, LabError> {
     let config: TransformerConfig =
         serde_json::from_str(note("config")?).map_err(|error| fail(format!("its note “config”: {error}")))?;
     config.check()?;
-    let mut stored = Stored::default();
+    let mut stored = StoredWeights::default();
     let mut names: Vec<&str> = tensors.names();
     names.sort_unstable();
     let floats = |name: &str| -> Result<(Vec<usize>, Vec<f32>), LabError> {
@@ -225,7 +225,7 @@ pub fn read(source: &str, bytes: &[u8]) -> Result<Entry, LabError> {
     if !stored.coded.is_empty() && *note("weights_sha256")? != stored.fingerprint() {
         return Err(fail("its weights are not those that its notes tell: it was damaged or changed".to_owned()));
     }
-    Ok(Entry { sizes: Sizes::Language(config), stored, steps })
+    Ok(ScoredEntry { sizes: EntrySizes::Language(config), stored, steps })
 }
 
 /// Rows and columns of a matrix of the model; of two factors the rank is what the file's scales say.

@@ -3,8 +3,8 @@
 use lab_api::LabError;
 
 use super::{
-    steps::Step,
-    stored::{CodedMatrix, Entry, Sizes, Stored},
+    steps::EntryStep,
+    stored::{CodedMatrix, EntrySizes, ScoredEntry, StoredWeights},
 };
 use crate::{
     Context,
@@ -27,12 +27,12 @@ pub struct GlyphMaterial {
     pub images: Images,
 }
 
-impl Entry {
+impl ScoredEntry {
     /// The classifier before any step.
     #[must_use]
     pub fn glyphs(material: &GlyphMaterial) -> Self {
-        let sizes = Sizes::Glyphs(GlyphClassifier::teacher().config);
-        Self { sizes, stored: Stored::plain(material.teacher.clone()), steps: Vec::new() }
+        let sizes = EntrySizes::Glyphs(GlyphClassifier::teacher().config);
+        Self { sizes, stored: StoredWeights::plain(material.teacher.clone()), steps: Vec::new() }
     }
 
     /// Its sizes, where it is a classifier.
@@ -41,15 +41,15 @@ impl Entry {
     /// [`LabError::Refused`] where it is none.
     pub fn cnn(&self) -> Result<&CnnConfig, LabError> {
         match &self.sizes {
-            Sizes::Glyphs(config) => Ok(config),
-            Sizes::Language(_) => Err(LabError::Refused { why: "a language model is no classifier".into() }),
+            EntrySizes::Glyphs(config) => Ok(config),
+            EntrySizes::Language(_) => Err(LabError::Refused { why: "a language model is no classifier".into() }),
         }
     }
 
     /// The network as floats.
     ///
     /// # Errors
-    /// As [`Entry::cnn`].
+    /// As [`ScoredEntry::cnn`].
     pub fn network(&self) -> Result<Network, LabError> {
         Ok(Network { architecture: Architecture::Cnn(self.cnn()?.clone()), state: self.stored.state.clone() })
     }
@@ -58,14 +58,19 @@ impl Entry {
     ///
     /// # Errors
     /// What the network and the checkpoints return.
-    pub async fn step_glyphs(mut self, step: Step, material: &GlyphMaterial, cx: &Context) -> Result<Self, LabError> {
+    pub async fn step_glyphs(
+        mut self,
+        step: EntryStep,
+        material: &GlyphMaterial,
+        cx: &Context,
+    ) -> Result<Self, LabError> {
         match step {
-            Step::Student => {
-                self.sizes = Sizes::Glyphs(GlyphClassifier::small().config);
-                self.stored = Stored::plain(material.small.clone());
+            EntryStep::Student => {
+                self.sizes = EntrySizes::Glyphs(GlyphClassifier::small().config);
+                self.stored = StoredWeights::plain(material.small.clone());
             }
-            Step::Prune { percent } => self.thin(percent, cx)?,
-            Step::Recover { steps } => {
+            EntryStep::Prune { percent } => self.thin(percent, cx)?,
+            EntryStep::Recover { steps } => {
                 let network = Masked::new(&self.network()?, cx)?;
                 let images: Vec<usize> = (0..material.images.len()).collect();
                 let rate = |i: usize| RATE * (1.0 - i as f64 / steps as f64);
@@ -73,9 +78,9 @@ impl Entry {
                 let order = &mut cx.rng("recover");
                 let trained =
                     tune(network, (&material.images, &images), how, rate, order, cx, async |_, net| Ok(net)).await?;
-                self.stored = Stored::plain(trained.read().await?.state);
+                self.stored = StoredWeights::plain(trained.read().await?.state);
             }
-            Step::Quantize { levels, group, .. } => {
+            EntryStep::Quantize { levels, group, .. } => {
                 let matrices: Vec<(String, usize)> = self
                     .stored
                     .state
@@ -119,7 +124,7 @@ impl Entry {
             }
         }
         if let Architecture::Cnn(config) = small.architecture {
-            self.sizes = Sizes::Glyphs(config);
+            self.sizes = EntrySizes::Glyphs(config);
         }
         self.stored.state = small.state;
         Ok(())

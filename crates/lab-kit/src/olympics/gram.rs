@@ -15,12 +15,12 @@ const DAMPING: f64 = 0.01;
 
 /// `Xᵀ X` of inputs `[tokens, n]`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Gram {
+pub struct EntryGram {
     n: usize,
     values: Vec<f64>,
 }
 
-impl Gram {
+impl EntryGram {
     /// Of no inputs yet.
     #[must_use]
     pub fn new(n: usize) -> Self {
@@ -85,7 +85,7 @@ mod tests {
         let inputs: Vec<f32> = (0..60 * 12).map(|_| rng.random_range(-1.0..1.0)).collect();
         let mut hessian = Hessian::new(12);
         hessian.add(&inputs);
-        let mut gram = Gram::new(12);
+        let mut gram = EntryGram::new(12);
         for part in inputs.chunks(20 * 12) {
             let part = Tensor::from_data(TensorData::new(part.to_vec(), [20, 12]), &device);
             ready(gram.add(part)).expect("runs");
@@ -95,6 +95,6 @@ mod tests {
         let (own, book) = (gram.upper().expect("finite"), Spread::new(&hessian));
         let by = 2.0_f64.sqrt();
         assert!(own.iter().zip(book.upper()).all(|(a, b)| (a / by - b).abs() < 1e-4));
-        assert!(Gram::new(3).upper().is_some());
+        assert!(EntryGram::new(3).upper().is_some());
     }
 }

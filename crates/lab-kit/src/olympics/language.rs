@@ -3,9 +3,9 @@
 use lab_api::LabError;
 
 use super::{
-    gram::Gram,
-    steps::Step,
-    stored::{CodedMatrix, Entry, Sizes, Stored},
+    gram::EntryGram,
+    steps::EntryStep,
+    stored::{CodedMatrix, EntrySizes, ScoredEntry, StoredWeights},
 };
 use crate::{
     Context,
@@ -37,17 +37,17 @@ pub struct LanguageMaterial {
 }
 
 /// What goes into matrices that share it.
-struct Flow {
+struct EntryFlow {
     names: Vec<String>,
-    gram: Gram,
+    gram: EntryGram,
 }
 
-impl Entry {
+impl ScoredEntry {
     /// The language model before any step.
     #[must_use]
     pub fn language(material: &LanguageMaterial) -> Self {
-        let sizes = Sizes::Language(LanguageModel::full().config);
-        Self { sizes, stored: Stored::plain(material.full.clone()), steps: Vec::new() }
+        let sizes = EntrySizes::Language(LanguageModel::full().config);
+        Self { sizes, stored: StoredWeights::plain(material.full.clone()), steps: Vec::new() }
     }
 
     /// Its sizes, where it is a language model.
@@ -56,8 +56,8 @@ impl Entry {
     /// [`LabError::Refused`] where it is none.
     pub fn transformer(&self) -> Result<&TransformerConfig, LabError> {
         match &self.sizes {
-            Sizes::Language(config) => Ok(config),
-            Sizes::Glyphs(_) => Err(LabError::Refused { why: "a classifier is no language model".into() }),
+            EntrySizes::Language(config) => Ok(config),
+            EntrySizes::Glyphs(_) => Err(LabError::Refused { why: "a classifier is no language model".into() }),
         }
     }
 
@@ -86,19 +86,19 @@ impl Entry {
     /// What the model and the checkpoints return.
     pub async fn step_language(
         mut self,
-        step: Step,
+        step: EntryStep,
         material: &LanguageMaterial,
         cx: &Context,
     ) -> Result<Self, LabError> {
         match step {
-            Step::Student => {
-                self.sizes = Sizes::Language(LanguageModel::draft().config);
-                self.stored = Stored::plain(material.draft.clone());
+            EntryStep::Student => {
+                self.sizes = EntrySizes::Language(LanguageModel::draft().config);
+                self.stored = StoredWeights::plain(material.draft.clone());
             }
-            Step::Prune { percent } => self.narrow(percent, material, cx).await?,
-            Step::LowRank { rank } => self.factor(rank, material, cx).await?,
-            Step::Recover { steps } => self.recover(steps, material, cx).await?,
-            Step::Quantize { levels, group, compensated } => {
+            EntryStep::Prune { percent } => self.narrow(percent, material, cx).await?,
+            EntryStep::LowRank { rank } => self.factor(rank, material, cx).await?,
+            EntryStep::Recover { steps } => self.recover(steps, material, cx).await?,
+            EntryStep::Quantize { levels, group, compensated } => {
                 let flows = if compensated { self.flows(material, cx).await? } else { Vec::new() };
                 self.quantize((levels, group), &flows, cx).await?;
             }
@@ -109,15 +109,15 @@ impl Entry {
     }
 
     /// Lets the model, as it is now, read the calibration text.
-    async fn flows(&self, material: &LanguageMaterial, cx: &Context) -> Result<Vec<Flow>, LabError> {
+    async fn flows(&self, material: &LanguageMaterial, cx: &Context) -> Result<Vec<EntryFlow>, LabError> {
         let model = Transformer::new(self.transformer()?, &self.stored.state, "the entry", &cx.device)?;
-        let mut flows: Vec<Flow> = Vec::new();
+        let mut flows: Vec<EntryFlow> = Vec::new();
         for window in &material.calibration {
             for (i, (names, input)) in
                 model.inputs_of_matrices(model.tokens(&[window], &cx.device)?).into_iter().enumerate()
             {
                 if flows.len() == i {
-                    flows.push(Flow { names, gram: Gram::new(input.dims()[1]) });
+                    flows.push(EntryFlow { names, gram: EntryGram::new(input.dims()[1]) });
                 }
                 flows[i].gram.add(input).await?;
                 cx.checkpoint().await?;
@@ -126,7 +126,7 @@ impl Entry {
         Ok(flows)
     }
 
-    async fn quantize(&mut self, grid: (usize, usize), flows: &[Flow], cx: &Context) -> Result<(), LabError> {
+    async fn quantize(&mut self, grid: (usize, usize), flows: &[EntryFlow], cx: &Context) -> Result<(), LabError> {
         let names: Vec<String> =
             self.stored.state.iter().filter(|(_, w)| w.shape.len() == 2).map(|(name, _)| name.to_owned()).collect();
         let factored: Vec<String> =
@@ -190,7 +190,7 @@ impl Entry {
             }
         }
         config.feed_forward = kept;
-        self.sizes = Sizes::Language(config);
+        self.sizes = EntrySizes::Language(config);
         Ok(())
     }
 
@@ -237,7 +237,7 @@ impl Entry {
             Ok(cross_entropy(logits, targets))
         };
         trainer.run(|| cx.now_ms(), loss, async |_, _| cx.checkpoint().await).await?;
-        self.stored = Stored::plain(trainer.finish().weights().await?);
+        self.stored = StoredWeights::plain(trainer.finish().weights().await?);
         Ok(())
     }
 }

@@ -11,12 +11,12 @@ mod stored;
 
 pub use coder::{code_lengths, decode, encode, entropy_bits};
 pub use glyphs::GlyphMaterial;
-pub use gram::Gram;
+pub use gram::EntryGram;
 pub use language::{CALIBRATION, LanguageMaterial, spread_windows};
 pub use naive::{cached_generate, naive_generate};
 pub use score::{all_round, amdahl, gate, in_order, mean_of_ratios, shapley};
-pub use steps::{Step, Subject, check, format_line, parse_line};
-pub use stored::{CodedMatrix, Entry, Sizes, Stored, text_hash};
+pub use steps::{EntryStep, EntrySubject, check, format_line, parse_line};
+pub use stored::{CodedMatrix, EntrySizes, ScoredEntry, StoredWeights, text_hash};
 
 // Native only: entries leave by the command line.
 #[cfg(any(test, feature = "schema"))]

@@ -4,14 +4,14 @@ use lab_api::{LabError, nearest};
 
 /// What is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub enum EntrySubject {
     /// The language model.
     Language,
     /// The classifier of glyphs.
     Glyphs,
 }
 
-impl Subject {
+impl EntrySubject {
     fn words(self) -> &'static str {
         match self {
             Self::Language => "the language model",
@@ -22,7 +22,7 @@ impl Subject {
 
 /// One step towards an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum EntryStep {
     /// The small model that the book ships takes the place of the large one.
     Student,
     /// So many per cent of the units of every feed-forward network, or of the channels of every convolution, are removed.
@@ -93,7 +93,7 @@ const WORDS: [(&str, &str); 11] = [
     ("batch", "batch:8"),
 ];
 
-impl Step {
+impl EntryStep {
     /// The word that a line names it by.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -193,19 +193,19 @@ impl Step {
         if self.is_cache() { "cache" } else { self.word() }
     }
 
-    fn fits(self, subject: Subject) -> Result<(), String> {
+    fn fits(self, subject: EntrySubject) -> Result<(), String> {
         let language = matches!(self, Self::LowRank { .. } | Self::Draft { .. }) || self.is_cache();
         match subject {
-            Subject::Glyphs if self.is_cache() || matches!(self, Self::Draft { .. }) => {
+            EntrySubject::Glyphs if self.is_cache() || matches!(self, Self::Draft { .. }) => {
                 Err(format!("{} writes no tokens: “{}” needs the language model", subject.words(), self.word()))
             }
-            Subject::Glyphs if matches!(self, Self::Quantize { compensated: true, .. }) => {
+            EntrySubject::Glyphs if matches!(self, Self::Quantize { compensated: true, .. }) => {
                 Err("GPTQ needs to know what flows into each matrix, which is recorded for the language model alone: take the nearest rounding".to_owned())
             }
-            Subject::Glyphs if language => {
+            EntrySubject::Glyphs if language => {
                 Err(format!("“{}” is for the feed-forward networks of the language model", self.word()))
             }
-            Subject::Language if matches!(self, Self::Exit { .. }) => {
+            EntrySubject::Language if matches!(self, Self::Exit { .. }) => {
                 Err("“exit” needs the classifier: a token that leaves early has no keys in the layers above".to_owned())
             }
             _ => Ok(()),
@@ -217,18 +217,18 @@ impl Step {
 ///
 /// # Errors
 /// [`LabError::Refused`] for a word that is not known, with the nearest, and for a number that cannot be.
-pub fn parse_line(line: &str) -> Result<Vec<Step>, LabError> {
+pub fn parse_line(line: &str) -> Result<Vec<EntryStep>, LabError> {
     let line = line.trim();
     if line.is_empty() { Ok(Vec::new()) } else { line.split('>').map(|part| parse(part.trim())).collect() }
 }
 
 /// The line of these steps.
 #[must_use]
-pub fn format_line(steps: &[Step]) -> String {
+pub fn format_line(steps: &[EntryStep]) -> String {
     steps.iter().map(|step| step.line()).collect::<Vec<_>>().join(">")
 }
 
-fn parse(part: &str) -> Result<Step, LabError> {
+fn parse(part: &str) -> Result<EntryStep, LabError> {
     let (word, rest) = part.split_once(':').unwrap_or((part, ""));
     let Some((_, example)) = WORDS.iter().find(|(known, _)| *known == word) else {
         let near = nearest(word, WORDS.iter().map(|(known, _)| *known));
@@ -242,16 +242,18 @@ fn parse(part: &str) -> Result<Step, LabError> {
     let percent = || number(rest, 1, 99).map(|n| n as u32);
     Ok(match word {
         "student" | "entropy" if !rest.is_empty() => return Err(bad()),
-        "student" => Step::Student,
-        "entropy" => Step::Entropy,
-        "prune" => Step::Prune { percent: percent()? },
-        "exit" => Step::Exit { percent: percent()? },
-        "low_rank" => Step::LowRank { rank: number(rest, 1, 1024)? },
-        "recover" => Step::Recover { steps: number(rest, 1, 1000)? },
-        "cache" => Step::Cache { bits: number(rest, 4, 32).ok().filter(|n| [4, 8, 32].contains(n)).ok_or_else(bad)? },
-        "window" => Step::Window { tokens: number(rest, 4, 256)? },
-        "draft" => Step::Draft { gamma: number(rest, 1, 16)? },
-        "batch" => Step::Batch { rows: number(rest, 2, 64)? },
+        "student" => EntryStep::Student,
+        "entropy" => EntryStep::Entropy,
+        "prune" => EntryStep::Prune { percent: percent()? },
+        "exit" => EntryStep::Exit { percent: percent()? },
+        "low_rank" => EntryStep::LowRank { rank: number(rest, 1, 1024)? },
+        "recover" => EntryStep::Recover { steps: number(rest, 1, 1000)? },
+        "cache" => {
+            EntryStep::Cache { bits: number(rest, 4, 32).ok().filter(|n| [4, 8, 32].contains(n)).ok_or_else(bad)? }
+        }
+        "window" => EntryStep::Window { tokens: number(rest, 4, 256)? },
+        "draft" => EntryStep::Draft { gamma: number(rest, 1, 16)? },
+        "batch" => EntryStep::Batch { rows: number(rest, 2, 64)? },
         _ => {
             let mut parts = rest.split(',');
             let (width, share) = (parts.next().unwrap_or(""), parts.next().unwrap_or("channel"));
@@ -268,7 +270,7 @@ fn parse(part: &str) -> Result<Step, LabError> {
             if levels % 2 == 0 || parts.next().is_some() {
                 return Err(bad());
             }
-            Step::Quantize { levels, group, compensated }
+            EntryStep::Quantize { levels, group, compensated }
         }
     })
 }
@@ -277,7 +279,7 @@ fn parse(part: &str) -> Result<Step, LabError> {
 ///
 /// # Errors
 /// The place of the offender, from 0, and a sentence with the remedy.
-pub fn check(steps: &[Step], subject: Subject) -> Result<(), (usize, String)> {
+pub fn check(steps: &[EntryStep], subject: EntrySubject) -> Result<(), (usize, String)> {
     for (at, step) in steps.iter().enumerate() {
         let before = &steps[..at];
         let refuse = |why: &str| Err((at, why.to_owned()));
@@ -285,39 +287,39 @@ pub fn check(steps: &[Step], subject: Subject) -> Result<(), (usize, String)> {
         if before.iter().any(|other| other.kind() == step.kind()) {
             return Err((at, format!("a second step of the kind “{}”: take one of them out", step.kind())));
         }
-        let has = |of: fn(&Step) -> bool| before.iter().any(of);
+        let has = |of: fn(&EntryStep) -> bool| before.iter().any(of);
         match step {
-            Step::Student if has(|step| step.changes_weights()) => {
+            EntryStep::Student if has(|step| step.changes_weights()) => {
                 return refuse("the small model would throw away what the steps before it did: let it come first");
             }
-            Step::Entropy if !has(|step| matches!(step, Step::Quantize { .. })) => {
+            EntryStep::Entropy if !has(|step| matches!(step, EntryStep::Quantize { .. })) => {
                 return refuse("there are no codes to write shorter yet: let a step that quantizes come before");
             }
-            Step::Draft { .. } if !has(|step| step.is_cache()) => {
+            EntryStep::Draft { .. } if !has(|step| step.is_cache()) => {
                 return refuse("checking proposals needs the cache: let it come before");
             }
-            Step::Draft { .. } if has(|step| matches!(step, Step::Student)) => {
+            EntryStep::Draft { .. } if has(|step| matches!(step, EntryStep::Student)) => {
                 return refuse("the small model cannot draft for itself");
             }
-            Step::Exit { .. } if has(|step| matches!(step, Step::Student)) => {
+            EntryStep::Exit { .. } if has(|step| matches!(step, EntryStep::Student)) => {
                 return refuse("the small classifier cannot be asked before itself");
             }
-            Step::Prune { .. } if has(|step| matches!(step, Step::LowRank { .. })) => {
+            EntryStep::Prune { .. } if has(|step| matches!(step, EntryStep::LowRank { .. })) => {
                 return refuse("units cannot be taken out of factors: prune before the step that factors");
             }
-            Step::LowRank { .. } if has(|step| matches!(step, Step::Student)) => {
+            EntryStep::LowRank { .. } if has(|step| matches!(step, EntryStep::Student)) => {
                 return refuse("the small model's matrices are narrower than that rank");
             }
-            Step::Prune { .. } if has(|step| matches!(step, Step::Quantize { group: 1.., .. })) => {
+            EntryStep::Prune { .. } if has(|step| matches!(step, EntryStep::Quantize { group: 1.., .. })) => {
                 return refuse(
                     "groups of columns cannot lose single columns: prune first, or let whole channels share a scale",
                 );
             }
             _ => {}
         }
-        let plain = |step: &Step| !step.is_cache() || *step == Step::Cache { bits: 32 };
+        let plain = |step: &EntryStep| !step.is_cache() || *step == EntryStep::Cache { bits: 32 };
         let small = steps[..=at].iter().any(|step| !plain(step));
-        if small && steps[..=at].iter().any(|step| matches!(step, Step::Batch { .. } | Step::Draft { .. })) {
+        if small && steps[..=at].iter().any(|step| matches!(step, EntryStep::Batch { .. } | EntryStep::Draft { .. })) {
             return refuse("a cache that gives something up holds one text at a time here: take cache:32 beside it");
         }
     }
@@ -342,7 +344,7 @@ mod tests {
         }
         assert_eq!(
             parse_line(" quantize:4 > entropy ").expect("known"),
-            [Step::Quantize { levels: 15, group: 0, compensated: false }, Step::Entropy]
+            [EntryStep::Quantize { levels: 15, group: 0, compensated: false }, EntryStep::Entropy]
         );
     }
 
@@ -372,16 +374,19 @@ mod tests {
             ("quantize:4,32>prune:25", 1, "groups"),
             ("low_rank:96>prune:25", 1, "factors"),
         ] {
-            let (place, why) = found(line, Subject::Language).expect_err(line);
+            let (place, why) = found(line, EntrySubject::Language).expect_err(line);
             assert!(place == at && why.contains(word), "{line}: {place} {why}");
         }
-        let (_, why) = found("cache:32", Subject::Glyphs).expect_err("refused");
+        let (_, why) = found("cache:32", EntrySubject::Glyphs).expect_err("refused");
         assert_eq!(why, "the classifier writes no tokens: “cache” needs the language model");
         // Unwise, and allowed.
         for line in ["quantize:4,channel>prune:25", "quantize:4,channel>recover:24", "batch:8", "quantize:4,32>entropy"]
         {
-            assert_eq!(found(line, Subject::Language), Ok(()));
+            assert_eq!(found(line, EntrySubject::Language), Ok(()));
         }
-        assert_eq!(found("prune:50>recover:120>quantize:4,channel>entropy>exit:90>batch:64", Subject::Glyphs), Ok(()));
+        assert_eq!(
+            found("prune:50>recover:120>quantize:4,channel>entropy>exit:90>batch:64", EntrySubject::Glyphs),
+            Ok(())
+        );
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     coder::encode,
-    steps::{Step, format_line},
+    steps::{EntryStep, format_line},
 };
 use crate::{
     data::hex,
@@ -35,7 +35,7 @@ pub struct CodedMatrix {
 impl CodedMatrix {
     // ANCHOR: quantize
     /// Rounds weights `[rows, columns]` to `levels` evenly spaced values around zero, an odd number; `group` weights of a row share
-    /// a scale, all of them where it is 0. With the triangle of [`Gram::upper`](super::Gram::upper) the error of each column is made up
+    /// a scale, all of them where it is 0. With the triangle of [`EntryGram::upper`](super::Gram::upper) the error of each column is made up
     /// for by the columns still to come (GPTQ: Frantar et al., arXiv:2210.17323).
     #[must_use]
     pub fn quantize(weight: &[f32], columns: usize, (levels, group): (usize, usize), upper: Option<&[f64]>) -> Self {
@@ -120,14 +120,14 @@ impl CodedMatrix {
 
 /// The weights of an entry.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Stored {
+pub struct StoredWeights {
     /// All tensors as floats; of a matrix that is coded, what its codes stand for.
     pub state: StateDict,
     /// The matrices that are coded, by name.
     pub coded: BTreeMap<String, CodedMatrix>,
 }
 
-impl Stored {
+impl StoredWeights {
     /// Floats.
     #[must_use]
     pub fn plain(state: StateDict) -> Self {
@@ -199,7 +199,7 @@ pub fn text_hash(windows: &[Vec<u32>]) -> String {
 
 /// Sizes of what is entered.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Sizes {
+pub enum EntrySizes {
     /// A language model.
     Language(TransformerConfig),
     /// A classifier.
@@ -208,16 +208,16 @@ pub enum Sizes {
 
 /// Weights, their sizes, and the steps that were taken.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct ScoredEntry {
     /// Sizes, after the steps.
-    pub sizes: Sizes,
+    pub sizes: EntrySizes,
     /// Weights, after the steps.
-    pub stored: Stored,
+    pub stored: StoredWeights,
     /// What was done, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<EntryStep>,
 }
 
-impl Entry {
+impl ScoredEntry {
     /// The line of its steps.
     #[must_use]
     pub fn line(&self) -> String {
@@ -227,7 +227,7 @@ impl Entry {
     /// Whether its file is coded.
     #[must_use]
     pub fn entropy(&self) -> bool {
-        self.steps.contains(&Step::Entropy)
+        self.steps.contains(&EntryStep::Entropy)
     }
 
     /// Bytes of its file.
@@ -286,7 +286,7 @@ mod tests {
         let mut state = StateDict::default();
         state.insert("a.weight", &[32, 64], weight.clone()).expect("fits");
         state.insert("norm.weight", &[64], vec![1.0; 64]).expect("fits");
-        let mut stored = Stored::plain(state);
+        let mut stored = StoredWeights::plain(state);
         assert_eq!((stored.file_bytes(false), stored.memory_bytes(), stored.is_packed()), (8448, 8448, false));
         let before = stored.fingerprint();
         stored.put("a.weight", CodedMatrix::quantize(&weight, 64, (15, 0), None));
