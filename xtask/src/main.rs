@@ -71,8 +71,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "lab",
-        usage: "list | run ID [--set NAME=VALUE ...] [--seed N] [--device D] [--json] | run --from FILE",
-        about: "List the labs, or run one natively",
+        usage: "list | run ID [--set NAME=VALUE ...] [--seed N] [--device D] [--json] | run --from FILE | export olympics --out FOLDER | verify FILES",
+        about: "List the labs, run one natively, export an Olympic entry, or repeat score cards",
         run: |workspace, args| pipeline::lab_cli(workspace, &[], args),
     },
     Command {
