@@ -60,7 +60,7 @@ async fn context(own_kernels: bool) -> Result<Context, JsValue> {
     let scope: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;
     let host = BrowserHost::new(scope, 0, String::new(), Default::default(), Rc::new(Cell::new(false)))?;
     let choice = if cfg!(feature = "webgpu") { DeviceChoice::Webgpu } else { DeviceChoice::Cpu };
-    let device = device::open(choice).await.map_err(|error| words(&error))?;
+    let (device, _) = device::open(choice).await.map_err(|error| words(&error))?;
     #[cfg(feature = "webgpu")]
     lab_kit::gpu::use_own_kernels(own_kernels);
     #[cfg(not(feature = "webgpu"))]

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use lab_api::{Axis, Chart, ChartBody, Family, LabError, Report, Series};
+#[cfg(feature = "schema")]
+use lab_api::{Axis, Chart, ChartBody, Series};
+use lab_api::{Family, LabError, Report};
 use lab_kit::{
     Context,
     cache::{Decoder, Layout, Session, Setting},
