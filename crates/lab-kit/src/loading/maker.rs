@@ -118,7 +118,7 @@ impl Display for LoaderPlace {
 #[derive(Debug)]
 pub struct BatchMaker {
     plan: LoadPlan,
-    /// KeptItems pictures in 255 levels, by version and place.
+    /// Kept pictures in 255 levels, by version and place.
     kept: Vec<Option<Box<[u8]>>>,
     picture: [Vec<f32>; 2],
     at: LoaderPlace,

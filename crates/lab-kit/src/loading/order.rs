@@ -41,7 +41,7 @@ pub fn shuffle_buffer(items: &[u32], size: usize, dice: &mut Dice) -> Vec<u32> {
 // ANCHOR_END: shuffle_buffer
 
 // ANCHOR: keyed
-/// LoaderPlace `i` of a permutation of `0..items` that takes no memory: four rounds of a Feistel network on a square that holds them all,
+/// Place `i` of a permutation of `0..items` that takes no memory: four rounds of a Feistel network on a square that holds them all,
 /// walked until the result is among them (Black and Rogaway, 2002).
 #[must_use]
 pub fn keyed(i: u32, items: u32, key: u64) -> u32 {
