@@ -19,6 +19,7 @@ mod writers;
 use lab_api::{BadParam, LabError, Report};
 use lab_kit::{
     Context, Lab,
+    models::LanguageModel,
     olympics::{EntryStep, EntrySubject, check, shapley},
 };
 use serde::{Deserialize, Serialize};
@@ -350,9 +351,14 @@ impl Lab for Olympics {
         let steps = params.steps()?;
         let mut report = Report::default();
         cx.progress("Loading models and texts", 0.0);
+        if params.subject == Entered::Language {
+            // Known before anything is read.
+            report.metrics.push(summary::baseline_file(4.0 * LanguageModel::full().config.parameters() as f64));
+            cx.publish(&report)?;
+        }
         let mut course = Course::load(&params, cx).await?;
         let mut line = vec![course.numbers(&[], cx).await?];
-        report.metrics.extend(summary::baseline(&params, &line[0]));
+        report.metrics = summary::baseline(&params, &line[0]);
         cx.publish(&report)?;
 
         for taken in 1..=steps.len() {

@@ -15,12 +15,15 @@ const COUNTED: &str = "bytes and operations are counted";
 const SUMS: &str =
     "sums of floats differ in their last bits between devices, and a weight may then round to the other side";
 
+/// Bytes of the file that every entry is held against.
+pub(super) fn baseline_file(bytes: f64) -> Metric {
+    metric(Family::Memory, "baseline_bytes", "Baseline: file in FP32", bytes, "bytes").exact(0.0, COUNTED).lower()
+}
+
 /// What is known of the baseline alone.
 pub(super) fn baseline(params: &Params, whole: &Numbers) -> Vec<Metric> {
     vec![
-        metric(Family::Memory, "baseline_bytes", "Baseline: file in FP32", whole.file, "bytes")
-            .exact(0.0, COUNTED)
-            .lower(),
+        baseline_file(whole.file),
         metric(
             Family::Time,
             "baseline_ms",
